@@ -1,0 +1,1 @@
+//! Looking in: `/metrics`, `/stats`, `/health`, `/ready`.

@@ -1,0 +1,1 @@
+//! What one request to one sink carries.

@@ -1,0 +1,1 @@
+//! What a source may forget, on disk in two tiers.

@@ -1,0 +1,3 @@
+//! Patience: attempts at one batch until it is settled.
+
+pub mod retry;

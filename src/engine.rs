@@ -1,0 +1,1 @@
+//! Builds the house from a config, starts its threads, and ends them.

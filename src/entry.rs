@@ -1,0 +1,1 @@
+//! One log message inside a block, and the borrowed view steps and sinks get of it.

@@ -1,0 +1,1 @@
+//! Label sets and the streams that carry them.

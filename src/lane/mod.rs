@@ -1,0 +1,3 @@
+//! Everything in front of one sink: queue, batcher, senders.
+
+pub mod batcher;

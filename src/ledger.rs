@@ -1,0 +1,1 @@
+//! What became of every entry, per source and per sink.

@@ -1,0 +1,1 @@
+//! The metric names and the recorder behind `/metrics`.

@@ -1,0 +1,1 @@
+//! Credits in entries and bytes: what the ring may hold.

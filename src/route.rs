@@ -1,0 +1,1 @@
+//! Which lanes an entry goes to.

@@ -1,0 +1,1 @@
+//! Puts a domain's blocks back into ticket order.

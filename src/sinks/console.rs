@@ -1,0 +1,1 @@
+//! Entries written to standard output.

@@ -1,0 +1,1 @@
+//! Entries appended to files named by a template.

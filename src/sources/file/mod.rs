@@ -1,0 +1,1 @@
+//! Files found by globs, followed as they grow, rotate and vanish.

@@ -1,0 +1,1 @@
+//! Finding the entries in a stream of bytes.

@@ -1,0 +1,1 @@
+//! The door every source has: memory, credits, gate, tickets, the ring.

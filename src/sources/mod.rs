@@ -1,0 +1,8 @@
+//! The ways in.
+
+pub mod file;
+pub mod framing;
+pub mod inlet;
+pub mod net;
+pub mod stdin;
+pub mod syslog;

@@ -1,0 +1,1 @@
+//! The one mio thread that does all network intake.

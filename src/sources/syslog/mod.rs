@@ -1,0 +1,1 @@
+//! Syslog over TCP and UDP, RFC 3164 and RFC 5424.

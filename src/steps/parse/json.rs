@@ -1,0 +1,1 @@
+//! JSON objects to fields, by a block-wide structural index.

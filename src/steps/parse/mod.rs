@@ -1,0 +1,3 @@
+//! Steps that read structure out of text.
+
+pub mod json;

@@ -1,0 +1,1 @@
+//! Sets fields to constants.

@@ -1,0 +1,1 @@
+//! Every file operation that durability depends on, behind one trait.

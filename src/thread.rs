@@ -1,0 +1,1 @@
+//! Named, pinned threads and the table of what each one does.

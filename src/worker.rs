@@ -1,0 +1,1 @@
+//! The loop of a worker: pop a block, run its pipeline, choose its lanes, deposit, drain.
