@@ -1,1 +1,304 @@
-//! One log message inside a block, and the borrowed view steps and sinks get of it.
+//! One log message inside a block: its index row, its fields, and the borrowed view that steps and sinks get of it.
+
+use crate::block::Block;
+use crate::labels::Stream;
+
+/// The row of a block's index that describes one entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// When it was said, in nanoseconds since 1970-01-01 UTC.
+    pub time: i64,
+    /// Where its text begins in the block's text.
+    pub offset: u32,
+    /// How many bytes of text it has.
+    pub len: u32,
+    /// Where its fields begin in the block's field table.
+    pub fields_first: u32,
+    /// How many fields it has.
+    pub fields_n: u16,
+    /// How many unused rows stand behind its fields, so that a later step can add one without moving them.
+    pub fields_spare: u8,
+    /// A set of `Entry::CUT` and its kin.
+    pub flags: u8,
+}
+
+impl Entry {
+    /// The entry was longer than its source allows; the text is its beginning.
+    pub const CUT: u8 = 1;
+    /// `time` was said by the entry itself, not given by us.
+    pub const OWN_TIME: u8 = 2;
+
+    /// An entry of `len` bytes at `offset`, with no time and no fields yet.
+    pub fn at(offset: u32, len: u32) -> Self {
+        Entry { offset, len, ..Entry::default() }
+    }
+}
+
+/// Which bytes a [`Slice`] points into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Space {
+    /// The block's text, as it was received.
+    Text = 0,
+    /// The block's arena: what steps made.
+    Arena = 1,
+    /// The pipeline's constants: names and values from the config.
+    Constant = 2,
+}
+
+/// What a field's value is, and so how its bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Text as it stands.
+    Plain = 0,
+    /// The inside of a JSON string that has at least one escape, not yet resolved.
+    Escaped = 1,
+    /// A JSON number, as it was written.
+    Number = 2,
+    /// `true` or `false`.
+    Bool = 3,
+    /// `null`.
+    Null = 4,
+    /// A JSON object or array, as it was written.
+    Json = 5,
+}
+
+/// A piece of one of a block's spaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Which bytes.
+    pub space: Space,
+    /// Where in them.
+    pub offset: u32,
+    /// How many.
+    pub len: u32,
+}
+
+/// One named value of an entry. The key's text is never escaped except when `key_escaped` says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    key_offset: u32,
+    value_offset: u32,
+    value_len: u32,
+    key_len: u16,
+    key_space: Space,
+    // The value's space in the low two bits, its kind in the next three, `key_escaped` in the one above.
+    packed: u8,
+}
+
+impl Field {
+    /// Longest key, in bytes; parsers refuse longer ones.
+    pub const KEY_MAX: usize = 1024;
+
+    /// A field named by the bytes of `key` with the value `value`, read as `kind`.
+    pub fn new(key: Slice, value: Slice, kind: Kind) -> Self {
+        debug_assert!(key.len as usize <= Field::KEY_MAX);
+        Field {
+            key_offset: key.offset,
+            value_offset: value.offset,
+            value_len: value.len,
+            key_len: key.len as u16,
+            key_space: key.space,
+            packed: value.space as u8 | (kind as u8) << 2,
+        }
+    }
+
+    /// The same field with its key marked as having JSON escapes.
+    pub fn with_escaped_key(mut self) -> Self {
+        self.packed |= 1 << 5;
+        self
+    }
+
+    /// The bytes of its name.
+    pub fn key(&self) -> Slice {
+        Slice { space: self.key_space, offset: self.key_offset, len: u32::from(self.key_len) }
+    }
+
+    /// Whether the name has JSON escapes.
+    pub fn key_escaped(&self) -> bool {
+        self.packed & 1 << 5 != 0
+    }
+
+    /// The bytes of its value.
+    pub fn value(&self) -> Slice {
+        let space = match self.packed & 3 {
+            0 => Space::Text,
+            1 => Space::Arena,
+            _ => Space::Constant,
+        };
+        Slice { space, offset: self.value_offset, len: self.value_len }
+    }
+
+    /// How the value is to be read.
+    pub fn kind(&self) -> Kind {
+        match self.packed >> 2 & 7 {
+            0 => Kind::Plain,
+            1 => Kind::Escaped,
+            2 => Kind::Number,
+            3 => Kind::Bool,
+            4 => Kind::Null,
+            _ => Kind::Json,
+        }
+    }
+}
+
+/// One entry of a block, to be read.
+#[derive(Clone, Copy)]
+pub struct EntryView<'a> {
+    block: &'a Block,
+    index: usize,
+}
+
+impl<'a> EntryView<'a> {
+    /// The entry `index` of `block`.
+    pub fn new(block: &'a Block, index: usize) -> Self {
+        EntryView { block, index }
+    }
+
+    /// Its row of the index.
+    pub fn entry(&self) -> &'a Entry {
+        &self.block.entries()[self.index]
+    }
+
+    /// Its text as received, without the frame's end.
+    pub fn text(&self) -> &'a [u8] {
+        let entry = self.entry();
+        &self.block.text()[entry.offset as usize..][..entry.len as usize]
+    }
+
+    /// When it was said, in nanoseconds since 1970-01-01 UTC.
+    pub fn time(&self) -> i64 {
+        self.entry().time
+    }
+
+    /// The stream it came in by: a binary search over the block's runs.
+    pub fn stream(&self) -> &'a Stream {
+        self.block.stream_of(self.index)
+    }
+
+    /// Its fields in the order they were found.
+    pub fn fields(&self) -> impl Iterator<Item = FieldView<'a>> + use<'a> {
+        let block = self.block;
+        block.fields_of(self.index).iter().map(move |field| FieldView { block, field: *field })
+    }
+
+    /// The last field with this name (a repeated JSON key: the last one counts).
+    pub fn field(&self, name: &[u8]) -> Option<FieldView<'a>> {
+        let block = self.block;
+        let view = |field: &Field| FieldView { block, field: *field };
+        block.fields_of(self.index).iter().rev().map(view).find(|field| field.is_named(name))
+    }
+}
+
+/// One field of an entry, to be read.
+#[derive(Clone, Copy)]
+pub struct FieldView<'a> {
+    block: &'a Block,
+    field: Field,
+}
+
+impl<'a> FieldView<'a> {
+    /// Its name as written (JSON escapes, if any, still in it: see [`FieldView::key_escaped`]).
+    pub fn key(&self) -> &'a [u8] {
+        self.block.bytes(self.field.key())
+    }
+
+    /// Whether the name has JSON escapes in it.
+    pub fn key_escaped(&self) -> bool {
+        self.field.key_escaped()
+    }
+
+    /// Whether it is called `name`, escapes resolved.
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        let key = self.key();
+        if self.field.key_escaped() { unescape(key).as_deref() == Some(name) } else { key == name }
+    }
+
+    /// The bytes of its value as written; how to read them says [`FieldView::kind`].
+    pub fn raw(&self) -> &'a [u8] {
+        self.block.bytes(self.field.value())
+    }
+
+    /// How to read [`FieldView::raw`].
+    pub fn kind(&self) -> Kind {
+        self.field.kind()
+    }
+
+    /// The value as text: escapes resolved, everything else as written.
+    pub fn text(&self) -> std::borrow::Cow<'a, [u8]> {
+        let raw = self.raw();
+        match self.kind() {
+            Kind::Escaped => unescape(raw).map_or(raw.into(), Into::into),
+            _ => raw.into(),
+        }
+    }
+}
+
+/// The inside of a JSON string with its escapes resolved (RFC 8259 section 7), or `None` if one is malformed.
+///
+/// A lone surrogate becomes U+FFFD, as there is no such character.
+pub fn unescape(raw: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let plain = match rest.get(at + 1)? {
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'b' => 8,
+            b'f' => 12,
+            b'u' => {
+                rest = &rest[at..];
+                let (letter, used) = unicode_escape(rest)?;
+                out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = &rest[used..];
+                continue;
+            }
+            other @ (b'"' | b'\\' | b'/') => *other,
+            _ => return None,
+        };
+        out.push(plain);
+        rest = &rest[at + 2..];
+    }
+    out.extend_from_slice(rest);
+    Some(out)
+}
+
+/// The character that `\uXXXX` (or a pair of surrogates) at the start of `raw` stands for, and how long it is written.
+fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
+    fn unit(raw: &[u8]) -> Option<u32> {
+        let digits = raw.strip_prefix(b"\\u")?.get(..4)?;
+        digits.iter().try_fold(0, |sum, digit| Some(sum << 4 | (*digit as char).to_digit(16)?))
+    }
+    let first = unit(raw)?;
+    if let 0xD800..=0xDBFF = first
+        && let Some(second @ 0xDC00..=0xDFFF) = raw.get(6..).and_then(unit)
+    {
+        let joined = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        return Some((char::from_u32(joined).unwrap_or(char::REPLACEMENT_CHARACTER), 12));
+    }
+    Some((char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_index_is_24_bytes_and_a_field_16() {
+        assert_eq!(size_of::<Entry>(), 24);
+        assert_eq!(size_of::<Field>(), 16);
+    }
+
+    #[test]
+    fn escapes_resolve_as_serde_json_resolves_them() {
+        for inside in [r"plain", r"a\nb\t\\\/\u", r#"q\"q"#, r"\u00e9\ud83d\ude00", r"\u12", r"x\q", r"\"] {
+            let ours = unescape(inside.as_bytes());
+            let theirs: Option<String> = serde_json::from_str(&format!("\"{inside}\"")).ok();
+            assert_eq!(ours, theirs.map(String::into_bytes), "{inside}");
+        }
+        assert_eq!(unescape(br"\ud800x").as_deref(), Some("\u{fffd}x".as_bytes()));
+    }
+}

@@ -1,1 +1,244 @@
-//! What became of every entry, per source and per sink.
+//! What became of every entry, per source and per sink, so that nothing is lost silently.
+//!
+//! Per source: `received = filtered + dropped_before_routing + routed + unrouted + in_transit`. Per sink:
+//! `copies = delivered + persisted + dead_lettered + dropped + in_flight`. In all: `copies = routed + fan_out_extra`.
+//! The two gauges (`in_transit`, `in_flight`) are counted on their own, never derived, so that the sums can be checked.
+//!
+//! One addition per block and number: nothing here is touched per entry.
+
+use crossbeam_utils::CachePadded;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A number that only its ledger changes. Relaxed throughout: read for display, and exact once the engine is at rest.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        if n > 0 {
+            self.0.fetch_add(n, Relaxed);
+        }
+    }
+
+    /// Takes `n` away: for gauges.
+    pub fn sub(&self, n: u64) {
+        if n > 0 {
+            self.0.fetch_sub(n, Relaxed);
+        }
+    }
+
+    /// Puts `n` in its place: for gauges.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Why an entry, or a copy of it, was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reason {
+    /// Strategy `drop_newest`: it came when there was no room.
+    DropNewest = 0,
+    /// Strategy `drop_oldest`: it waited when something newer needed the room.
+    DropOldest = 1,
+    /// A step panicked on it twice.
+    Panic = 2,
+    /// The sink refused it, and there are no dead letters to keep it.
+    Rejected = 3,
+    /// It was lost on the way and its source cannot give it again.
+    Failed = 4,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Reason; 5] =
+        [Reason::DropNewest, Reason::DropOldest, Reason::Panic, Reason::Rejected, Reason::Failed];
+
+    /// The reason's word in metrics, `/stats` and logs.
+    pub fn name(self) -> &'static str {
+        ["drop_newest", "drop_oldest", "panic", "rejected", "failed"][self as usize]
+    }
+}
+
+/// Dropped entries by reason.
+#[derive(Debug, Default)]
+pub struct Dropped([Count; Reason::ALL.len()]);
+
+impl Dropped {
+    /// Counts `n` more for `reason`.
+    pub fn add(&self, reason: Reason, n: u64) {
+        self.0[reason as usize].add(n);
+    }
+
+    /// How many for `reason`.
+    pub fn get(&self, reason: Reason) -> u64 {
+        self.0[reason as usize].get()
+    }
+
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Count::get).sum()
+    }
+}
+
+/// One source's row.
+#[derive(Debug, Default)]
+pub struct SourceLedger {
+    /// Entries admitted.
+    pub received: Count,
+    /// Bytes of their text.
+    pub received_bytes: Count,
+    /// Entries a step took out.
+    pub filtered: Count,
+    /// Entries dropped before they had a lane.
+    pub dropped: Dropped,
+    /// Entries that went to at least one lane.
+    pub routed: Count,
+    /// Entries that no sink wanted.
+    pub unrouted: Count,
+    /// Entries between admission and lane (gauge).
+    pub in_transit: Count,
+    /// Copies beyond the first that routed entries made.
+    pub fan_out_extra: Count,
+    /// Entries that left the pipeline, filtered ones too.
+    pub processed: Count,
+    /// Entries a step could not work on; they went on as they were.
+    pub step_errors: Count,
+    /// Entries cut at the source's longest line or message.
+    pub cut: Count,
+    /// Blocks given again after a failure.
+    pub replayed_blocks: Count,
+    /// Beside the ledger: what the kernel threw away before we saw it (UDP).
+    pub kernel_drops: Count,
+    /// Bytes known to be waiting at the source (gauge; files).
+    pub lag_bytes: Count,
+    /// Age of the oldest waiting byte in milliseconds (gauge; files).
+    pub lag_millis: Count,
+    /// Streams open now (gauge): files, connections.
+    pub streams: Count,
+    /// Connections refused at a limit.
+    pub refused_connections: Count,
+    /// Times the source found no room and had to stop or drop.
+    pub blocked: Count,
+}
+
+/// One sink's row, in copies of entries.
+#[derive(Debug, Default)]
+pub struct SinkLedger {
+    /// Copies that came to the lane.
+    pub copies: Count,
+    /// Copies the sink took.
+    pub delivered: Count,
+    /// Bytes of their text.
+    pub delivered_bytes: Count,
+    /// Copies on disk in the sink's buffer.
+    pub persisted: Count,
+    /// Copies among the dead letters.
+    pub dead_lettered: Count,
+    /// Copies dropped.
+    pub dropped: Dropped,
+    /// Copies in the lane or being sent (gauge).
+    pub in_flight: Count,
+    /// Bytes of memory the lane holds on to (gauge).
+    pub pinned_bytes: Count,
+    /// Attempts beyond a batch's first.
+    pub retries: Count,
+    /// Batches handed to the sink and settled.
+    pub batches: Count,
+    /// Batches being sent now (gauge).
+    pub batches_out: Count,
+    /// Attempts that failed.
+    pub errors: Count,
+}
+
+/// A row with the name it has in the config.
+#[derive(Debug)]
+pub struct Named<T> {
+    /// The component's name in the config.
+    pub name: Arc<str>,
+    /// The component's type, such as `file`.
+    pub kind: &'static str,
+    /// Its numbers.
+    pub row: Arc<CachePadded<T>>,
+}
+
+impl<T> Clone for Named<T> {
+    fn clone(&self) -> Self {
+        Named { name: Arc::clone(&self.name), kind: self.kind, row: Arc::clone(&self.row) }
+    }
+}
+
+impl<T: Default> Named<T> {
+    /// An empty row.
+    pub fn new(name: &str, kind: &'static str) -> Self {
+        Named { name: name.into(), kind, row: Arc::default() }
+    }
+}
+
+/// All rows.
+#[derive(Debug, Default, Clone)]
+pub struct Ledger {
+    /// One row per source, by `SourceId`.
+    pub sources: Vec<Named<SourceLedger>>,
+    /// One row per enabled sink, in the order of the config.
+    pub sinks: Vec<Named<SinkLedger>>,
+}
+
+impl Ledger {
+    /// The first equation that does not hold, in words. Only meaningful at rest: while blocks move, a number may be
+    /// ahead of its partner for a moment.
+    pub fn imbalance(&self) -> Option<String> {
+        for Named { name, row, .. } in &self.sources {
+            let out = row.filtered.get() + row.dropped.total() + row.routed.get() + row.unrouted.get();
+            let (received, in_transit) = (row.received.get(), row.in_transit.get());
+            if received != out + in_transit {
+                return Some(format!(
+                    "source {name}: {received} received, {out} accounted for, {in_transit} in transit"
+                ));
+            }
+        }
+        for Named { name, row, .. } in &self.sinks {
+            let kept = row.delivered.get() + row.persisted.get() + row.dead_lettered.get();
+            let (copies, in_flight, dropped) = (row.copies.get(), row.in_flight.get(), row.dropped.total());
+            if copies != kept + dropped + in_flight {
+                return Some(format!(
+                    "sink {name}: {copies} copies, {kept} kept, {dropped} dropped, {in_flight} in flight"
+                ));
+            }
+        }
+        let copies: u64 = self.sinks.iter().map(|sink| sink.row.copies.get()).sum();
+        let routed: u64 = self.sources.iter().map(|s| s.row.routed.get() + s.row.fan_out_extra.get()).sum();
+        (copies != routed)
+            .then(|| format!("{copies} copies in all lanes, {routed} routed with their extra copies"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_vanished_is_named() {
+        let ledger =
+            Ledger { sources: vec![Named::new("app", "file")], sinks: vec![Named::new("out", "console")] };
+        let (source, sink) = (&ledger.sources[0].row, &ledger.sinks[0].row);
+        source.received.add(3);
+        source.in_transit.add(1);
+        source.filtered.add(1);
+        assert!(ledger.imbalance().is_some_and(|text| text.contains("source app: 3 received")));
+        source.routed.add(1);
+        assert!(ledger.imbalance().is_some_and(|text| text.contains("0 copies in all lanes, 1 routed")));
+        sink.copies.add(1);
+        assert!(ledger.imbalance().is_some_and(|text| text.contains("sink out")));
+        sink.dropped.add(Reason::Rejected, 1);
+        assert_eq!(ledger.imbalance(), None);
+    }
+}

@@ -1,1 +1,178 @@
 //! Named, pinned threads and the table of what each one does.
+
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8};
+use std::thread::{Builder, JoinHandle};
+
+/// Someone who may be asleep and can be told to look again.
+pub trait Wake: Send + Sync {
+    /// Wakes the sleeper, or keeps it from falling asleep. Never blocks.
+    fn wake(&self);
+}
+
+/// Those who were refused something and want to hear when there is more of it.
+#[derive(Default)]
+pub struct WaitList {
+    /// Someone was refused since the last call.
+    wanted: AtomicBool,
+    waiters: Mutex<Vec<Arc<dyn Wake>>>,
+}
+
+impl WaitList {
+    /// Puts `waiter` on the list, for good.
+    pub fn join(&self, waiter: Arc<dyn Wake>) {
+        self.waiters.lock().push(waiter);
+    }
+
+    /// Says that someone was refused. Look once more afterwards: what came back before this call wakes nobody.
+    pub fn want(&self) {
+        // SeqCst pairs with the load in `call`: either the giver sees the wish, or the second look sees what it gave.
+        self.wanted.store(true, SeqCst);
+        std::sync::atomic::fence(SeqCst);
+    }
+
+    /// Says that there is more, after giving it: wakes everyone if anyone was refused since the last call.
+    pub fn call(&self) {
+        // SeqCst pairs with the fence in `want`.
+        std::sync::atomic::fence(SeqCst);
+        if self.wanted.load(SeqCst) && self.wanted.swap(false, AcqRel) {
+            for waiter in self.waiters.lock().iter() {
+                waiter.wake();
+            }
+        }
+    }
+}
+
+/// What a thread is doing right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Doing {
+    /// Getting ready.
+    Starting = 0,
+    /// Asleep until there is something to do.
+    Idle = 1,
+    /// Moving or working on entries.
+    Working = 2,
+    /// One attempt at a sink is under way.
+    Sending = 3,
+    /// Between two attempts at a sink.
+    BackingOff = 4,
+    /// Could go on, but someone further down is full.
+    Blocked = 5,
+    /// Has left its loop.
+    Ended = 6,
+}
+
+impl Doing {
+    /// The word for it in `/stats`.
+    pub fn name(self) -> &'static str {
+        ["starting", "idle", "working", "sending", "backing off", "blocked", "ended"][self as usize]
+    }
+
+    fn from_code(code: u8) -> Doing {
+        use Doing::*;
+        [Starting, Idle, Working, Sending, BackingOff, Blocked, Ended][usize::from(code).min(6)]
+    }
+}
+
+/// One thread's row in the table.
+pub struct Row {
+    /// Its name, as the system shows it (at most 15 bytes of it).
+    pub name: String,
+    /// The cores it was asked onto; empty means anywhere.
+    pub cores: Vec<usize>,
+    tid: AtomicI32,
+    doing: AtomicU8,
+}
+
+impl Row {
+    /// Says what the thread does from now on.
+    pub fn set(&self, doing: Doing) {
+        // Relaxed: read for display only.
+        self.doing.store(doing as u8, Relaxed);
+    }
+
+    /// What it was last said to do.
+    pub fn doing(&self) -> Doing {
+        Doing::from_code(self.doing.load(Relaxed))
+    }
+
+    /// Its id in the system, zero before it runs.
+    pub fn tid(&self) -> i32 {
+        self.tid.load(Relaxed)
+    }
+}
+
+/// All threads of the process that the engine started, and the only way to start one.
+#[derive(Clone, Default)]
+pub struct Threads(Arc<Mutex<Vec<Arc<Row>>>>);
+
+impl Threads {
+    /// Starts a thread called `name` on `cores` (anywhere if empty).
+    ///
+    /// Errors: the system has no more threads to give.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        name: impl Into<String>,
+        cores: &[usize],
+        body: impl FnOnce(&Row) -> T + Send + 'static,
+    ) -> io::Result<JoinHandle<T>> {
+        let row = Arc::new(Row {
+            name: name.into(),
+            cores: cores.to_vec(),
+            tid: AtomicI32::new(0),
+            doing: AtomicU8::new(Doing::Starting as u8),
+        });
+        let mine = Arc::clone(&row);
+        let handle = Builder::new().name(row.name.clone()).spawn(move || {
+            pin(&mine);
+            mine.tid.store(rustix::thread::gettid().as_raw_nonzero().get(), Relaxed);
+            let result = body(&mine);
+            mine.set(Doing::Ended);
+            result
+        })?;
+        self.0.lock().push(row);
+        Ok(handle)
+    }
+
+    /// The rows of all threads, in the order they were started.
+    pub fn rows(&self) -> Vec<Arc<Row>> {
+        self.0.lock().clone()
+    }
+}
+
+/// Binds the calling thread to its row's cores: one by `core_affinity`, several by a mask.
+fn pin(row: &Row) {
+    let done = match row.cores[..] {
+        [] => true,
+        [id] => core_affinity::set_for_current(core_affinity::CoreId { id }),
+        _ => {
+            let mut set = rustix::thread::CpuSet::new();
+            row.cores.iter().for_each(|core| set.set(*core));
+            rustix::thread::sched_setaffinity(None, &set).is_ok()
+        }
+    };
+    if !done {
+        tracing::warn!("thread {} runs anywhere: it could not be bound to cores {:?}", row.name, row.cores);
+    }
+}
+
+/// A flag that everyone can look at and anyone can raise, once.
+#[derive(Clone, Default)]
+pub struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    /// Raises it.
+    pub fn raise(&self) {
+        // Release pairs with the Acquire in `is_raised`: what was decided before is seen after.
+        self.0.store(true, Release);
+    }
+
+    /// Whether it was raised.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Acquire)
+    }
+}

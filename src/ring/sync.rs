@@ -1,1 +1,2 @@
-//! The atomics, cells and parkers the engine uses: std's, or loom's under its models.
+//! Placeholder, replaced by the ring branch.
+pub use std::sync::atomic;

@@ -1,6 +1,56 @@
 //! The ways out.
+//!
+//! A sink makes one attempt and tells the truth about it; patience lives once, in `delivery`.
+
+use crate::batch::Batch;
+use std::io;
+use std::time::Duration;
 
 pub mod blackhole;
 pub mod console;
 pub mod file;
 pub mod format;
+
+/// A destination of entries. Shared by its sender threads.
+pub trait Sink: Send + Sync {
+    /// The sink's type, as in the config.
+    fn kind(&self) -> &'static str;
+
+    /// Makes one attempt at the whole batch and returns when it is taken or refused. May block, with a deadline.
+    fn send(&self, batch: &Batch) -> Result<(), SendError>;
+
+    /// Makes durable whatever it took and has not yet synced: a checkpoint that relies on it is written afterwards.
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Opens its destination anew (SIGHUP: someone moved its files away).
+    fn reopen(&self) {}
+
+    /// The reason it is unwell, if it knows one.
+    fn unwell(&self) -> Option<String> {
+        None
+    }
+}
+
+/// How an attempt failed.
+#[derive(Debug)]
+pub enum SendError {
+    /// The destination is unwell: keep the batch and try again, not before `after` if it said so.
+    Retry {
+        /// What happened, in words for the operator.
+        why: String,
+        /// How long the destination asked to be left alone.
+        after: Option<Duration>,
+    },
+    /// The destination understood and refused the whole batch: trying again cannot help.
+    Reject(String),
+    /// The destination took the batch but for some entries, by their place in it, each with its reason.
+    Partial(Vec<(usize, String)>),
+}
+
+impl From<io::Error> for SendError {
+    fn from(error: io::Error) -> Self {
+        SendError::Retry { why: error.to_string(), after: None }
+    }
+}
