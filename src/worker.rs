@@ -135,7 +135,10 @@ fn work(domain: &Domain, block: &mut Owned<Block>, routing: &mut Routing) -> Tal
     let panicked = outcome.panicked.len() as u64;
     if panicked > 0 {
         let (name, first) = (&domain.source.name, outcome.panicked[0]);
-        tracing::error!("source {name}: a step panicked on {panicked} entries, dropped: {:?}", Excerpt(block, first));
+        tracing::error!(
+            "source {name}: a step panicked on {panicked} entries, dropped: {:?}",
+            Excerpt(block, first)
+        );
     }
     Tally {
         filtered: routing.filtered as u64 - panicked,

@@ -55,7 +55,10 @@ impl Sender {
             match attempt {
                 Attempt::Took { refused } => {
                     if failures > 0 {
-                        tracing::info!("sink {}: delivering again after {failures} failed attempts", self.name());
+                        tracing::info!(
+                            "sink {}: delivering again after {failures} failed attempts",
+                            self.name()
+                        );
                     }
                     self.telemetry.batch_entries.record(taken.batch.len() as f64);
                     self.lane.finish(taken, latency, refused);

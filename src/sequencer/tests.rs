@@ -17,7 +17,7 @@ fn deposits_in_any_order_are_drained_in_ticket_order() {
     let sequencer = Sequencer::new(3);
     assert_eq!(sequencer.deposit(2, 20), Deposit::Accepted);
     assert_eq!(sequencer.deposit(1, 10), Deposit::Accepted);
-    assert_eq!(drained(&sequencer), []);
+    assert_eq!(drained(&sequencer), Vec::<u64>::new());
     assert_eq!(sequencer.deposit(0, 0), Deposit::Accepted);
     assert_eq!(drained(&sequencer), [0, 1, 2]);
     assert_eq!(sequencer.next_ticket(), 3);

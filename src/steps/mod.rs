@@ -8,6 +8,7 @@ use std::ops::Range;
 
 pub mod discard;
 pub mod parse;
+pub mod pipeline;
 pub mod set;
 
 /// One step of a pipeline.
