@@ -1,22 +1,17 @@
 //! Any bytes, at any time, in any zone of a fixed offset: the parser reads what the oracle reads, within bounds.
 #![no_main]
 
-use arbitrary::Arbitrary;
 use jiff::tz::{Offset, TimeZone};
 use libfuzzer_sys::fuzz_target;
 use ringmain::sources::syslog::parse::{Clock, Format, Span, parse};
 use ringmain_fuzz::oracle_syslog::{self as oracle, Expected};
 
-#[derive(Arbitrary, Debug)]
-struct Input<'a> {
-    now_ns: i64,
-    offset_seconds: i32,
-    message: &'a [u8],
-}
-
-fuzz_target!(|input: Input| {
-    let Input { now_ns, offset_seconds, message } = input;
-    let offset = offset_seconds % 93_600;
+fuzz_target!(|data: &[u8]| {
+    // The time and the zone, then the message.
+    let Some((now_ns, rest)) = data.split_first_chunk::<8>() else { return };
+    let Some((offset, message)) = rest.split_first_chunk::<4>() else { return };
+    let now_ns = i64::from_le_bytes(*now_ns);
+    let offset = i32::from_le_bytes(*offset) % 93_600;
     let Ok(zone) = Offset::from_seconds(offset) else { return };
     let found = parse(message, &Clock::new(TimeZone::fixed(zone), now_ns));
 
