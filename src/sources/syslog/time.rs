@@ -29,7 +29,7 @@ pub struct Clock {
     offset: i64,
     /// When `offset` holds, in seconds since 1970, UTC.
     holds: Range<i64>,
-    /// The local times it holds for beyond doubt: those of `holds` that no neighbouring offset gives as well.
+    /// The local times it is the offset of, by the rule above.
     holds_local: Range<i64>,
 }
 
@@ -62,9 +62,10 @@ impl Clock {
         let next = self.zone.following(at(now)).next().map(|change| change.timestamp().as_second());
         self.offset = offset;
         self.holds = last.unwrap_or(i64::MIN)..next.unwrap_or(i64::MAX);
+        // What the clocks showed twice, or skipped, belongs to the offset before the change: at the beginning that
+        // leaves the later of two local times, at the end this very offset.
         let first_local = last.map_or(i64::MIN, |last| last + offset.max(offset_at(last - 1)));
-        let end_local = next.map_or(i64::MAX, |next| next + offset.min(offset_at(next)));
-        self.holds_local = first_local..end_local;
+        self.holds_local = first_local..next.map_or(i64::MAX, |next| next + offset);
     }
 
     /// The time at which the zone's clocks show `local`, in nanoseconds since 1970.
