@@ -1,5 +1,6 @@
 //! The ways in.
 
+pub mod config;
 pub mod file;
 pub mod framing;
 pub mod inlet;
