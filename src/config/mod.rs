@@ -1,1 +1,5 @@
 //! The configuration file: read, checked, joined.
+
+pub mod env;
+pub mod report;
+pub mod tree;
