@@ -8,7 +8,7 @@ use cpu::{CpuTime, Work};
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::tz::TimeZone;
 use memchr::memchr_iter;
-use ringmain::sources::syslog::parse::{Clock, parse};
+use ringmain::steps::parse::syslog::parse::{Clock, parse};
 
 /// 2026-11-23T10:00:00Z.
 const NOW: i64 = 1_795_428_000_000_000_000;

@@ -3,7 +3,7 @@
 
 use jiff::tz::{Offset, TimeZone};
 use libfuzzer_sys::fuzz_target;
-use ringmain::sources::syslog::parse::{Clock, Format, Span, parse};
+use ringmain::steps::parse::syslog::parse::{Clock, Format, Span, parse};
 use ringmain_fuzz::oracle_syslog::{self as oracle, Expected};
 
 fuzz_target!(|data: &[u8]| {

@@ -9,6 +9,7 @@
 
 pub mod batcher;
 mod compact;
+pub mod config;
 mod queue;
 #[cfg(test)]
 mod tests;

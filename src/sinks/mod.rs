@@ -7,6 +7,7 @@ use std::io;
 use std::time::Duration;
 
 pub mod blackhole;
+pub mod config;
 pub mod console;
 pub mod file;
 pub mod format;

@@ -1,1 +1,3 @@
 //! Files found by globs, followed as they grow, rotate and vanish.
+
+pub mod config;

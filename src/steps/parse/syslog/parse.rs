@@ -140,7 +140,7 @@ fn priority(bytes: &[u8]) -> Option<(u8, usize)> {
 
 // Shared with the fuzz target.
 #[cfg(test)]
-#[path = "../../../fuzz/src/oracle_syslog.rs"]
+#[path = "../../../../fuzz/src/oracle_syslog.rs"]
 mod oracle;
 
 #[cfg(test)]
