@@ -1,1 +1,3 @@
 //! Syslog over TCP and UDP, RFC 3164 and RFC 5424.
+
+pub mod octet;
