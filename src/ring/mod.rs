@@ -33,4 +33,8 @@ impl<T> Ring<T> {
         self.0.lock().push_back(item);
         Ok(())
     }
+    /// Pop.
+    pub fn pop(&self) -> Option<T> {
+        self.0.lock().pop_front()
+    }
 }

@@ -1,3 +1,4 @@
 //! Syslog over TCP and UDP, RFC 3164 and RFC 5424.
 
 pub mod octet;
+pub mod source;
