@@ -1,1 +1,208 @@
-//! Lines from standard input.
+//! Lines from standard input, on a thread of its own.
+//!
+//! Standard input may be anything, and shared with others: a terminal set to non-blocking here would be so for the
+//! shell as well. So it stays as it is, and each read is preceded by a look whether it would wait. What cannot be
+//! waited for by readiness (a file, `/dev/null`) never makes a reader wait, and is read straight away.
+
+use crate::labels::{Labels, SourceId, Stream};
+use crate::sources::ending::Ending;
+use crate::sources::framing::LineFramer;
+use crate::sources::inlet::InletSpec;
+use crate::sources::net::filler::Filler;
+use crate::sources::net::incoming::{HEADROOM, Incoming, Pumped};
+use crate::sources::net::{Intake, Member, Next, Place, Readiness, Turn};
+use crate::thread::{Row, Wake};
+use mio::Interest;
+use mio::unix::SourceFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most reads in a turn, between which the pace is looked after.
+const TURN_READS: usize = 16;
+/// How long after being told to stop what is already there is read.
+const LAST_READ: Duration = Duration::from_secs(1);
+
+/// The reader of standard input.
+pub struct StdinReader(Intake);
+
+impl StdinReader {
+    /// A reader of lines up to `max_line` bytes; longer ones are cut and marked.
+    ///
+    /// Errors: no descriptors left, or lines of `max_line` do not fit a block.
+    pub fn new(
+        spec: InletSpec,
+        ending: Arc<Ending>,
+        source: SourceId,
+        max_line: usize,
+        labels: Labels,
+    ) -> io::Result<Self> {
+        let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        Self::of(input, spec, ending, source, max_line, labels)
+    }
+
+    fn of(
+        input: File,
+        spec: InletSpec,
+        ending: Arc<Ending>,
+        source: SourceId,
+        max_line: usize,
+        labels: Labels,
+    ) -> io::Result<Self> {
+        let name = Arc::clone(&spec.source.name);
+        let largest = spec.hallway.blocks.class(usize::MAX);
+        if max_line.saturating_add(HEADROOM) > largest {
+            let error = format!("source {name}: lines of {max_line} bytes do not fit blocks of {largest}");
+            return Err(io::Error::new(ErrorKind::InvalidInput, error));
+        }
+        let mut intake = Intake::new(ending)?;
+        let input = Input::open(input, &intake.place()?)?;
+        let stream = Arc::new(Stream::new(source, name, "stdin", "stdin", labels));
+        let lines = Lines {
+            input,
+            incoming: Incoming::new(stream, LineFramer::new(max_line)),
+            filler: Filler::new(spec, intake.waker()),
+            state: State::Reading,
+            blocked: false,
+        };
+        intake.add(Box::new(lines));
+        Ok(StdinReader(intake))
+    }
+
+    /// Wakes the thread.
+    pub fn waker(&self) -> Arc<dyn Wake> {
+        self.0.waker()
+    }
+
+    /// Reads to the end of the input, or until told to stop; then stays until all is settled or it is told to leave.
+    pub fn run(self, row: &Row) {
+        self.0.run(row);
+    }
+}
+
+/// Standard input, which is never waited for.
+struct Input {
+    file: File,
+    /// Whether a read may wait, and readiness says when it does not.
+    may_wait: bool,
+}
+
+impl Input {
+    fn open(file: File, place: &Place) -> io::Result<Self> {
+        let fd = file.as_raw_fd();
+        let may_wait = match place.register(0, &mut SourceFd(&fd), Interest::READABLE) {
+            Ok(()) => true,
+            // epoll_ctl(2): EPERM is a target that does not support it, such as a regular file.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Input { file, may_wait })
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if self.may_wait && poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&now))? == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.file.read(room)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// All is read and in a block.
+    Ended,
+    /// ... and shipped.
+    Shipped,
+}
+
+/// The one member of the reader's loop.
+struct Lines {
+    input: Input,
+    incoming: Incoming<LineFramer>,
+    filler: Filler,
+    state: State,
+    blocked: bool,
+}
+
+impl Lines {
+    /// Reads as far as a turn goes; true if there may be more.
+    fn read(&mut self, stopping: Option<Instant>, now: Instant) -> bool {
+        for _ in 0..TURN_READS {
+            match self.incoming.pump(&mut self.input, &mut self.filler, now) {
+                Pumped::Moved { .. } => {}
+                Pumped::Empty if stopping.is_some() => self.incoming.end(),
+                Pumped::Empty | Pumped::Blocked => return false,
+                Pumped::Ended => {
+                    self.state = State::Ended;
+                    if stopping.is_none() {
+                        tracing::info!("source {}: end of input", self.filler.source_name());
+                    }
+                    return false;
+                }
+                Pumped::Broken { .. } => unreachable!("lines can always be told apart"),
+            }
+        }
+        true
+    }
+}
+
+impl Member for Lines {
+    // A notice only ends the sleep: whether there is something to read is asked of the input itself.
+    fn notice(&mut self, _: u32, _: Readiness) {}
+
+    fn turn(&mut self, turn: &Turn) -> Next {
+        let now = turn.now;
+        if turn.woken {
+            self.filler.woken();
+        }
+        let last = turn.stopping.is_some_and(|since| now >= since + LAST_READ);
+        if last {
+            self.incoming.end();
+        }
+        // Handing in what was read needs room, but no open gate.
+        let may_move = if last { !self.filler.is_stuck() } else { self.filler.may_read() };
+        let more = self.state == State::Reading && may_move && self.read(turn.stopping, now);
+        self.filler.ledger().cut.add(self.incoming.take_cut());
+        let due = self.filler.keep_pace(now);
+        if turn.stopping.is_some() && self.state == State::Ended && self.filler.ship(now) {
+            self.state = State::Shipped;
+        }
+        self.blocked = !may_move || self.filler.is_stuck();
+        let end =
+            turn.stopping.filter(|_| self.state == State::Reading && !last).map(|since| since + LAST_READ);
+        match due.into_iter().chain(end).min() {
+            _ if more && !self.blocked => Next::Now,
+            Some(due) => Next::At(due),
+            None => Next::Told,
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    fn has_shipped(&self) -> bool {
+        self.state == State::Shipped
+    }
+
+    fn is_idle(&self) -> bool {
+        self.has_shipped() && self.filler.is_idle()
+    }
+
+    fn leave(&mut self) {
+        let lost = self.filler.abandon(0);
+        if lost > 0 {
+            tracing::error!(
+                "source {}: {lost} lines lost: they were read, and the time to deliver them is over",
+                self.filler.source_name()
+            );
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! The one mio thread that does all network intake.

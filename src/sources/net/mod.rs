@@ -1,0 +1,226 @@
+//! The intake: one thread, one readiness loop, all sockets. (Standard input has a loop of its own, of the same make.)
+//!
+//! The loop knows nothing of protocols. A source on it is a [`Member`]: it registers its sockets under keys of its
+//! own, is told which of them are ready, and gets turns in which it moves a bounded number of bytes, well under a
+//! millisecond. A member whose way is blocked leaves its bytes in the kernel and sits its turns out; the others go on.
+//! When nobody has anything to do the thread sleeps until a socket, a waker or the next deadline; there is no tick.
+//!
+//! What members are made of: [`listen`] opens sockets, [`incoming`] frames bytes of one stream into the [`filler`]'s
+//! open block, [`datagrams`] does so for UDP, [`framed`] is the whole member for streams of frames (syslog).
+//! Not here: what an entry means, and who else fills blocks.
+
+pub mod datagrams;
+pub mod filler;
+pub mod framed;
+pub mod incoming;
+pub mod listen;
+pub mod quiet;
+
+use crate::sources::ending::Ending;
+use crate::sources::waker::PollWaker;
+use crate::thread::{Doing, Row, Wake};
+use mio::event::Source;
+use mio::{Events, Interest, Poll, Registry, Token};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The token of the loop's waker; members' tokens are below.
+const WAKER: Token = Token(usize::MAX);
+/// Bits of a token that are the member's own key.
+const KEY_BITS: u32 = 32;
+
+/// A source on the intake thread.
+pub trait Member: Send {
+    /// The socket the member registered as `key` has something to say. Only takes note: work is for turns.
+    fn notice(&mut self, key: u32, readiness: Readiness);
+
+    /// Does what there is to do, as far as one turn goes, and says when it wants the next.
+    fn turn(&mut self, turn: &Turn) -> Next;
+
+    /// Whether it could go on, but for someone further down who is full.
+    fn is_blocked(&self) -> bool;
+
+    /// Whether it has ended: took the last in after being told to stop, and shipped it.
+    fn has_shipped(&self) -> bool;
+
+    /// Whether all it shipped is settled, too.
+    fn is_idle(&self) -> bool;
+
+    /// The thread ends now: counts and reports what was received and not shipped.
+    fn leave(&mut self);
+}
+
+/// What a socket is ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// There may be bytes, datagrams or connections to take.
+    pub readable: bool,
+    /// There may be room to write.
+    pub writable: bool,
+    /// The peer sends no more; what it sent may still be unread.
+    pub closed: bool,
+}
+
+/// What a member should know in its turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// The time.
+    pub now: Instant,
+    /// The thread was woken: something was settled, or what was refused before may go now.
+    pub woken: bool,
+    /// Since when the sources are to end, once they are.
+    pub stopping: Option<Instant>,
+}
+
+/// When a member wants its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Next {
+    /// At once: it has more to do.
+    Now,
+    /// At this time, or when there is something.
+    At(Instant),
+    /// When there is something: a socket, or a wake-up.
+    Told,
+}
+
+/// Where a member registers its sockets.
+pub struct Place {
+    registry: Registry,
+    member: usize,
+}
+
+impl Place {
+    /// Wants to be told, once per change (edge-triggered), when `socket` has become ready.
+    pub fn register(&self, key: u32, socket: &mut impl Source, interest: Interest) -> io::Result<()> {
+        self.registry.register(socket, Token(self.member << KEY_BITS | key as usize), interest)
+    }
+}
+
+/// The intake thread's loop and the sources on it.
+pub struct Intake {
+    poll: Poll,
+    events: Events,
+    waker: Arc<PollWaker>,
+    ending: Arc<Ending>,
+    members: Vec<Box<dyn Member>>,
+    woken: bool,
+    stopping: Option<Instant>,
+    /// The ending has been told that nothing more will be shipped.
+    told: bool,
+}
+
+impl Intake {
+    /// A loop without sources, which counts as one source in `ending`.
+    ///
+    /// Errors: the system has no descriptors left.
+    pub fn new(ending: Arc<Ending>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = PollWaker::new(poll.registry(), WAKER)?;
+        ending.join(Arc::clone(&waker) as Arc<dyn Wake>);
+        Ok(Intake {
+            poll,
+            events: Events::with_capacity(1024),
+            waker,
+            ending,
+            members: Vec::new(),
+            // Whatever happened before the first turn is to be looked at.
+            woken: true,
+            stopping: None,
+            told: false,
+        })
+    }
+
+    /// Wakes the thread.
+    pub fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    /// The place of the member that will be added next.
+    pub fn place(&self) -> io::Result<Place> {
+        Ok(Place { registry: self.poll.registry().try_clone()?, member: self.members.len() })
+    }
+
+    /// Puts a source on the thread, at the place it was given.
+    pub fn add(&mut self, member: Box<dyn Member>) {
+        self.members.push(member);
+    }
+
+    /// Runs until the ending is complete: all shipped and settled, or told to leave.
+    pub fn run(mut self, row: &Row) {
+        loop {
+            row.set(Doing::Working);
+            let next = self.turn(Instant::now());
+            if self.has_ended() {
+                break;
+            }
+            let blocked = self.members.iter().any(|member| member.is_blocked());
+            row.set(if blocked { Doing::Blocked } else { Doing::Idle });
+            self.wait(next);
+        }
+    }
+
+    /// One turn for everyone. Says when the next one is due.
+    fn turn(&mut self, now: Instant) -> Next {
+        if self.stopping.is_none() && self.ending.is_stopping() {
+            self.stopping = Some(now);
+        }
+        let turn = Turn { now, woken: std::mem::take(&mut self.woken), stopping: self.stopping };
+        let next = self.members.iter_mut().map(|member| member.turn(&turn)).min().unwrap_or(Next::Told);
+        if self.stopping.is_some() && self.members.iter().all(|member| member.has_shipped()) {
+            self.tell_shipped();
+        }
+        next
+    }
+
+    fn tell_shipped(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.ending.shipped_all();
+        }
+    }
+
+    /// Whether there is nothing left to do, or no time left to do it.
+    fn has_ended(&mut self) -> bool {
+        if self.ending.is_leaving() {
+            self.members.iter_mut().for_each(|member| member.leave());
+            self.tell_shipped();
+            return true;
+        }
+        self.told && self.members.iter().all(|member| member.is_idle())
+    }
+
+    /// Sleeps until there is something to do, and tells the members what.
+    fn wait(&mut self, next: Next) {
+        // A wake-up since the last look is as good as an event.
+        self.woken = !self.waker.may_sleep();
+        let timeout = match next {
+            _ if self.woken => Some(std::time::Duration::ZERO),
+            Next::Now => Some(std::time::Duration::ZERO),
+            Next::At(due) => Some(due.saturating_duration_since(Instant::now())),
+            Next::Told => None,
+        };
+        let polled = self.poll.poll(&mut self.events, timeout);
+        self.waker.awake();
+        match polled {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            // epoll_wait(2) has no other error for a descriptor and a buffer that are ours.
+            Err(error) => panic!("the intake cannot wait for its sockets: {error}"),
+            Ok(()) => {}
+        }
+        for event in &self.events {
+            let Token(token) = event.token();
+            match self.members.get_mut(token >> KEY_BITS) {
+                _ if event.token() == WAKER => self.woken = true,
+                Some(member) => member.notice(
+                    token as u32,
+                    Readiness {
+                        readable: event.is_readable(),
+                        writable: event.is_writable(),
+                        closed: event.is_read_closed() || event.is_error(),
+                    },
+                ),
+                None => {}
+            }
+        }
+    }
+}
