@@ -5,7 +5,8 @@
 //! list, and our threads: bounded.
 
 use super::process::{ProcessStats, ThreadStats};
-use super::snapshot::{DroppedStats, SinkState, SinkStats, Snapshot, SourceStats};
+use super::rows::{DroppedStats, SinkState, SinkStats, SourceStats};
+use super::snapshot::Snapshot;
 use crate::metrics::{Page, Telemetry};
 
 /// The answer to a scrape: the snapshot's numbers and the histograms.
@@ -237,7 +238,8 @@ fn dropped(
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::{DomainStats, FileStats, Phase, PoolStats};
+    use super::super::rows::{FileStats, LaneStats};
+    use super::super::snapshot::{DomainStats, Phase, PoolStats};
     use super::super::{Pulse, snapshot};
     use super::*;
     use crate::ledger::{Count, Dropped, Ledger, Named, Reason};
@@ -328,7 +330,7 @@ mod tests {
         snapshot.sources[0].gate_open = false;
         snapshot.sources[0].show_files([FileStats::default()]);
         snapshot.sinks[0].state = SinkState::Retrying;
-        snapshot.sinks[0].lane = snapshot::LaneStats {
+        snapshot.sinks[0].lane = LaneStats {
             entries: 1,
             bytes: 2,
             oldest_ms: 2500,

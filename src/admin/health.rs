@@ -3,7 +3,8 @@
 //! *Degraded* means late but safe: something waits or is tried again, and a person may want to look. *Failing* means that
 //! this process will not recover by waiting. A healthy component has no reason.
 
-use super::snapshot::{Phase, RingStats, SinkState, SinkStats, Snapshot, SourceStats};
+use super::rows::{SinkState, SinkStats, SourceStats};
+use super::snapshot::{Phase, RingStats, Snapshot};
 use serde::Serialize;
 
 /// A source is behind when its lag grew by more than this in half a minute; less is the ebb and flow of reading.
@@ -118,8 +119,9 @@ fn of_threads(snapshot: &Snapshot) -> Option<String> {
     if snapshot.phase != Phase::Running {
         return None;
     }
-    let lost: Vec<&str> =
-        snapshot.threads.iter().filter(|thread| thread.lost).map(|thread| &*thread.name).collect();
+    let replaced = |name: &str| snapshot.threads.iter().any(|thread| !thread.lost && thread.name == name);
+    let lost = snapshot.threads.iter().filter(|thread| thread.lost).map(|thread| &*thread.name);
+    let lost: Vec<&str> = lost.filter(|name| !replaced(name)).collect();
     if !lost.is_empty() {
         return Some(format!("panicked: {}", lost.join(", ")));
     }
@@ -201,6 +203,9 @@ mod tests {
         let lost = || vec![ThreadStats { name: "reader-0".into(), lost: true, ..Default::default() }];
         assert_eq!(judged(|s| s.workers.idle = 0), (Status::Failing, "threads: no worker is left".into()));
         assert_eq!(judged(|s| s.threads = lost()), (Status::Failing, "threads: panicked: reader-0".into()));
+        let replaced =
+            || [lost(), vec![ThreadStats { name: "reader-0".into(), ..Default::default() }]].concat();
+        assert_eq!(judged(|s| s.threads = replaced()).0, Status::Ok);
         let stopping = |s: &mut Snapshot| (s.workers.idle, s.phase, s.threads) = (0, Phase::Stopping, lost());
         assert_eq!(judged(stopping).0, Status::Ok);
     }

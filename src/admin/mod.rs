@@ -12,6 +12,7 @@ pub mod http;
 pub mod pages;
 pub mod process;
 pub mod pulse;
+pub mod rows;
 pub mod server;
 pub mod snapshot;
 
