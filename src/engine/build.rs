@@ -31,7 +31,9 @@ use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
 use crate::sources::stdin::StdinReader;
-use crate::sources::syslog::SyslogSettings;
+use crate::sources::net::listen::Listen;
+use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
+use crate::sources::syslog::source::SyslogSettings;
 use crate::steps::pipeline::{Pipeline, StepSpec};
 use crate::storage_io::Disk;
 use crate::thread::{Threads, WaitList};
@@ -128,7 +130,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         sinks: sinks.iter().map(|sink| describe_sink(sink)).collect(),
         config: config.name.clone(),
         data_dir: config.data_dir.display().to_string(),
-        admin: admin.as_ref().map(|admin| admin.local_addr().to_string()),
+        admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()).map(|address| address.to_string()),
         begun: Instant::now(),
         _lock: lock,
         phase: AtomicU8::new(0),
@@ -302,6 +304,24 @@ fn plan(
     })
 }
 
+fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
+    let listen = config.listen.iter().map(|listen| match listen.transport {
+        Transport::Tcp => Listen::Tcp(listen.address),
+        Transport::Udp => Listen::Udp(listen.address),
+    });
+    SyslogSettings {
+        source,
+        listen: listen.collect(),
+        max_connections: config.max_connections,
+        max_connections_per_address: config.max_connections_per_address,
+        idle_timeout: config.idle_timeout,
+        max_message: config.max_message,
+        partial_memory: config.partial_memory,
+        receive_buffer: config.receive_buffer,
+        labels,
+    }
+}
+
 /// Opens the sources one by one.
 struct Sources<'a> {
     config: &'a Config,
@@ -320,10 +340,10 @@ struct Sources<'a> {
 impl Sources<'_> {
     fn open(&mut self, at: usize) -> Result<(), StartError> {
         let source = &self.config.sources[at];
+        let id = SourceId(at as u16);
         let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let spec = InletSpec {
             domain: DomainId(at as u32),
-            id: SourceId(at as u16),
             source: self.ledger.sources[at].clone(),
             strategy: source.strategy,
             gate: Arc::clone(&self.gates[at]),
@@ -343,7 +363,7 @@ impl Sources<'_> {
             }
             SourceKind::Stdin(stdin) => {
                 view.what = "reads standard input".into();
-                let reader = StdinReader::new(spec, Arc::clone(self.ending), stdin.max_line, labels).map_err(failed)?;
+                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels).map_err(failed)?;
                 self.add_reader(&source.name, move |row| reader.run(row));
             }
             SourceKind::Syslog(syslog) => {
@@ -351,8 +371,10 @@ impl Sources<'_> {
                     Some(intake) => intake,
                     None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
                 };
-                let settings = SyslogSettings::new(syslog, labels);
-                view.listening = intake.add_syslog(settings, spec).map_err(failed)?;
+                let bound = intake.add_syslog(syslog_settings(syslog, id, labels), spec);
+                // The error names the source and the address itself.
+                let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
+                view.listening = bound.iter().map(ToString::to_string).collect();
                 view.what = format!("listens on {}", view.listening.join(", "));
             }
         }

@@ -1,8 +1,9 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
 use crate::admin::pulse::Pulse;
-use crate::admin::snapshot::{DomainStats, LaneStats, MemoryStats, Phase, RingStats, SinkState, Snapshot, WorkerStats};
-use crate::admin::{Inside, snapshot::FileStats};
+use crate::admin::Inside;
+use crate::admin::rows::{FileStats, LaneStats, SinkState};
+use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;

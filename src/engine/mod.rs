@@ -187,7 +187,9 @@ impl Engine {
             let (house, done) = (Arc::clone(&self.house), InLatch::new(&self.admin_done));
             self.threads.spawn("admin", &[], move |row| {
                 let _done = done;
-                admin.run(house, stop, row);
+                if let Err(error) = admin.run(row, &*house, &stop) {
+                    tracing::error!("admin: no more answers: {error}");
+                }
             })?;
         }
         Ok(())
