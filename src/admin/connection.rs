@@ -66,19 +66,20 @@ pub struct Connection<S> {
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     sent: usize,
+    since: Instant,
     deadline: Instant,
 }
 
 impl<S: Stream> Connection<S> {
     /// A connection that was accepted at `now`.
     pub fn new(stream: S, now: Instant) -> Self {
-        let (inbox, outbox) = (Vec::new(), Vec::new());
-        Connection { stream, state: State::Reading, inbox, outbox, sent: 0, deadline: now + HEAD_TIME }
+        let (inbox, outbox, deadline) = (Vec::new(), Vec::new(), now + HEAD_TIME);
+        Connection { stream, state: State::Reading, inbox, outbox, sent: 0, since: now, deadline }
     }
 
-    /// What bytes move through.
-    pub fn stream(&mut self) -> &mut S {
-        &mut self.stream
+    /// When it was accepted.
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// When its patience ends; from then on it may be closed.

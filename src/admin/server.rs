@@ -1,7 +1,7 @@
 //! The loop of the `admin` thread: one poll over the listener and a bounded number of connections.
 //!
-//! When all places are taken, a new connection gets the place of the one whose patience ends first, so that clients
-//! that only hold on cannot keep a scrape out.
+//! When all places are taken, a new connection gets the place of the one that has been here longest, so that clients that
+//! only hold on cannot keep a scrape out, whatever little they send.
 
 use super::connection::{Connection, Next};
 use super::{Inside, pages};
@@ -165,8 +165,8 @@ impl AdminServer {
     fn free_place(&mut self) -> Option<usize> {
         let free = self.places.iter().position(Option::is_none);
         free.or_else(|| {
-            let patience = |place: &usize| self.places[*place].as_ref().map(Connection::deadline);
-            (0..CONNECTIONS_MAX).min_by_key(patience)
+            let since = |place: &usize| self.places[*place].as_ref().map(Connection::since);
+            (0..CONNECTIONS_MAX).min_by_key(since)
         })
     }
 }
