@@ -114,6 +114,11 @@ impl<T> Sequencer<T> {
         self.next.load(Relaxed)
     }
 
+    /// How many items wait to be drained: read for display only.
+    pub fn waiting(&self) -> usize {
+        self.places.iter().filter(|place| place.lock().is_some()).count()
+    }
+
     /// Sends home everybody who waits for room, now and from now on. Deposits inside the window and drains go on.
     pub fn close(&self) {
         // Relaxed: ordered before the look of a sleeper by the fences of `Waiters`.

@@ -286,7 +286,7 @@ fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.clone()));
+        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()));
     }
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         steps.push(crate::steps::pipeline::spec(step).map_err(|error| {

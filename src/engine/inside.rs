@@ -110,7 +110,7 @@ impl House {
     fn domain_stats(&self) -> Vec<DomainStats> {
         let stats = |(id, domain): (usize, &Domain)| DomainStats {
             id: id as u32,
-            source: Arc::clone(&domain.source.name),
+            source: domain.source.name.to_string(),
             next_ticket: domain.sequencer.next_ticket(),
             waiting: domain.sequencer.waiting() as u64,
         };
@@ -128,12 +128,9 @@ impl Inside for House {
         snapshot.config = self.config.clone();
         let (used, limit) = (self.hallway.credits.used(), self.hallway.credits.limit());
         snapshot.ring = RingStats {
-            entries: used.entries,
-            entries_limit: limit.entries,
-            bytes: used.bytes,
-            bytes_limit: limit.bytes,
             congested: self.hallway.credits.congested(),
             backpressure_triggered: self.hallway.credits.triggers(),
+            ..RingStats::of((used.entries, used.bytes), (limit.entries, limit.bytes))
         };
         snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
         for (stats, view) in snapshot.sources.iter_mut().zip(&self.sources) {

@@ -323,10 +323,6 @@ impl<T> Ring<T> {
     fn is_ready(&self) -> bool {
         self.run(self.head.load(Relaxed), 1, 1) == 1
     }
-    /// Pop.
-    pub fn pop(&self) -> Option<T> {
-        self.0.lock().pop_front()
-    }
 }
 
 impl<T> Drop for Ring<T> {
