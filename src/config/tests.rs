@@ -748,6 +748,7 @@ fn a_file_that_cannot_be_read_is_said_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let shown = Config::load(&directory.path().join("none.yaml")).unwrap_err().to_string();
     assert!(shown.starts_with("error: cannot read `") && shown.contains("No such file"), "{shown}");
+    assert_eq!(shown.lines().count(), 1);
     let binary = directory.path().join("binary.yaml");
     std::fs::write(&binary, b"a: \xff").unwrap();
     assert!(Config::load(&binary).unwrap_err().to_string().contains("is not UTF-8 text: byte 3"));
