@@ -55,7 +55,7 @@ pub fn format_duration(duration: Duration) -> String {
     if nanos == 0 {
         return "0s".into();
     }
-    match DURATION_UNITS.iter().find(|(_, unit)| nanos % unit == 0) {
+    match DURATION_UNITS.iter().find(|(_, unit)| nanos.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", nanos / unit),
         None => format!("{nanos}ns"),
     }

@@ -32,6 +32,8 @@ pub enum ErrorKind {
     UnknownWord(String, &'static [&'static str]),
     /// A key that must be there.
     Missing(&'static str),
+    /// Nothing new: the value is reported already.
+    Reported,
     /// Some other value; with what was expected.
     Expected(String),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for Error {
             ErrorKind::UnknownKey(key, _) => write!(f, "unknown key `{key}`"),
             ErrorKind::UnknownWord(word, _) => write!(f, "unknown value `{word}`"),
             ErrorKind::Missing(key) => write!(f, "`{key}` is missing"),
+            ErrorKind::Reported => f.write_str("reported already"),
             ErrorKind::Expected(expected) => f.write_str(expected),
         }
     }
@@ -132,6 +135,7 @@ impl<'de> Deserializer<'de> for &Node {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let result = match &self.body {
+            Body::Unknown => Err(Error::new(ErrorKind::Reported)),
             Body::List(items) => visitor.visit_seq(Items(items.iter())),
             Body::Map(entries) => visitor.visit_map(Entries { entries: entries.iter(), value: None }),
             Body::Scalar { value, .. } => match value {
@@ -198,6 +202,7 @@ impl<'de> Deserializer<'de> for &Node {
                 let (Key { id, name, .. }, value) = &entries[0];
                 Choice { id: *id, word: name, value: Some(value) }
             }
+            Body::Unknown => return Err(Error::new(ErrorKind::Reported).within(self.id)),
             _ => {
                 let expected = format!("expected one of: {}", variants.join(", "));
                 return Err(Error::new(ErrorKind::Expected(expected)).within(self.id));
@@ -217,7 +222,10 @@ struct Items<'a>(std::slice::Iter<'a, Node>);
 impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Error;
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        self.0.next().map(|item| seed.deserialize(item)).transpose()
+        let Some(item) = self.0.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(item).map(Some).map_err(|error| error.within(item.id))
     }
 }
 

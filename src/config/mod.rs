@@ -258,3 +258,6 @@ fn paths(root: &Node) -> HashSet<String> {
     collect(root, "", &mut all);
     all
 }
+
+#[cfg(test)]
+mod tests;

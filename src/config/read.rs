@@ -1,7 +1,8 @@
 //! From the positioned tree to structs, one section at a time, collecting everything that does not fit.
 //!
 //! A struct stops at its first error. To find the others, what was wrong is taken out of a copy of the section and the
-//! copy is read again, until it fits or nothing more can be taken out. A section with errors never yields a value.
+//! copy is read again, until it fits or nothing more can be taken out. What is left then stands in for the section in the
+//! checks that follow; a config with any problem is refused as a whole.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -82,7 +83,7 @@ impl Reader<'_> {
         let Some((key, node)) = root.entry(name) else {
             return &[];
         };
-        if !matches!(node.body, Body::Map(_)) && !node.is_null() {
+        if !matches!(node.body, Body::Map(_) | Body::Unknown) && !node.is_null() {
             let place = Found { span: spot(node, &key.span), path: vec![], map: 0, node: Some(node) };
             self.problems.push(unexpected(&[name.into()], &place, "expected a map of names"));
         }
@@ -100,6 +101,9 @@ impl Reader<'_> {
     ) -> Option<(T, K)> {
         let path = [shelf, key.name.as_str()];
         let anchor = key.span.clone();
+        if let Body::Unknown = node.body {
+            return None;
+        }
         if !matches!(node.body, Body::Map(_)) {
             let place = Found { span: spot(node, &key.span), path: vec![], map: 0, node: Some(node) };
             self.problems.push(unexpected(&path.map(String::from), &place, "expected a map with a `type`"));
@@ -136,12 +140,15 @@ impl Reader<'_> {
             return None;
         };
         let found = value.text().and_then(|word| types.iter().copied().find(|kind| *kind == word));
-        if found.is_none() {
+        if found.is_none() && !matches!(value.body, Body::Unknown) {
             let shown = shown(value);
             let label = value.text().and_then(|word| did_you_mean(word, types.iter().copied()));
             let label = label.map(|kind| format!("did you mean `{kind}`?")).unwrap_or_default();
-            let span = spot(value, &type_key.span);
-            self.problems.push(Problem::at(span, format!("unknown type {shown}{place}"), label).note(known));
+            let message = match value.text() {
+                Some(_) => format!("unknown type {shown}{place}"),
+                None => format!("`type`{place} cannot be {shown}"),
+            };
+            self.problems.push(Problem::at(spot(value, &type_key.span), message, label).note(known));
         }
         found
     }
@@ -156,7 +163,7 @@ impl Reader<'_> {
         let mut removed = HashSet::<NodeId>::new();
         for _ in 0..ERRORS_MAX {
             let error = match read(&rest) {
-                Ok(value) => return removed.is_empty().then_some(value),
+                Ok(value) => return Some(value),
                 Err(error) => error,
             };
             let id = error.at.unwrap_or(rest.id);
@@ -167,8 +174,7 @@ impl Reader<'_> {
                 _ => removed.contains(&id),
             };
             if !ours {
-                let problem = explain(&error.kind, &found, section);
-                self.problems.push(problem);
+                self.problems.extend(explain(&error.kind, &found, section));
             }
             let parent = parent(&rest, id);
             if !rest.remove(id) {
@@ -209,7 +215,7 @@ fn find(node: &Node, id: NodeId) -> Option<Found<'_>> {
         return Some(Found::top(node));
     }
     match &node.body {
-        Body::Scalar { .. } => None,
+        Body::Scalar { .. } | Body::Unknown => None,
         Body::List(items) => {
             items.iter().enumerate().find_map(|(index, item)| Some(find(item, id)?.under(&index.to_string())))
         }
@@ -230,7 +236,7 @@ fn find(node: &Node, id: NodeId) -> Option<Found<'_>> {
 
 fn parent(node: &Node, id: NodeId) -> Option<NodeId> {
     match &node.body {
-        Body::Scalar { .. } => None,
+        Body::Scalar { .. } | Body::Unknown => None,
         Body::List(items) if items.iter().any(|item| item.id == id) => Some(node.id),
         Body::List(items) => items.iter().find_map(|item| parent(item, id)),
         Body::Map(entries) if entries.iter().any(|(key, value)| key.id == id || value.id == id) => {
@@ -253,11 +259,12 @@ pub fn spot(value: &Node, key: &Range<usize>) -> Range<usize> {
     if value.span.is_empty() { key.clone() } else { value.span.clone() }
 }
 
-fn explain(kind: &ErrorKind, found: &Found, section: &Section) -> Problem {
+fn explain(kind: &ErrorKind, found: &Found, section: &Section) -> Option<Problem> {
     let top = section.path.iter().map(|step| (*step).to_owned());
     let path: Vec<String> = top.chain(found.path.iter().cloned()).collect();
     let anchor = if found.path.is_empty() { section.anchor.clone() } else { found.span.clone() };
-    match kind {
+    Some(match kind {
+        ErrorKind::Reported => return None,
         ErrorKind::Missing(key) => {
             let message = format!("`{key}` is missing{}", place(&path));
             Problem::at(anchor, message, format!("needs `{key}`"))
@@ -287,7 +294,7 @@ fn explain(kind: &ErrorKind, found: &Found, section: &Section) -> Problem {
             }
         }
         ErrorKind::Expected(expected) => unexpected(&path, found, expected),
-    }
+    })
 }
 
 fn unexpected(path: &[String], found: &Found, expected: &str) -> Problem {
@@ -305,6 +312,7 @@ fn shown(node: &Node) -> String {
         Body::List(_) => "a list".into(),
         Body::Map(_) => "a map".into(),
         Body::Scalar { .. } if node.is_null() => "empty".into(),
+        Body::Unknown => "this".into(),
         Body::Scalar { value, .. } => {
             let text = match value {
                 serde_yaml::Value::String(text) => text.clone(),

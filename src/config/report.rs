@@ -69,6 +69,10 @@ impl Report {
             self.render_one(&mut out, problem, &paint);
             out.push('\n');
         }
+        if let [Problem { span: None, .. }] = &self.problems[..] {
+            // A file that cannot be read at all: a sum of one would only say its name again.
+            return out.trim_end().to_owned() + "\n";
+        }
         let count = self.problems.len();
         let file = printable(&self.name);
         let total = match count {

@@ -46,6 +46,8 @@ pub enum Body {
         /// Where its text starts in the file, when it stands there letter by letter.
         verbatim: Option<usize>,
     },
+    /// A value that could not be made out, which is reported already: a variable that is not set.
+    Unknown,
     /// A list.
     List(Vec<Node>),
     /// A map, in the order of the file, without duplicates.
@@ -87,7 +89,7 @@ impl Node {
         path.iter().try_fold(self, |node, step| match &node.body {
             Body::Map(_) => node.get(step),
             Body::List(items) => items.get(step.parse::<usize>().ok()?),
-            Body::Scalar { .. } => None,
+            Body::Scalar { .. } | Body::Unknown => None,
         })
     }
 
@@ -108,6 +110,7 @@ impl Node {
     pub fn to_value(&self) -> Value {
         match &self.body {
             Body::Scalar { value, .. } => value.clone(),
+            Body::Unknown => Value::Null,
             Body::List(items) => Value::Sequence(items.iter().map(Node::to_value).collect()),
             Body::Map(entries) => Value::Mapping(
                 entries
@@ -121,7 +124,7 @@ impl Node {
     /// Takes the entry or item out that is, or whose key is, `id`; tells whether there was one.
     pub fn remove(&mut self, id: NodeId) -> bool {
         match &mut self.body {
-            Body::Scalar { .. } => false,
+            Body::Scalar { .. } | Body::Unknown => false,
             Body::List(items) => {
                 let before = items.len();
                 items.retain(|item| item.id != id);
@@ -299,7 +302,7 @@ impl Builder<'_> {
     fn renumber(&mut self, node: &mut Node, span: &Range<usize>) -> Result<(), Problem> {
         node.id = self.next_id(span)?;
         match &mut node.body {
-            Body::Scalar { .. } => {}
+            Body::Scalar { .. } | Body::Unknown => {}
             Body::List(items) => {
                 for item in items {
                     self.renumber(item, span)?;
@@ -347,7 +350,7 @@ impl Builder<'_> {
                 if self.problems.len() < PROBLEMS_MAX {
                     self.problems.push(Problem::at(at, refused.message, refused.label));
                 }
-                (Value::Null, None)
+                return Ok(Node { id, span, body: Body::Unknown });
             }
         };
         Ok(Node { id, span, body: Body::Scalar { value, verbatim } })
@@ -368,7 +371,7 @@ impl Builder<'_> {
                 return Ok(());
             }
             Body::Map(entries) => entries,
-            Body::Scalar { .. } => return Ok(()),
+            Body::Scalar { .. } | Body::Unknown => return Ok(()),
         };
         match frame.key.take() {
             Some((key, true)) => entries.push((key, node)),
