@@ -1,7 +1,6 @@
-//! A config in words: what `check` prints, and the greeting of a start.
+//! A config in words: what `check` prints.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 
 use serde::Serialize;
 use serde_yaml::Value;
@@ -10,7 +9,7 @@ use super::keys::GeneralConfig;
 use super::{Config, SinkConfig, SourceConfig};
 use crate::sinks::config::SinkKind;
 use crate::sources::config::{SourceKind, Strategy};
-use crate::sources::syslog::config::{ListenAddress, Transport};
+
 use crate::steps::config::StepConfig;
 use crate::units::{Pairs, format_size};
 
@@ -23,45 +22,6 @@ pub fn plan(config: &Config) -> String {
     config.sinks.iter().for_each(|each| sink(config, each, &mut out));
     threads(config, &mut out);
     stops(config, &mut out);
-    out
-}
-
-/// What a start says: where it listens (`listening`, as bound), where output goes, and how to send a first line.
-pub fn greeting(config: &Config, listening: &[ListenAddress], admin: Option<SocketAddr>) -> String {
-    let mut out = format!("ringmain runs {}\n", config.name);
-    for address in listening {
-        let _ = writeln!(out, "  listening   {address}");
-    }
-    for source in &config.sources {
-        match &source.kind {
-            SourceKind::File(file) => {
-                let _ = writeln!(out, "  reading     {}", file.include.join(" "));
-            }
-            SourceKind::Stdin(_) => out.push_str("  reading     the standard input\n"),
-            SourceKind::Syslog(_) => {}
-        }
-    }
-    for sink in config.enabled_sinks() {
-        let _ = match &sink.kind {
-            SinkKind::File(file) => writeln!(out, "  writing     {}", file.path),
-            SinkKind::Console(_) => writeln!(out, "  writing     the standard output"),
-            SinkKind::Blackhole(_) => writeln!(out, "  forgetting  in sink {}", sink.name),
-        };
-    }
-    if let Some(address) = admin {
-        let _ = writeln!(out, "  looking in  http://{address}/stats, /metrics, /health (or: ringmain stats)");
-    }
-    let tcp_first = |address: &&ListenAddress| address.transport == Transport::Udp;
-    if let Some(address) = listening.iter().min_by_key(tcp_first) {
-        let mut target = *address;
-        if target.address.ip().is_unspecified() {
-            target.address.set_ip(match target.address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        let _ = writeln!(out, "  try         ringmain send --to {target} \"hello from me\"");
-    }
     out
 }
 

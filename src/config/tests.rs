@@ -832,22 +832,6 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
     }
 }
 
-#[test]
-fn the_greeting_says_where_it_listens_and_how_to_send_a_first_line() {
-    use crate::sources::syslog::config::ListenAddress;
-    let config = parse_example(EXAMPLE);
-    let bound = ["udp://0.0.0.0:5514", "tcp://0.0.0.0:5514"].map(|text| ListenAddress::parse(text).unwrap());
-    let greeting = describe::greeting(&config, &bound, config.admin.listen);
-    for part in [
-        "listening   udp://0.0.0.0:5514",
-        "writing     ./data/out/{source}/{date}.log",
-        "http://127.0.0.1:8401/stats",
-        "ringmain send --to tcp://127.0.0.1:5514",
-    ] {
-        assert!(greeting.contains(part), "{part}\n{greeting}");
-    }
-}
-
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in any::<String>()) {

@@ -89,9 +89,11 @@ impl House {
             Some(address) => lines.push(format!("admin: http://{address}/ (metrics, stats, health, ready)")),
             None => lines.push("admin: off".into()),
         }
-        let first = self.sources.iter().flat_map(|view| &view.listening).next();
-        if let Some(address) = first {
-            lines.push(format!("send a first line: ringmain send --to {address} 'hello from me'"));
+        if let Some(address) = self.sources.iter().flat_map(|view| &view.listening).next() {
+            // As it was called, so that the line can be copied; and to where a client can reach it.
+            let program = std::env::args().next().unwrap_or_else(|| "ringmain".into());
+            let reachable = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
+            lines.push(format!("send a first line: {program} send --to {reachable} 'hello from me'"));
         }
         lines
     }
