@@ -1,1 +1,4 @@
 //! Files found by globs, followed as they grow, rotate and vanish.
+pub mod cursor;
+pub mod identity;
+pub mod progress;
