@@ -78,7 +78,11 @@ impl Keeper {
 
     fn write_checkpoint(&self) {
         let mut sync = || -> io::Result<()> { self.sinks.iter().try_for_each(|sink| sink.sync()) };
-        complain("the checkpoint", self.checkpoint.flush_durable(&mut sync).map(drop));
+        match self.checkpoint.flush_durable(&mut sync) {
+            // Sources without positions rely on what their sinks wrote just as much.
+            Ok(false) => complain("what sinks took", sync()),
+            result => complain("the checkpoint", result.map(drop)),
+        }
     }
 
     /// Ends it, with a last checkpoint.
@@ -97,6 +101,6 @@ impl crate::thread::Wake for Keeper {
 /// Positions that cannot be written are kept and tried again: late, not lost.
 fn complain(what: &str, result: io::Result<()>) {
     if let Err(error) = result {
-        tracing::error!("{what} could not be written, trying again: {error}");
+        tracing::error!("{what} could not be made safe, trying again: {error}");
     }
 }

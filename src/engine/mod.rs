@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 use crate::sinks::Sink;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::Hallway;
-use crate::thread::{Flag, Inside as InLatch, Latch, Row, Threads};
+use crate::thread::{Flag, Inside as InLatch, Latch, Row, Threads, Wake};
 use crate::worker::{Domain, Worker};
 use inside::House;
 use keeper::Keeper;
@@ -85,7 +85,7 @@ pub struct Engine {
     workers_done: Arc<Latch>,
     senders_done: Arc<Latch>,
     keeper_done: Arc<Latch>,
-    admin_stop: Option<(Flag, Arc<dyn crate::thread::Wake>)>,
+    admin_stop: Option<(Flag, Arc<dyn Wake>)>,
     admin_done: Arc<Latch>,
 }
 
@@ -112,6 +112,7 @@ impl Engine {
         let parts = build::build(&config)?;
         let threads = parts.house.threads.clone();
         let keeper = Arc::new(Keeper::new(&parts));
+        parts.checkpoint.wake_when_dirty(Arc::clone(&keeper) as Arc<dyn Wake>);
         let mut engine = Engine {
             threads,
             hallway: parts.hallway,
