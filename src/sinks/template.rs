@@ -1,0 +1,1 @@
+//! Paths made of what is known of an entry.
