@@ -17,6 +17,7 @@ use crate::labels::Stream;
 use std::iter::Peekable;
 use std::sync::Arc;
 use timestamp::Timestamps;
+pub(super) use timestamp::civil;
 
 /// The shape entries are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

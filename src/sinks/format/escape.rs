@@ -20,6 +20,9 @@ pub(super) struct Quoted;
 /// On a line for people, as it is but for control characters. Not to be read back: a backslash may be the entry's own.
 pub(super) struct Bare;
 
+/// Between the tokens of a JSON value, where control characters may stand; inside its strings they may not.
+struct Value;
+
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl Style for Json {
@@ -71,6 +74,18 @@ impl Style for Bare {
     }
 }
 
+impl Style for Value {
+    const QUOTES: bool = false;
+
+    fn special(_: u8, out: &mut Vec<u8>) {
+        out.push(b' ');
+    }
+
+    fn invalid(bytes: &[u8], out: &mut Vec<u8>) {
+        Json::invalid(bytes, out);
+    }
+}
+
 fn hex(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
 }
@@ -99,7 +114,7 @@ pub(super) fn write<S: Style>(bytes: &[u8], out: &mut Vec<u8>) {
                 S::special(*byte, out);
                 rest = &rest[1..];
             }
-            Some(_) => return write_beyond_ascii::<S>(rest, S::special, out),
+            Some(_) => return write_beyond_ascii::<S>(rest, out),
         }
     }
 }
@@ -133,12 +148,12 @@ fn escape_len(bytes: &[u8]) -> usize {
 /// Appends a JSON value as it was written, but on one line and in UTF-8: the control characters that may stand between
 /// its tokens become spaces.
 pub(super) fn write_value(bytes: &[u8], out: &mut Vec<u8>) {
-    write_beyond_ascii::<Bare>(bytes, |_, out| out.push(b' '), out);
+    write::<Value>(bytes, out);
 }
 
 /// Appends bytes of which some are beyond ASCII. Apart from [`write`], as most text is not worth the check of UTF-8.
 #[inline(never)]
-fn write_beyond_ascii<S: Style>(bytes: &[u8], special: impl Fn(u8, &mut Vec<u8>), out: &mut Vec<u8>) {
+fn write_beyond_ascii<S: Style>(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid().as_bytes();
         loop {
@@ -147,7 +162,7 @@ fn write_beyond_ascii<S: Style>(bytes: &[u8], special: impl Fn(u8, &mut Vec<u8>)
                 [] => break,
                 // C1 in UTF-8 is C2 80 to C2 9F, and C2 is always the first of two bytes.
                 [0xC2, control @ 0x80..0xA0, ..] => {
-                    special(*control, out);
+                    S::special(*control, out);
                     rest = &rest[2..];
                 }
                 [0xC2, ..] => {
@@ -155,7 +170,7 @@ fn write_beyond_ascii<S: Style>(bytes: &[u8], special: impl Fn(u8, &mut Vec<u8>)
                     rest = &rest[2..];
                 }
                 [byte, ..] => {
-                    special(*byte, out);
+                    S::special(*byte, out);
                     rest = &rest[1..];
                 }
             }
@@ -314,6 +329,13 @@ mod tests {
             write_value(serde_json::to_string_pretty(&value).unwrap().as_bytes(), &mut out);
             prop_assert!(!out.contains(&b'\n'));
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
+        }
+
+        #[test]
+        fn a_value_is_one_line_of_utf_8_whatever_it_is(bytes in bytes()) {
+            let mut out = Vec::new();
+            write_value(&bytes, &mut out);
+            prop_assert!(!std::str::from_utf8(&out).unwrap().contains(char::is_control));
         }
     }
 }

@@ -55,7 +55,7 @@ impl Timestamps {
 ///
 /// The method of Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`: years begin in
 /// March, so that the leap day is the last of its year.
-pub(crate) fn civil(days: i64) -> (u32, u32, u32) {
+pub(in crate::sinks) fn civil(days: i64) -> (u32, u32, u32) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
