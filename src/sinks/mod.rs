@@ -11,6 +11,9 @@ pub mod config;
 pub mod console;
 pub mod file;
 pub mod format;
+pub mod template;
+#[cfg(test)]
+pub mod testing;
 
 /// A destination of entries. Shared by its sender threads.
 pub trait Sink: Send + Sync {
