@@ -13,6 +13,7 @@ use crate::block::{Block, FIELDS_MAX, Parts};
 use crate::entry::{Field, Kind, Slice, Space};
 use crate::steps::{Step, StepError, Verdict};
 use simd::{Isa, Scan, Task};
+use std::fmt;
 use std::ops::Range;
 pub use walk::{DEPTH_MAX, FIELDS_PER_ENTRY_MAX};
 use walk::{Fault, object};
@@ -37,6 +38,12 @@ impl ParseJson {
     /// The same step by each way of marking words that this processor has, the best first: for tests that compare them.
     pub fn all() -> Vec<Self> {
         Isa::all().into_iter().map(|isa| ParseJson { isa, room: 0 }).collect()
+    }
+}
+
+impl fmt::Display for ParseJson {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.isa.name())
     }
 }
 

@@ -74,6 +74,17 @@ impl Isa {
         .collect()
     }
 
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(_) => "avx2",
+            Isa::Portable(_) => "portable",
+        }
+    }
+
     /// Does `task` with these instructions.
     pub fn run<T: Task>(self, task: T) -> T::Out {
         match self {
