@@ -23,7 +23,8 @@ const LEVELS: [&str; 4] = ["info", "warn", "error", "debug"];
 fn main() {
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
     println!("{:<34} {:>9} {:>9} {:>10} {:>8}", "", "ns/line", "median", "lines/s", "MB/s");
-    let lines = [("json/3_fields", 3, three_members as fn(usize) -> String), ("json/10_fields", 10, ten_members)];
+    let lines =
+        [("json/3_fields", 3, three_members as fn(usize) -> String), ("json/10_fields", 10, ten_members)];
     for (name, members, line) in lines {
         if name.contains(&wanted) {
             compare(name, members, &block_of(line));
@@ -60,7 +61,10 @@ fn compare(name: &str, members: usize, lines: &[String]) {
         });
         let (alone, ratio) = (theirs / ours, theirs / ours_found);
         let judged = if ratio >= RATIO_MARK { "meets" } else { "MISSES" };
-        println!("{:<34} {ratio:>8.1}x  ({alone:.1}x without finding; {judged} the mark of {RATIO_MARK}x)", "");
+        println!(
+            "{:<34} {ratio:>8.1}x  ({alone:.1}x without finding; {judged} the mark of {RATIO_MARK}x)",
+            ""
+        );
     }
 }
 
