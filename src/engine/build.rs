@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
 use crate::delivery::retry::Retry;
-use crate::expr::{self, Expr};
+use crate::expr::Expr;
 use crate::labels::{Labels, SourceId};
 use crate::lane::batcher::{BatchLimits, Batcher, FlowControl};
 use crate::lane::{Lane, LaneSpec};
@@ -34,7 +34,9 @@ use crate::sources::stdin::StdinReader;
 use crate::sources::net::listen::Listen;
 use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
 use crate::sources::syslog::source::SyslogSettings;
+use crate::steps::config::{ParseFormat, SetValue, StepConfig};
 use crate::steps::pipeline::{Pipeline, StepSpec};
+use crate::steps::set::ConstValue;
 use crate::storage_io::Disk;
 use crate::thread::{Threads, WaitList};
 use crate::worker::{Domain, Plan};
@@ -272,7 +274,28 @@ fn describe_sink(sink: &SinkConfig) -> String {
 }
 
 fn compile(text: &str, place: &str) -> Result<Expr, StartError> {
-    expr::compile(text).map_err(|error| StartError::Config(format!("{place}: {}", error.message)))
+    Expr::compile(text).map_err(|error| StartError::Config(format!("{place}: {}", error.message)))
+}
+
+fn step_spec(step: &StepConfig, place: &str) -> Result<StepSpec, StartError> {
+    Ok(match step {
+        StepConfig::Parse(ParseFormat::Json) => StepSpec::ParseJson,
+        StepConfig::Discard(condition) => StepSpec::Discard(compile(condition, place)?),
+        StepConfig::Set(fields) => {
+            let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
+            StepSpec::Set(fields.0.iter().map(constant).collect())
+        }
+    })
+}
+
+fn constant(value: &SetValue) -> ConstValue {
+    match value {
+        SetValue::Text(text) => ConstValue::Text(text.clone()),
+        SetValue::Integer(number) => ConstValue::Number((*number).into()),
+        // The config refuses numbers JSON cannot write.
+        SetValue::Float(number) => serde_json::Number::from_f64(*number).map_or(ConstValue::Null, ConstValue::Number),
+        SetValue::Bool(value) => ConstValue::Bool(*value),
+    }
 }
 
 /// What the source's entries go through, and where they may go.
@@ -289,9 +312,8 @@ fn plan(
         steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()));
     }
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
-        steps.push(crate::steps::pipeline::spec(step).map_err(|error| {
-            StartError::Config(format!("pipeline {}: {error}", named.map_or("", String::as_str)))
-        })?);
+        let place = format!("pipeline {}", named.map_or("", String::as_str));
+        steps.push(step_spec(step, &place)?);
     }
     let condition = |sink: &&SinkConfig| match &sink.when {
         None => Ok(None),

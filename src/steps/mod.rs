@@ -6,6 +6,7 @@
 use crate::block::{Block, NoRoom, selected};
 use std::ops::Range;
 
+pub mod config;
 pub mod constants;
 pub mod discard;
 pub mod parse;

@@ -6,7 +6,9 @@ use crate::steps::Step;
 use crate::steps::constants::Constants;
 use crate::steps::discard::Discard;
 use crate::steps::parse::json::ParseJson;
+use crate::steps::parse::syslog::ParseSyslog;
 use crate::steps::set::{ConstValue, Set, SetError};
+use jiff::tz::TimeZone;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 pub enum StepSpec {
     /// `parse` as JSON.
     ParseJson,
+    /// What every `syslog` source begins with; times of RFC 3164 are of this zone.
+    ParseSyslog(TimeZone),
     /// `discard` by a condition.
     Discard(Expr),
     /// `set` these fields.
@@ -45,6 +49,7 @@ impl Pipeline {
         let mut make = |spec| -> Result<Box<dyn Step>, SetError> {
             Ok(match spec {
                 StepSpec::ParseJson => Box::new(ParseJson::default()),
+                StepSpec::ParseSyslog(zone) => Box::new(ParseSyslog::new(zone, &mut constants)?),
                 StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
                 StepSpec::Set(fields) => Box::new(Set::new(&fields, &mut constants)?),
                 StepSpec::Custom(step) => step,

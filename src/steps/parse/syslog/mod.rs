@@ -13,6 +13,7 @@ pub mod time;
 use crate::block::{ARENA_MAX, Block, FIELDS_MAX, Parts, selected};
 use crate::entry::{Entry, Field, Kind, Slice, Space};
 use crate::steps::constants::Constants;
+use crate::steps::set::SetError;
 use crate::steps::{Step, StepError, Verdict};
 use jiff::tz::TimeZone;
 use parse::{Clock, FACILITIES, Message, SEVERITIES, Span, parse};
@@ -43,23 +44,25 @@ struct Names {
 
 impl ParseSyslog {
     /// A step that reads RFC 3164 times as of `zone`; its names go to `constants`.
-    pub fn new(zone: TimeZone, constants: &mut Constants) -> Self {
-        let mut add = |text: &str| constants.add(text.as_bytes());
-        ParseSyslog {
+    ///
+    /// Errors: the constants are full.
+    pub fn new(zone: TimeZone, constants: &mut Constants) -> Result<Self, SetError> {
+        let mut add = |text: &str| constants.intern(text.as_bytes()).ok_or(SetError::TooLarge);
+        Ok(ParseSyslog {
             zone,
             names: Names {
-                facility: add("facility"),
-                severity: add("severity"),
-                host: add("host"),
-                app: add("app"),
-                procid: add("procid"),
-                msgid: add("msgid"),
-                message: add("message"),
+                facility: add("facility")?,
+                severity: add("severity")?,
+                host: add("host")?,
+                app: add("app")?,
+                procid: add("procid")?,
+                msgid: add("msgid")?,
+                message: add("message")?,
             },
-            facilities: FACILITIES.iter().map(|name| add(name)).collect(),
-            severities: SEVERITIES.iter().map(|name| add(name)).collect(),
+            facilities: FACILITIES.iter().map(|name| add(name)).collect::<Result<_, _>>()?,
+            severities: SEVERITIES.iter().map(|name| add(name)).collect::<Result<_, _>>()?,
             spare: 0,
-        }
+        })
     }
 
     /// Reads the entry at `index`; false if its fields do not fit the block any more.
@@ -71,7 +74,8 @@ impl ParseSyslog {
             return false;
         }
         let first = parts.fields.len();
-        let fits = self.add_header(parts, &message, entry.offset) && self.add_params(parts, &message, text, entry.offset);
+        self.add_header(parts, &message, entry.offset);
+        let fits = self.add_params(parts, &message, text, entry.offset);
         let value = in_text(message.message, entry.offset);
         parts.fields.push(Field::new(self.names.message, value, Kind::Plain));
         let row = &mut parts.entries[index];
@@ -86,7 +90,7 @@ impl ParseSyslog {
         fits
     }
 
-    fn add_header(&self, parts: &mut Parts<'_>, message: &Message, offset: u32) -> bool {
+    fn add_header(&self, parts: &mut Parts<'_>, message: &Message, offset: u32) {
         let names = &self.names;
         let facility = self.facilities[usize::from(message.facility)];
         let severity = self.severities[usize::from(message.severity)];
@@ -103,7 +107,6 @@ impl ParseSyslog {
                 parts.fields.push(Field::new(name, in_text(span, offset), Kind::Plain));
             }
         }
-        true
     }
 
     /// Structured data: names are put together in the arena, values are resolved there if they have escapes.
