@@ -109,9 +109,12 @@ impl Template {
         self.per_entry
     }
 
-    /// Whether there is but one path.
-    pub fn is_fixed(&self) -> bool {
-        self.names.iter().flatten().all(|piece| matches!(piece, Piece::Literal(_)))
+    /// Its only path, relative to the base, if it has but one.
+    pub fn fixed_path(&self) -> Option<String> {
+        let text = |piece: &Piece| if let Piece::Literal(text) = piece { Some(text.clone()) } else { None };
+        let names: Option<Vec<String>> =
+            self.names.iter().map(|name| name.iter().map(text).collect()).collect();
+        names.map(|names| names.join("/"))
     }
 
     /// The times around `time` that share its path, all other things being equal.
