@@ -10,6 +10,8 @@ use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
 use crate::sinks::config::SinkKind;
 use crate::sources::config::SourceKind;
+use crate::expr::Expr;
+use crate::sinks::template::Template;
 use crate::steps::config::StepConfig;
 
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
@@ -30,7 +32,10 @@ pub struct TextChecks {
 
 impl Default for TextChecks {
     fn default() -> Self {
-        TextChecks { expression: |_| Ok(()), template: |_| Ok(()) }
+        TextChecks {
+            expression: |text| Expr::compile(text).map(drop).map_err(|error| (error.start, error.message)),
+            template: |text| Template::compile(text).map(drop).map_err(|error| (error.start, error.message)),
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use crate::sequencer::Sequencer;
 use crate::sinks::blackhole::Blackhole;
 use crate::sinks::config::{Jitter, Ordering, SinkKind};
 use crate::sinks::console::ConsoleSink;
-use crate::sinks::file::FileSink;
+use crate::sinks::file::{FileSink, FileSinkSettings};
+use crate::sinks::template::Template;
 use crate::sinks::Sink;
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
@@ -255,9 +256,13 @@ fn retry(sink: &SinkConfig) -> Retry {
 
 fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
     Ok(match &sink.kind {
-        SinkKind::File(file) => Arc::new(
-            FileSink::new(file).map_err(|error| StartError::start(format!("sink {}", sink.name), error))?,
-        ),
+        SinkKind::File(file) => {
+            let failed = |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
+            let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
+            let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
+            let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
+            Arc::new(opened.map_err(|error| failed(&error))?)
+        }
         SinkKind::Console(console) => Arc::new(ConsoleSink::new(console.format)),
         SinkKind::Blackhole(_) => Arc::new(Blackhole),
     })

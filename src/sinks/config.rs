@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use super::file::Fsync;
+pub use super::format::Format;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -142,18 +144,6 @@ impl SinkKind {
     }
 }
 
-/// How an entry is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// The bytes as they came.
-    Raw,
-    /// Time, labels, message and fields on one line, for people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
 /// Files named by a template, appended to.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -183,19 +173,6 @@ impl FileSinkConfig {
             None => Path::new("."),
         }
     }
-}
-
-/// When what was written is forced to the disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fsync {
-    /// Before a checkpoint that relies on it, once a second at most.
-    #[default]
-    Checkpoint,
-    /// After every batch.
-    Always,
-    /// Never; a power cut may lose what the checkpoint calls safe.
-    None,
 }
 
 /// Lines on the standard output.

@@ -32,7 +32,8 @@ use std::time::Instant;
 use write::{Disk, System, Writer};
 
 /// When what was written is made durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fsync {
     /// By [`Sink::sync`], before the checkpoint that relies on it.
     #[default]

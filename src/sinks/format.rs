@@ -20,7 +20,8 @@ use timestamp::Timestamps;
 pub(super) use timestamp::civil;
 
 /// The shape entries are written in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// The entry's text, byte for byte.
     #[default]
