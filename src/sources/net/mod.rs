@@ -16,7 +16,7 @@ pub mod incoming;
 pub mod listen;
 pub mod quiet;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::sources::ending::Ending;
 use crate::sources::waker::PollWaker;

@@ -96,7 +96,7 @@ impl House {
         self.settle();
     }
 
-    fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.came.values().map(Vec::len).sum()
     }
 
