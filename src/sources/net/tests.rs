@@ -404,20 +404,14 @@ fn a_burst_of_datagrams_arrives_in_order_or_is_counted_by_the_kernel() {
             settle_down(&mut intake, &mut house, Instant::now());
         }
     }
-    sender.send_to(b"\n", udp).unwrap();
-    sender.send_to(b"last", udp).unwrap();
     until(&mut intake, &mut house, |house| {
         house.empty();
-        house.came.values().any(|texts| texts.last().is_some_and(|text| text == "last"))
+        house.count() + house.ledger.row.kernel_drops.get() as usize == sent
     });
-    let texts = house.only();
-    let numbers = texts[..texts.len() - 1]
-        .iter()
-        .map(|text| text.strip_prefix("<13>datagram ").unwrap().parse::<usize>().unwrap());
-    assert!(numbers.is_sorted());
+    let number = |text: &String| text.strip_prefix("<13>datagram ").map(|n| n.parse::<usize>().unwrap());
+    assert!(house.only().iter().map(number).is_sorted_by(|a, b| a < b));
     let dropped = house.ledger.row.kernel_drops.get() as usize;
-    assert_eq!(texts.len() + dropped, sent + 1);
-    assert!(dropped > 0 && texts.len() > 1000, "5,000 small datagrams do not fit 1 MiB of kernel memory");
+    assert!(dropped > 0 && dropped < sent, "5,000 small datagrams do not fit 1 MiB of kernel memory");
 }
 
 #[test]
