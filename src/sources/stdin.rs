@@ -207,7 +207,7 @@ impl Member for Lines {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::sources::net::tests::House;

@@ -15,7 +15,7 @@ pub mod framed;
 pub mod incoming;
 pub mod listen;
 pub mod quiet;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) mod tests;
 
 use crate::sources::ending::Ending;

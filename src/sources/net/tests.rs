@@ -415,6 +415,28 @@ fn a_burst_of_datagrams_arrives_in_order_or_is_counted_by_the_kernel() {
 }
 
 #[test]
+fn last_words_and_goodbye_in_one_event_are_both_heard() {
+    let mut house = House::new(1000, 100);
+    let (mut intake, tcp, _) = open(&house, settings());
+    let mut client = TcpStream::connect(tcp).unwrap();
+    client.write_all(b"<1>first\n").unwrap();
+    until_count(&mut intake, &mut house, 1);
+    client.write_all(b"<1>second\n<1>third").unwrap();
+    drop(client);
+    let ledger = Arc::clone(&house.ledger.row);
+    let mut texts = Vec::new();
+    until(&mut intake, &mut house, |house| {
+        while let Some(shipment) = house.hallway.ring.pop() {
+            texts.extend_from_slice(shipment.block.text());
+            house.held.push(shipment);
+        }
+        house.settle();
+        ledger.streams.get() == 0 && ledger.received.get() == 3
+    });
+    assert_eq!(texts, b"<1>second\n<1>third\n", "the last line ends like the others");
+}
+
+#[test]
 fn datagrams_stand_in_the_text_as_lines() {
     let mut house = House::new(1000, 100);
     let (mut intake, _, udp) = open(&house, settings());
@@ -467,6 +489,30 @@ fn a_full_house_stops_its_source_alone_and_nothing_is_lost() {
     });
     assert_eq!(full.only(), sent);
     assert_eq!(full.ledger.row.received.get(), sent.len() as u64);
+}
+
+#[test]
+fn datagrams_wait_in_the_kernel_while_the_house_is_full() {
+    let mut house = House::new(50, 10);
+    let (mut intake, _, udp) = open(&house, settings());
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sent: Vec<String> = (0..1000).map(|n| format!("<13>datagram {n}")).collect();
+    for text in &sent {
+        sender.send_to(text.as_bytes(), udp).unwrap();
+    }
+    for _ in 0..10 {
+        intake.turn(Instant::now());
+        intake.wait(Next::Now);
+    }
+    house.take();
+    assert_eq!(house.count(), 50);
+    until(&mut intake, &mut house, |house| {
+        house.settle();
+        house.take();
+        house.count() == sent.len()
+    });
+    assert_eq!(house.only(), sent);
+    assert_eq!(house.ledger.row.kernel_drops.get(), 0);
 }
 
 #[test]
