@@ -8,8 +8,8 @@
 //! a status means *failed*, never *delivered*.
 
 use crate::ring::claim::Claim;
-use crate::ring::sync::atomic::Ordering::{AcqRel, Relaxed};
-use crate::ring::sync::atomic::{AtomicU8, AtomicU32};
+use crate::ring::sync::Ordering::{AcqRel, Relaxed};
+use crate::ring::sync::{AtomicU8, AtomicU64};
 use std::sync::Arc;
 
 /// What became of a copy of an entry. Of a block's copies the worst counts; all but `Failed` release the source.
@@ -46,7 +46,7 @@ pub trait Return: Send + Sync {
 /// The settlement of one block.
 pub struct Ack {
     /// Copies that nobody has settled yet, and one more while the block is being routed.
-    pending: AtomicU32,
+    pending: AtomicU64,
     worst: AtomicU8,
     claim: Claim,
     number: u64,
@@ -56,7 +56,7 @@ pub struct Ack {
 impl Ack {
     /// A settlement that goes back to `back` as `number`; one share is pending: the block itself.
     pub fn new(number: u64, back: Arc<dyn Return>) -> Self {
-        Ack { pending: AtomicU32::new(1), worst: AtomicU8::new(0), claim: Claim::new(), number, back }
+        Ack { pending: AtomicU64::new(1), worst: AtomicU8::new(0), claim: Claim::new(), number, back }
     }
 
     /// Makes a settled one ready for another block.
@@ -86,9 +86,9 @@ impl Ack {
             self.worst.fetch_max(status as u8, Relaxed);
         }
         // AcqRel: whoever subtracts last sees every status that was written before an earlier subtraction.
-        let before = self.pending.fetch_sub(n, AcqRel);
-        assert!(before >= n, "no copy is settled twice");
-        if before == n {
+        let before = self.pending.fetch_sub(u64::from(n), AcqRel);
+        assert!(before >= u64::from(n), "no copy is settled twice");
+        if before == u64::from(n) {
             self.back.settled(self.number, Status::from_code(self.worst.load(Relaxed)));
         }
     }
@@ -105,7 +105,7 @@ impl Hold {
     /// A further share of `n` copies, on top of what is pending. Only while this one is held, so never from zero.
     pub fn more(&self, n: u32) -> Hold {
         // Relaxed: this share keeps the count above zero, and every new share is handed on by a synchronised queue.
-        self.ack.pending.fetch_add(n, Relaxed);
+        self.ack.pending.fetch_add(u64::from(n), Relaxed);
         Hold { ack: Arc::clone(&self.ack), n }
     }
 

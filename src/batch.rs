@@ -22,6 +22,8 @@ pub struct Part {
     pub entries: u32,
     /// Bytes of their text.
     pub bytes: u64,
+    /// The lane's place among the block's pins.
+    pub pin: u16,
 }
 
 impl Part {
@@ -45,20 +47,15 @@ impl Part {
         self.entries == self.range.end - self.range.start
     }
 
-    /// Takes the first `count` selected entries out into a part of their own. `count` is less than `entries`.
-    pub fn split(&mut self, count: u32) -> Part {
-        let (mut bytes, mut cut) = (0, self.range.start);
-        for entry in self.iter().take(count as usize) {
-            bytes += u64::from(entry.entry().len);
+    /// Where the first `count` selected entries end, and how many bytes of text they have.
+    pub fn measure(block: &Block, row: u16, range: Range<u32>, count: u32) -> (u32, u64) {
+        let span = range.start as usize..range.end as usize;
+        let mut bytes = 0;
+        let mut places = selected(block.selection(row.into()), span);
+        for place in places.by_ref().take(count as usize) {
+            bytes += u64::from(block.entries()[place].len);
         }
-        if let Some(place) = self.places().nth(count as usize) {
-            cut = place as u32;
-        }
-        let first = self.range.start..cut;
-        self.range.start = cut;
-        self.entries -= count;
-        self.bytes -= bytes;
-        Part { block: self.block.clone(), range: first, row: self.row, entries: count, bytes }
+        (places.next().map_or(range.end, |place| place as u32), bytes)
     }
 }
 
@@ -76,7 +73,12 @@ pub struct Batch {
 impl Batch {
     /// An empty batch for the sink with this ledger.
     pub fn new(ledger: Arc<CachePadded<SinkLedger>>) -> Self {
-        Batch { parts: Vec::new(), holds: Vec::new(), entries: 0, bytes: 0, ledger }
+        Batch::reusing(ledger, Spare::default())
+    }
+
+    /// An empty batch in the memory of one that is settled.
+    pub fn reusing(ledger: Arc<CachePadded<SinkLedger>>, Spare { parts, holds }: Spare) -> Self {
+        Batch { parts, holds, entries: 0, bytes: 0, ledger }
     }
 
     /// Adds a part, and the share that answers for it.
@@ -128,33 +130,28 @@ impl Batch {
         self.bytes
     }
 
-    /// Everything was delivered.
-    pub fn delivered(self) {
-        self.ledger.delivered_bytes.add(self.bytes);
-        self.finish(Status::Delivered, 0);
-    }
-
-    /// All but `refused` entries were delivered; those were refused for good and are dropped, counted.
-    pub fn delivered_but(self, refused: usize) {
+    /// Settles it: all but `refused` entries were delivered; those were refused for good and are dropped, counted.
+    /// Gives its memory back, to be used again.
+    pub fn settle(mut self, refused: usize) -> Spare {
         let refused = refused.min(self.entries);
-        self.finish(if refused == 0 { Status::Delivered } else { Status::Dropped }, refused);
-    }
-
-    fn finish(mut self, status: Status, refused: usize) {
         self.ledger.in_flight.sub(self.entries as u64);
         self.ledger.delivered.add((self.entries - refused) as u64);
+        self.ledger.delivered_bytes.add(self.bytes);
         self.ledger.dropped.add(Reason::Rejected, refused as u64);
         self.entries = 0;
+        // Text first: whoever hears of the settlement may look for free memory.
+        self.parts.clear();
+        let status = if refused == 0 { Status::Delivered } else { Status::Dropped };
         for hold in self.holds.drain(..) {
             hold.settle(status);
         }
+        Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
     }
 
     /// Gives it up undelivered at the end of the process: its entries stay in flight in the ledger, and their sources
     /// keep them.
     pub fn abandon(mut self) {
         self.entries = 0;
-        self.holds.clear();
     }
 }
 
@@ -165,4 +162,11 @@ impl Drop for Batch {
             self.ledger.dropped.add(Reason::Failed, self.entries as u64);
         }
     }
+}
+
+/// The memory of a settled batch.
+#[derive(Default)]
+pub struct Spare {
+    parts: Vec<Part>,
+    holds: Vec<Hold>,
 }

@@ -36,6 +36,21 @@ pub struct Run {
     pub end: u32,
 }
 
+/// What one lane gets of one run: filled in by the worker that knows, read by the lane.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// The lane's place in the plan.
+    pub lane: u16,
+    /// Which row of the bits selects.
+    pub row: u16,
+    /// The span of the index, within one run.
+    pub range: Range<u32>,
+    /// How many of it are selected.
+    pub entries: u32,
+    /// Bytes of their text.
+    pub bytes: u64,
+}
+
 /// Text, index and side state of up to [`ENTRIES_MAX`] entries of one source.
 pub struct Block {
     pages: Pages,
@@ -49,6 +64,7 @@ pub struct Block {
     bits: Vec<u64>,
     /// How many parts of this block each lane still holds, by the lane's place in the plan.
     pins: Vec<AtomicU32>,
+    cuts: Vec<Cut>,
     time: i64,
     charge: Option<Charge>,
 }
@@ -84,6 +100,7 @@ impl Block {
             constants: None,
             bits: Vec::new(),
             pins: Vec::new(),
+            cuts: Vec::new(),
             time: 0,
             charge: None,
         }
@@ -185,6 +202,13 @@ impl Block {
         fill(&mut self.bits, self.entries.len());
     }
 
+    /// Marks every entry wanted and keeps its fields: for a block whose entries were copied from others.
+    pub fn want_all(&mut self) {
+        self.bits.clear();
+        self.bits.resize(self.words(), 0);
+        fill(&mut self.bits, self.entries.len());
+    }
+
     /// The bytes behind [`Space::Constant`]: the pipeline's.
     pub fn set_constants(&mut self, constants: &Arc<[u8]>) {
         self.constants = Some(Arc::clone(constants));
@@ -263,6 +287,69 @@ impl Block {
         &self.bits[row * self.words()..][..self.words()]
     }
 
+    /// Notes that the lane at `lane` of the plan gets what `row` selects: one cut per run that has any of it.
+    pub fn add_cuts(&mut self, lane: u16, row: u16) {
+        for run in &self.runs {
+            let range = run.first..run.end;
+            let span = range.start as usize..range.end as usize;
+            let bits = &self.bits[usize::from(row) * self.words()..][..self.words()];
+            let entries = count_selected(bits, span.clone());
+            if entries == 0 {
+                continue;
+            }
+            let bytes = if entries == span.len() {
+                let last = &self.entries[span.end - 1];
+                u64::from(last.offset + last.len - self.entries[span.start].offset)
+            } else {
+                selected(bits, span).map(|place| u64::from(self.entries[place].len)).sum()
+            };
+            self.cuts.push(Cut { lane, row, range, entries: entries as u32, bytes });
+        }
+    }
+
+    /// What each lane gets, in the order of the plan's lanes.
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    /// Copies an entry of another block behind the own ones, with its text, time, flags and fields. False if it does
+    /// not fit; then nothing was copied.
+    pub fn copy_entry(&mut self, from: &Block, index: usize) -> bool {
+        let entry = from.entries[index];
+        let text = &from.text()[entry.offset as usize..][..entry.len as usize];
+        let fields = from.fields_of(index);
+        let side = fields.iter().flat_map(|field| [field.key(), field.value()]);
+        let arena: usize =
+            side.filter(|slice| slice.space != Space::Text).map(|slice| slice.len as usize).sum();
+        let room = self.pages.len() - self.text_len > text.len()
+            && self.entries.len() < ENTRIES_MAX
+            && self.fields.len() + fields.len() <= FIELDS_MAX
+            && self.arena.len() + arena <= self.pages.len();
+        if !room {
+            return false;
+        }
+        let offset = self.text_len as u32;
+        self.pages[self.text_len..][..text.len()].copy_from_slice(text);
+        // A newline behind each keeps lines whole for sinks that write spans.
+        self.pages[self.text_len + text.len()] = b'\n';
+        self.text_len += text.len() + 1;
+        let fields_first = self.fields.len() as u32;
+        for field in fields {
+            let mut moved = |slice: Slice| match slice.space {
+                Space::Text => Slice { offset: slice.offset - entry.offset + offset, ..slice },
+                Space::Arena | Space::Constant => {
+                    let at = self.arena.len() as u32;
+                    self.arena.extend_from_slice(from.bytes(slice));
+                    Slice { space: Space::Arena, offset: at, len: slice.len }
+                }
+            };
+            let copy = Field::new(moved(field.key()), moved(field.value()), field.kind());
+            self.fields.push(if field.key_escaped() { copy.with_escaped_key() } else { copy });
+        }
+        self.push(Entry { offset, fields_first, fields_spare: 0, ..entry });
+        true
+    }
+
     /// Selects the entry in `row`.
     pub fn select(&mut self, row: usize, index: usize) {
         let at = row * self.words() + index / 64;
@@ -330,10 +417,10 @@ impl Block {
             + self.arena.capacity()
     }
 
-    /// Notes that the lane at `lane` of the plan holds `parts` more parts of it.
-    pub fn pin(&self, lane: usize, parts: u32) {
+    /// Notes that the lane at `lane` of the plan holds `parts` more parts of it; gives how many it held before.
+    pub fn pin(&self, lane: usize, parts: u32) -> u32 {
         // Relaxed: the lane's lock orders it before any `unpin` of the same lane.
-        self.pins[lane].fetch_add(parts, Relaxed);
+        self.pins[lane].fetch_add(parts, Relaxed)
     }
 
     /// Notes that the lane has let go of one part; true when that was its last.
@@ -401,6 +488,7 @@ impl Recycle for Block {
         self.fields.clear();
         self.arena.clear();
         self.bits.clear();
+        self.cuts.clear();
         self.constants = None;
         self.charge = None;
         // Side state far above the ordinary goes back to the allocator, so that one odd block does not pin it for ever.
@@ -456,7 +544,8 @@ impl Blocks {
             return block;
         }
         let mut small = self.get(block.text_len);
-        small.append(block.text());
+        let whole = small.append(block.text());
+        debug_assert!(whole.is_some(), "the class was chosen to hold it");
         small.entries.extend_from_slice(&block.entries);
         small.runs.extend_from_slice(&block.runs);
         small.time = block.time;

@@ -36,6 +36,7 @@ pub mod labels;
 pub mod pool;
 
 pub mod clock;
+pub mod logs;
 pub mod metrics;
 #[allow(unsafe_code)]
 pub mod ring;

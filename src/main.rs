@@ -1,4 +1,5 @@
 //! The `ringmain` binary: everything is in the library.
+
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ringmain::cli::main()
 }

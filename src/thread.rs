@@ -1,11 +1,12 @@
 //! Named, pinned threads and the table of what each one does.
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 /// Someone who may be asleep and can be told to look again.
 pub trait Wake: Send + Sync {
@@ -43,6 +44,54 @@ impl WaitList {
                 waiter.wake();
             }
         }
+    }
+}
+
+/// Counts those who are still at it, and lets someone wait until nobody is.
+#[derive(Default)]
+pub struct Latch {
+    left: Mutex<usize>,
+    empty: Condvar,
+}
+
+impl Latch {
+    /// One more.
+    pub fn enter(&self) {
+        *self.left.lock() += 1;
+    }
+
+    /// One less.
+    pub fn leave(&self) {
+        *self.left.lock() -= 1;
+        self.empty.notify_all();
+    }
+
+    /// Waits until nobody is left; false if the deadline passes first.
+    pub fn wait(&self, deadline: Instant) -> bool {
+        let mut left = self.left.lock();
+        while *left > 0 {
+            if self.empty.wait_until(&mut left, deadline).timed_out() {
+                return *left == 0;
+            }
+        }
+        true
+    }
+}
+
+/// Leaves its latch when it is dropped, also by a panic.
+pub struct Inside(Arc<Latch>);
+
+impl Inside {
+    /// Enters the latch.
+    pub fn new(latch: &Arc<Latch>) -> Self {
+        latch.enter();
+        Inside(Arc::clone(latch))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

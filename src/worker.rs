@@ -1,1 +1,209 @@
-//! The loop of a worker: pop a block, run its pipeline, choose its lanes, deposit, drain.
+//! The loop of a worker: pop a block, run its pipeline, choose its lanes, deposit it, drain what is in order.
+//!
+//! A worker never waits for a lane or a sink; it waits for the ring to have something and, if it runs far ahead, for its
+//! domain's sequencer to have room. Everything it counts, it counts once per block.
+
+use crate::ack::{Hold, Status};
+use crate::block::Block;
+use crate::lane::Lane;
+use crate::ledger::{Named, Reason, SourceLedger};
+use crate::metrics::WorkerTelemetry;
+use crate::pool::{Charge, Owned, Shared};
+use crate::ring::Pop;
+use crate::ring::wait::Sleeper;
+use crate::route::{Routes, Routing};
+use crate::sequencer::{Deposit, Sequencer};
+use crate::sources::inlet::{Hallway, Shipment, Strategy};
+use crate::steps::pipeline::Pipeline;
+use crate::thread::{Doing, Row};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a source's entries go through and where they may go.
+pub struct Plan {
+    /// The steps.
+    pub pipeline: Pipeline,
+    /// Which lane takes which entry.
+    pub routes: Routes,
+    /// The lanes, in the order the routes number them.
+    pub lanes: Vec<Arc<Lane>>,
+}
+
+/// A source on one thread, as workers see it.
+pub struct Domain {
+    /// The source's name, type and ledger.
+    pub source: Named<SourceLedger>,
+    /// What to do when a lane is full.
+    pub strategy: Strategy,
+    /// Puts its blocks back into order.
+    pub sequencer: Sequencer<Worked>,
+    /// What its entries go through.
+    pub plan: Arc<Plan>,
+}
+
+/// A block a worker is done with, waiting for its turn.
+pub struct Worked {
+    kind: Kind,
+    whole: Hold,
+    /// What the block's transit is charged to; given back once its lanes have it.
+    charge: Option<Charge>,
+    entries: u64,
+}
+
+enum Kind {
+    /// Its producer gave it up while it was in the ring.
+    GivenUp,
+    /// It went through its pipeline.
+    Routed { block: Shared<Block>, tally: Tally },
+}
+
+/// What became of a block's entries.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    filtered: u64,
+    routed: u64,
+    unrouted: u64,
+    extra: u64,
+    panicked: u64,
+}
+
+/// One worker thread's equipment.
+pub struct Worker {
+    /// The hallway it takes blocks from.
+    pub hallway: Arc<Hallway>,
+    /// All domains, by number.
+    pub domains: Arc<[Domain]>,
+    /// What its turns took.
+    pub telemetry: WorkerTelemetry,
+}
+
+impl Worker {
+    /// Works until the ring is closed and empty.
+    pub fn run(&self, row: &Row) {
+        let mut sleeper = Sleeper::new();
+        let mut routing = Routing::default();
+        loop {
+            let shipment = match self.hallway.ring.pop() {
+                Some(shipment) => shipment,
+                None => {
+                    row.set(Doing::Idle);
+                    match self.hallway.ring.pop_wait(&mut sleeper) {
+                        Pop::Item(shipment) => shipment,
+                        Pop::Nudged => continue,
+                        Pop::Closed => return,
+                    }
+                }
+            };
+            row.set(Doing::Working);
+            self.turn(shipment, &mut routing, &mut sleeper);
+        }
+    }
+
+    fn turn(&self, shipment: Shipment, routing: &mut Routing, sleeper: &mut Sleeper) {
+        let begun = Instant::now();
+        let Shipment { mut block, whole, domain, ticket, credits, shipped } = shipment;
+        let Some(domain) = self.domains.get(domain.0 as usize) else {
+            unreachable!("the engine made every domain that ships")
+        };
+        self.telemetry.queue_wait.record((begun - shipped).as_secs_f64());
+        let charge = block.take_charge();
+        let entries = credits.0 as u64;
+        let kind = if whole.claim().take() {
+            self.hallway.credits.give(entries, credits.1 as u64);
+            self.hallway.freed.call();
+            let tally = work(domain, &mut block, routing);
+            self.telemetry.processing.record(begun.elapsed().as_secs_f64());
+            Kind::Routed { block: block.share(), tally }
+        } else {
+            Kind::GivenUp
+        };
+        deposit(domain, ticket, Worked { kind, whole, charge, entries }, sleeper);
+        drain(domain);
+        self.telemetry.task.record(begun.elapsed().as_secs_f64());
+    }
+}
+
+/// Runs the pipeline over the block and chooses the lanes of what is left.
+fn work(domain: &Domain, block: &mut Owned<Block>, routing: &mut Routing) -> Tally {
+    let plan = &domain.plan;
+    let outcome = plan.pipeline.run_guarded(block);
+    domain.source.row.step_errors.add(outcome.errors as u64);
+    plan.routes.route(block, routing);
+    for choice in &routing.lanes {
+        block.add_cuts(choice.lane as u16, choice.row);
+    }
+    let panicked = outcome.panicked.len() as u64;
+    if panicked > 0 {
+        let (name, first) = (&domain.source.name, outcome.panicked[0]);
+        tracing::error!(
+            "source {name}: a step panicked on {panicked} entries, dropped: {:?}",
+            Excerpt(block, first)
+        );
+    }
+    Tally {
+        filtered: routing.filtered as u64 - panicked,
+        routed: routing.routed as u64,
+        unrouted: routing.unrouted as u64,
+        extra: routing.extra as u64,
+        panicked,
+    }
+}
+
+/// The beginning of an entry's text, for a log message.
+struct Excerpt<'a>(&'a Block, usize);
+
+impl std::fmt::Debug for Excerpt<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 80;
+        let text = self.0.view(self.1).text();
+        write!(f, "{:?}", String::from_utf8_lossy(&text[..text.len().min(SHOWN)]))
+    }
+}
+
+fn deposit(domain: &Domain, ticket: u64, worked: Worked, sleeper: &mut Sleeper) {
+    let mut worked = worked;
+    loop {
+        match domain.sequencer.deposit(ticket, worked) {
+            Deposit::Accepted => return,
+            // Another attempt at the same block was faster; this one's share must not count.
+            Deposit::Late(late) => return late.whole.cancel(),
+            Deposit::Early(early) => {
+                worked = early;
+                drain(domain);
+                domain.sequencer.wait_room(ticket, sleeper);
+            }
+        }
+    }
+}
+
+/// Hands what is next in order to its lanes, unless another worker is at it.
+fn drain(domain: &Domain) {
+    let now = Instant::now();
+    domain.sequencer.drain(|_, worked| hand_out(domain, worked, now));
+}
+
+fn hand_out(domain: &Domain, worked: Worked, now: Instant) {
+    let Worked { kind, whole, charge, entries } = worked;
+    let row = &domain.source.row;
+    match kind {
+        Kind::GivenUp => {
+            row.dropped.add(Reason::DropOldest, entries);
+            row.in_transit.sub(entries);
+            whole.settle(Status::Dropped);
+        }
+        Kind::Routed { block, tally } => {
+            row.processed.add(entries - tally.panicked);
+            row.filtered.add(tally.filtered);
+            row.dropped.add(Reason::Panic, tally.panicked);
+            row.routed.add(tally.routed);
+            row.fan_out_extra.add(tally.extra);
+            row.unrouted.add(tally.unrouted);
+            row.in_transit.sub(entries);
+            for cuts in block.cuts().chunk_by(|a, b| a.lane == b.lane) {
+                domain.plan.lanes[usize::from(cuts[0].lane)].push(&block, cuts, &whole, domain.strategy, now);
+            }
+            whole.settle(if tally.panicked > 0 { Status::Dropped } else { Status::Delivered });
+        }
+    }
+    drop(charge);
+}

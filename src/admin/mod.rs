@@ -1,1 +1,43 @@
 //! Looking in: `/metrics`, `/stats`, `/health`, `/ready`.
+//!
+//! Everything shown comes from one [`Snapshot`], taken by whoever has the numbers ([`Inside`]). The rest of this folder
+//! only reads: [`health`] judges a snapshot, [`exposition`] writes it for Prometheus, [`server`] answers requests.
+//!
+//! Nothing here changes what the engine does.
+
+pub mod connection;
+pub mod exposition;
+pub mod health;
+pub mod http;
+pub mod pages;
+pub mod process;
+pub mod pulse;
+pub mod rows;
+pub mod server;
+pub mod snapshot;
+
+pub use health::{Health, Status};
+pub use pulse::Pulse;
+pub use server::AdminServer;
+pub use snapshot::Snapshot;
+
+use crate::metrics::Telemetry;
+
+/// What can be looked into: the engine.
+pub trait Inside: Send + Sync {
+    /// All numbers now.
+    fn snapshot(&self) -> Snapshot;
+
+    /// How everything is, and why.
+    fn health(&self) -> Health {
+        Health::of(&self.snapshot())
+    }
+
+    /// Whether entries are taken in.
+    ///
+    /// Errors: why not, in words.
+    fn ready(&self) -> Result<(), String>;
+
+    /// Where durations are recorded.
+    fn telemetry(&self) -> &Telemetry;
+}

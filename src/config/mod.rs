@@ -1,1 +1,263 @@
 //! The configuration file: read, checked, joined.
+//!
+//! Text becomes a tree that knows its places ([`tree`]), variables are replaced ([`env`]), structs are filled from it
+//! ([`de`], [`read`]), everything is looked at together ([`check`]), and what was left open is decided ([`decide`]).
+//! Either all of it is right or a [`Report`] names everything that is not. The structs stand beside what they configure.
+
+pub mod check;
+pub mod de;
+pub mod decide;
+pub mod describe;
+pub mod env;
+pub mod keys;
+pub mod read;
+pub mod report;
+pub mod tree;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+pub use check::TextChecks;
+pub use decide::{Cores, Decided, Host};
+pub use keys::{AdminConfig, AffinityConfig, DispatcherConfig, QuotasConfig, WorkerPoolConfig};
+pub use report::{Problem, Report};
+
+use crate::lane::config::{BatchConfig, LaneConfig};
+use crate::sinks::config::{RetryConfig, RetryKeys, SinkKeys, SinkKind};
+use crate::sources::config::{SourceKind, Strategy};
+use crate::steps::config::StepConfig;
+use crate::units::Pairs;
+use tree::{Body, FILE_BYTES_MAX, Node};
+
+/// The config that runs when none is named, and the manual of all keys.
+pub const EXAMPLE: &str = include_str!("../../config.example.yaml");
+/// What [`EXAMPLE`] is called in messages.
+pub const EXAMPLE_NAME: &str = "config.example.yaml (built in)";
+
+/// A config that was read, checked and joined: every key has its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file it came from, for messages.
+    pub name: String,
+    /// Checkpoints and the lock file: one instance per directory.
+    pub data_dir: PathBuf,
+    /// The way to look in.
+    pub admin: AdminConfig,
+    /// Queues, workers, batches, patience.
+    pub dispatcher: DispatcherConfig,
+    /// Hard budgets, as written; their values are in `decided`.
+    pub quotas: QuotasConfig,
+    /// The cores of each kind of thread, as written; their values are in `decided`.
+    pub affinity: AffinityConfig,
+    /// In the order of the file.
+    pub sources: Vec<SourceConfig>,
+    /// In the order of the file.
+    pub pipelines: Vec<PipelineConfig>,
+    /// In the order of the file, those that are not enabled included.
+    pub sinks: Vec<SinkConfig>,
+    /// What `auto` came to on this host.
+    pub decided: Decided,
+    /// The paths of all keys that were written, joined with `.`.
+    pub written: HashSet<String>,
+}
+
+/// One source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceConfig {
+    /// Its name in the file.
+    pub name: String,
+    /// The pipeline its entries go through, one of [`Config::pipelines`].
+    pub pipeline: Option<String>,
+    /// Labels every entry of this source carries.
+    pub labels: Pairs<String>,
+    /// What it does when it cannot go on.
+    pub strategy: Strategy,
+    /// Its type with the keys of that.
+    pub kind: SourceKind,
+}
+
+/// One pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineConfig {
+    /// Its name in the file.
+    pub name: String,
+    /// Its steps in order.
+    pub steps: Vec<StepConfig>,
+}
+
+/// One sink with its lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SinkConfig {
+    /// Its name in the file.
+    pub name: String,
+    /// `false`: it is left out.
+    pub enabled: bool,
+    /// Only entries for which this expression holds go to it.
+    pub when: Option<String>,
+    /// What its lane is told.
+    pub lane: LaneConfig,
+    /// Its type with the keys of that.
+    pub kind: SinkKind,
+}
+
+impl Config {
+    /// Reads a file for this host, with the variables of this process.
+    pub fn load(path: &Path) -> Result<Config, Report> {
+        let name = path.display().to_string();
+        let whole = |message: String| Report::new(&name, "", vec![Problem::whole(message)]);
+        let mut bytes = Vec::new();
+        let read =
+            File::open(path).and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes));
+        read.map_err(|error| whole(format!("cannot read `{name}`: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            whole(format!(
+                "`{name}` is not UTF-8 text: byte {} fits nothing",
+                error.utf8_error().valid_up_to()
+            ))
+        })?;
+        Config::parse(&name, &text, &process_environment)
+    }
+
+    /// The built-in example, for this host.
+    pub fn example() -> Result<Config, Report> {
+        Config::parse(EXAMPLE_NAME, EXAMPLE, &process_environment)
+    }
+
+    /// Reads `text` for this host; `name` stands for the file in messages, `env` answers for variables.
+    pub fn parse(name: &str, text: &str, env: env::Lookup) -> Result<Config, Report> {
+        Config::parse_for(name, text, env, &Host::here(), &TextChecks::default())
+    }
+
+    /// Reads `text` for a given host and given languages inside of values: a pure function.
+    pub fn parse_for(
+        name: &str,
+        text: &str,
+        env: env::Lookup,
+        host: &Host,
+        languages: &TextChecks,
+    ) -> Result<Config, Report> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut problems = Vec::new();
+        let Some(root) = tree::parse(text, env, &mut problems) else {
+            return Err(Report::new(name, text, problems));
+        };
+        if !matches!(root.body, Body::Map(_)) {
+            let problem = Problem::at(
+                root.span.clone(),
+                "the config is not a map",
+                "expected `sources:`, `sinks:`, ...",
+            );
+            return Err(Report::new(name, text, vec![problem]));
+        }
+        let written = read::read(&root, &mut problems);
+        check::check(&root, &written, host, languages, &mut problems);
+        match written.general {
+            Some(general) if problems.is_empty() => {
+                let written = read::Written { general: None, ..written };
+                Ok(join(name, &root, general, written, host))
+            }
+            _ => Err(Report::new(name, text, problems)),
+        }
+    }
+
+    /// The pipeline of this name.
+    pub fn pipeline(&self, name: &str) -> Option<&PipelineConfig> {
+        self.pipelines.iter().find(|pipeline| pipeline.name == name)
+    }
+
+    /// The sinks that entries go to.
+    pub fn enabled_sinks(&self) -> impl Iterator<Item = &SinkConfig> {
+        self.sinks.iter().filter(|sink| sink.enabled)
+    }
+}
+
+fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn join(
+    name: &str,
+    root: &Node,
+    general: keys::GeneralConfig,
+    written: read::Written,
+    host: &Host,
+) -> Config {
+    let keys::GeneralConfig { data_dir, admin, dispatcher, quotas, affinity } = general;
+    let source =
+        |(name, keys, kind): (String, crate::sources::config::SourceKeys, SourceKind)| SourceConfig {
+            name,
+            pipeline: keys.pipeline,
+            labels: keys.labels,
+            strategy: keys.strategy.unwrap_or(dispatcher.backpressure.strategy),
+            kind,
+        };
+    let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {
+        name,
+        enabled: keys.enabled,
+        lane: lane(&dispatcher, &keys),
+        when: keys.when,
+        kind,
+    };
+    Config {
+        name: name.into(),
+        decided: decide::decide(host, &dispatcher, &quotas, &affinity),
+        sources: written.sources.into_iter().map(source).collect(),
+        pipelines: written
+            .pipelines
+            .into_iter()
+            .map(|(name, steps)| PipelineConfig { name, steps })
+            .collect(),
+        sinks: written.sinks.into_iter().map(sink).collect(),
+        written: paths(root),
+        data_dir,
+        admin,
+        dispatcher,
+        quotas,
+        affinity,
+    }
+}
+
+fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig {
+    let max_entries = keys.batch.max_entries.unwrap_or(BatchConfig::MAX_ENTRIES);
+    LaneConfig {
+        batch: BatchConfig {
+            size: dispatcher.batch_size.min(max_entries),
+            max_entries,
+            max_bytes: keys.batch.max_bytes.unwrap_or(BatchConfig::MAX_BYTES),
+        },
+        concurrency: keys.concurrency.unwrap_or(1),
+        ordering: keys.ordering,
+        retry: resolve_retry(dispatcher.retry(), &keys.retry),
+        batch_timeout: dispatcher.batch_timeout,
+        backpressure: dispatcher.backpressure,
+        flow_control: dispatcher.flow_control,
+    }
+}
+
+/// What a sink says itself, over what the dispatcher says.
+fn resolve_retry(general: RetryConfig, own: &RetryKeys) -> RetryConfig {
+    RetryConfig {
+        backoff: own.backoff.unwrap_or(general.backoff),
+        backoff_max: own.backoff_max.unwrap_or(general.backoff_max),
+        multiplier: own.multiplier.unwrap_or(general.multiplier),
+        jitter: own.jitter.unwrap_or(general.jitter),
+    }
+}
+
+fn paths(root: &Node) -> HashSet<String> {
+    fn collect(node: &Node, before: &str, paths: &mut HashSet<String>) {
+        for (key, value) in node.entries() {
+            let path = if before.is_empty() { key.name.clone() } else { format!("{before}.{}", key.name) };
+            collect(value, &path, paths);
+            paths.insert(path);
+        }
+    }
+    let mut all = HashSet::new();
+    collect(root, "", &mut all);
+    all
+}
+
+#[cfg(test)]
+mod tests;

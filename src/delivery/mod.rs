@@ -1,3 +1,107 @@
 //! Patience: attempts at one batch until it is settled.
+//!
+//! The loop of a sender thread: cut a batch, let the sink make one attempt, settle it or wait and try again. A sink that
+//! is unwell is tried for ever; what it refuses for good is dropped and counted, as there are no dead letters yet. A
+//! sink that panics is taken as unwell: the batch survives, nothing is settled by accident.
 
 pub mod retry;
+
+use crate::lane::{Lane, Taken};
+use crate::metrics::SinkTelemetry;
+use crate::sinks::{SendError, Sink};
+use crate::thread::{Doing, Row};
+use retry::Retry;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One sender of one lane.
+pub struct Sender {
+    /// Where batches come from.
+    pub lane: Arc<Lane>,
+    /// Where they go.
+    pub sink: Arc<dyn Sink>,
+    /// The pace of attempts.
+    pub retry: Retry,
+    /// What attempts took.
+    pub telemetry: SinkTelemetry,
+}
+
+/// What one attempt came to.
+enum Attempt {
+    Took { refused: usize },
+    Failed { why: String, after: Option<Duration> },
+}
+
+impl Sender {
+    /// Sends batches until the lane is closed and empty, or to be left.
+    pub fn run(&self, row: &Row) {
+        while let Some(taken) = self.lane.cut(row) {
+            if !self.deliver(taken, row) {
+                return;
+            }
+        }
+    }
+
+    /// Tries until the batch is settled; false if the lane is to be left before that.
+    fn deliver(&self, taken: Taken, row: &Row) -> bool {
+        let mut failures = 0;
+        loop {
+            row.set(Doing::Sending);
+            let begun = Instant::now();
+            let attempt = self.attempt(&taken);
+            let latency = begun.elapsed();
+            self.telemetry.delivery.record(latency.as_secs_f64());
+            match attempt {
+                Attempt::Took { refused } => {
+                    if failures > 0 {
+                        tracing::info!(
+                            "sink {}: delivering again after {failures} failed attempts",
+                            self.name()
+                        );
+                    }
+                    self.telemetry.batch_entries.record(taken.batch.len() as f64);
+                    self.lane.finish(taken, latency, refused);
+                    return true;
+                }
+                Attempt::Failed { why, after } => {
+                    failures = u32::saturating_add(failures, 1);
+                    let wait = self.retry.wait(failures, after, fastrand::f64());
+                    let (name, entries) = (self.name(), taken.batch.len());
+                    tracing::warn!("sink {name}: {entries} entries kept, next attempt in {wait:.1?}: {why}");
+                    self.lane.failed(why, failures, begun);
+                    row.set(Doing::BackingOff);
+                    if !self.lane.pause(wait) {
+                        taken.batch.abandon();
+                        return false;
+                    }
+                    self.lane.sink().row.retries.add(1);
+                }
+            }
+        }
+    }
+
+    fn attempt(&self, taken: &Taken) -> Attempt {
+        let batch = &taken.batch;
+        match catch_unwind(AssertUnwindSafe(|| self.sink.send(batch))) {
+            Ok(Ok(())) => Attempt::Took { refused: 0 },
+            Ok(Err(SendError::Retry { why, after })) => Attempt::Failed { why, after },
+            Ok(Err(SendError::Reject(why))) => {
+                tracing::error!("sink {}: {} entries refused and dropped: {why}", self.name(), batch.len());
+                Attempt::Took { refused: batch.len() }
+            }
+            Ok(Err(SendError::Partial(refused))) => {
+                if let Some((_, why)) = refused.first() {
+                    let (name, lost, all) = (self.name(), refused.len(), batch.len());
+                    tracing::error!("sink {name}: {lost} of {all} entries refused and dropped: {why}");
+                }
+                Attempt::Took { refused: refused.len() }
+            }
+            Err(_) => Attempt::Failed { why: "the sink panicked".into(), after: None },
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.lane.sink().name
+    }
+}

@@ -1,1 +1,149 @@
 //! Conditions over entries: `when`, `discard`.
+//!
+//! ```text
+//! condition  = all { "or" all }
+//! all        = one { "and" one }
+//! one        = "not" one | "(" condition ")" | subject ( "==" | "!=" ) literal
+//! subject    = NAME | `NAME` | "labels." NAME | "labels." `NAME` | "source" | "message"
+//! literal    = "text" | 'text' | NUMBER | "true" | "false" | "null"
+//! ```
+//!
+//! A bare name is a field's; `message` is the entry's text as it was received and `source` its source's name. In
+//! backticks any name is a field's, so `` `message` `` is the field of that name.
+//!
+//! A text equals a field that reads so: strings with their escapes resolved, everything else as it is written. A number
+//! equals only numbers, by value; `true`, `false` and `null` equal only themselves. What an entry does not have equals
+//! nothing, so that `!=` holds.
+//!
+//! Compiled once from the config; judging an entry allocates nothing.
+
+mod lexer;
+mod parser;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use crate::entry::{EntryView, FieldView};
+use crate::labels::Stream;
+use value::Literal;
+
+/// Longest condition, in bytes.
+pub const LEN_MAX: usize = 4096;
+/// Deepest nesting of parentheses and `not`.
+pub const DEPTH_MAX: usize = 64;
+
+/// A condition, compiled.
+#[derive(Clone, Debug)]
+pub struct Expr(Node);
+
+/// What is wrong with a condition, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ExprError {
+    /// What is wrong, and what would be right.
+    pub message: String,
+    /// The first byte of the part it is about.
+    pub start: usize,
+    /// How many bytes that part has; 0 at the end.
+    pub len: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    Any(Box<[Node]>),
+    All(Box<[Node]>),
+    Not(Box<Node>),
+    Test { subject: Subject, equal: bool, literal: Literal },
+}
+
+/// What is compared.
+#[derive(Clone, Debug)]
+enum Subject {
+    Field(Box<str>),
+    Label(Box<str>),
+    Source,
+    Message,
+}
+
+impl Expr {
+    /// Compiles a condition.
+    pub fn compile(text: &str) -> Result<Self, ExprError> {
+        parser::parse(text).map(Expr)
+    }
+
+    /// Whether the entry meets the condition.
+    pub fn matches(&self, view: EntryView<'_>) -> bool {
+        self.0.matches(view)
+    }
+
+    /// Whether all entries of `stream` meet the condition, or none; `None` where that depends on the entry.
+    ///
+    /// Labels and the source's name belong to the stream, so conditions on those alone are decided once per run.
+    pub fn constant_for(&self, stream: &Stream) -> Option<bool> {
+        self.0.constant_for(stream)
+    }
+}
+
+impl Node {
+    fn matches(&self, view: EntryView<'_>) -> bool {
+        match self {
+            Node::Any(nodes) => nodes.iter().any(|node| node.matches(view)),
+            Node::All(nodes) => nodes.iter().all(|node| node.matches(view)),
+            Node::Not(node) => !node.matches(view),
+            Node::Test { subject, equal, literal } => subject.equals(literal, view) == *equal,
+        }
+    }
+
+    fn constant_for(&self, stream: &Stream) -> Option<bool> {
+        match self {
+            Node::Any(nodes) => joined(nodes, stream, true),
+            Node::All(nodes) => joined(nodes, stream, false),
+            Node::Not(node) => node.constant_for(stream).map(|constant| !constant),
+            Node::Test { subject, equal, literal } => {
+                let equals = match subject {
+                    Subject::Label(name) => {
+                        stream.labels.get(name).is_some_and(|label| literal.is_text(label))
+                    }
+                    Subject::Source => literal.is_text(&stream.source_name),
+                    Subject::Field(_) | Subject::Message => return None,
+                };
+                Some(equals == *equal)
+            }
+        }
+    }
+}
+
+/// What `nodes` joined come to: `decisive` as soon as one of them is that, the other if all are the other.
+fn joined(nodes: &[Node], stream: &Stream, decisive: bool) -> Option<bool> {
+    let mut all_known = true;
+    for node in nodes {
+        match node.constant_for(stream) {
+            Some(constant) if constant == decisive => return Some(decisive),
+            Some(_) => {}
+            None => all_known = false,
+        }
+    }
+    all_known.then_some(!decisive)
+}
+
+impl Subject {
+    fn equals(&self, literal: &Literal, view: EntryView<'_>) -> bool {
+        match self {
+            Subject::Field(name) => last_named(view, name.as_bytes())
+                .is_some_and(|field| literal.equals(field.kind(), field.raw())),
+            Subject::Label(name) => {
+                view.stream().labels.get(name).is_some_and(|label| literal.is_text(label))
+            }
+            Subject::Source => literal.is_text(&view.stream().source_name),
+            Subject::Message => literal.is_bytes(view.text()),
+        }
+    }
+}
+
+/// The last field of that name, as [`EntryView::field`] finds it, but without an allocation for keys with escapes.
+fn last_named<'a>(view: EntryView<'a>, name: &[u8]) -> Option<FieldView<'a>> {
+    let is_named = |field: &FieldView<'_>| {
+        if field.key_escaped() { value::reads_as(field.key(), name) } else { field.key() == name }
+    };
+    view.fields().filter(is_named).last()
+}

@@ -1,1 +1,279 @@
-//! When to cut a batch, and how large.
+//! When to cut a batch, and how large: pure decisions over what waits and what the sink's answers cost.
+//!
+//! The cost of a request is learned as `latency = a + b * entries`, by least squares with exponentially fading weights.
+//! Where the fixed part `a` leaves room under the target, a batch is as large as the target allows; where it does not, a
+//! batch of `a / b` entries still makes half of the request useful work. Plain additive increase and multiplicative
+//! decrease on latency collapses there: a sink that takes 100 ms for anything would be sent one entry at a time.
+
+use std::time::Duration;
+
+/// How long an entry waits for company when nothing is being sent.
+pub const IDLE: Duration = Duration::from_millis(5);
+/// How long an entry waits for company at most while flow control is on.
+pub const LINGER: Duration = Duration::from_millis(50);
+/// What one answer's weight has become by the next answer.
+const FADE: f64 = 0.95;
+
+/// The bounds of one sink's batches.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Where adaptation starts; without flow control the exact size.
+    pub batch_size: usize,
+    /// Longest an entry waits for company.
+    pub batch_timeout: Duration,
+    /// Most entries, whatever adaptation wants.
+    pub max_entries: usize,
+    /// Most bytes of text; a single larger entry still goes alone.
+    pub max_bytes: u64,
+}
+
+/// How batches adapt to the sink.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowControl {
+    /// Off: `batch_size` and `batch_timeout` exactly.
+    pub enabled: bool,
+    /// What one request should take.
+    pub target_latency: Duration,
+    /// How far one answer moves the size once the first overshoot was seen, as a fraction of it.
+    pub adjustment_factor: f64,
+}
+
+/// What waits at a lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    /// Entries that could go now.
+    pub entries: usize,
+    /// Bytes of their text.
+    pub bytes: u64,
+    /// How long the oldest of them has waited.
+    pub age: Duration,
+    /// Batches being sent.
+    pub batches_out: usize,
+}
+
+/// Whether to cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Now.
+    Now,
+    /// When this much more time has passed, unless more comes.
+    In(Duration),
+    /// Nothing waits.
+    Never,
+}
+
+/// How the sink took a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Taken, or refused because of its data.
+    Took,
+    /// The sink was overloaded or did not answer.
+    Overloaded,
+}
+
+/// Decides for one lane. Time comes in as an argument.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    limits: BatchLimits,
+    flow: FlowControl,
+    cost: Cost,
+    want: f64,
+    /// A request has taken longer than the target once: from here on small moves.
+    overshot: bool,
+    last_latency: Duration,
+}
+
+impl Batcher {
+    /// A batcher that knows nothing of its sink yet.
+    pub fn new(limits: BatchLimits, flow: FlowControl) -> Self {
+        let want = limits.batch_size.clamp(1, limits.max_entries.max(1)) as f64;
+        Batcher { limits, flow, cost: Cost::default(), want, overshot: false, last_latency: Duration::ZERO }
+    }
+
+    /// How many entries the next batch should have.
+    pub fn optimal_batch_size(&self) -> usize {
+        self.want as usize
+    }
+
+    /// The most entries a batch may have so that a part need not be split for a few.
+    pub fn hard_limit(&self) -> usize {
+        if self.flow.enabled { self.limits.max_entries.max(self.want as usize) } else { self.want as usize }
+    }
+
+    /// The most bytes of text a batch may have.
+    pub fn max_bytes(&self) -> u64 {
+        self.limits.max_bytes
+    }
+
+    /// How long the last request took.
+    pub fn last_latency(&self) -> Duration {
+        self.last_latency
+    }
+
+    /// Whether a batch is to be cut from what waits.
+    pub fn should_flush(&self, waiting: Waiting) -> Due {
+        if waiting.entries == 0 {
+            return Due::Never;
+        }
+        if waiting.entries >= self.optimal_batch_size() || waiting.bytes >= self.limits.max_bytes {
+            return Due::Now;
+        }
+        let timeout = self.limits.batch_timeout;
+        let patience = match self.flow.enabled {
+            false => timeout,
+            true if waiting.batches_out == 0 => timeout.min(IDLE),
+            true => timeout.min(LINGER),
+        };
+        match patience.checked_sub(waiting.age) {
+            None | Some(Duration::ZERO) => Due::Now,
+            Some(left) => Due::In(left),
+        }
+    }
+
+    /// Learns from an answer to a batch of `entries` that took `latency`; `pressed` if another full batch was waiting.
+    pub fn answered(&mut self, entries: usize, latency: Duration, pressed: bool, answer: Answer) {
+        self.last_latency = latency;
+        if !self.flow.enabled || entries == 0 {
+            return;
+        }
+        let ceiling = self.limits.max_entries.max(1) as f64;
+        if answer == Answer::Overloaded {
+            self.overshot = true;
+            self.want = (self.want / 2.0).clamp(1.0, ceiling);
+            return;
+        }
+        self.cost.learn(entries as f64, latency.as_secs_f64());
+        let target = self.flow.target_latency.as_secs_f64();
+        self.overshot |= latency.as_secs_f64() > target;
+        let full = entries as f64 >= self.want.floor();
+        if full && pressed && !self.overshot {
+            self.want = (self.want * 2.0).min(ceiling);
+        } else if let Some(best) = self.cost.best(target, pressed) {
+            let step = self.flow.adjustment_factor;
+            let grown = if full || pressed { self.want * (1.0 + step) } else { self.want };
+            self.want = best.clamp(self.want * (1.0 - step), grown.max(1.0)).clamp(1.0, ceiling);
+        }
+    }
+}
+
+/// The line `latency = a + b * entries`, fitted to the answers so far, recent ones counting most. Seconds.
+#[derive(Clone, Debug, Default)]
+struct Cost {
+    weight: f64,
+    n: f64,
+    nn: f64,
+    l: f64,
+    nl: f64,
+    line: Option<(f64, f64)>,
+}
+
+impl Cost {
+    fn learn(&mut self, n: f64, latency: f64) {
+        // A stall of the machine is no property of the sink.
+        let latency = match self.line {
+            Some((a, b)) => latency.min(3.0 * (a + b * n).max(1e-6)),
+            None => latency,
+        };
+        for (sum, new) in [
+            (&mut self.weight, 1.0),
+            (&mut self.n, n),
+            (&mut self.nn, n * n),
+            (&mut self.l, latency),
+            (&mut self.nl, n * latency),
+        ] {
+            *sum = *sum * FADE + new;
+        }
+        let (mean_n, mean_l) = (self.n / self.weight, self.l / self.weight);
+        let spread = self.nn / self.weight - mean_n * mean_n;
+        self.line = if spread > 0.01 * mean_n * mean_n {
+            let b = ((self.nl / self.weight - mean_n * mean_l) / spread).max(1e-9);
+            Some(((mean_l - b * mean_n).max(0.0), b))
+        } else {
+            // All of one size: the slope cannot be told. Keep the last one, or take half of the cost as fixed.
+            let b =
+                self.line.map_or(mean_l / 2.0 / mean_n, |(_, b)| b).clamp(1e-9, (mean_l / mean_n).max(1e-9));
+            Some(((mean_l - b * mean_n).max(0.0), b))
+        };
+    }
+
+    /// The best size for requests of `target` seconds.
+    fn best(&self, target: f64, pressed: bool) -> Option<f64> {
+        let (a, b) = self.line?;
+        let floor = a / b;
+        let want = if a < target / 2.0 { (target - a) / b } else { floor };
+        Some(if pressed { want.max(4.0 * floor.min(want)) } else { want })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    fn batcher(flow: bool) -> Batcher {
+        let limits = BatchLimits {
+            batch_size: 100,
+            batch_timeout: Duration::from_secs(5),
+            max_entries: 10_000,
+            max_bytes: 1 << 20,
+        };
+        Batcher::new(limits, FlowControl { enabled: flow, target_latency: 100 * MS, adjustment_factor: 0.1 })
+    }
+    fn waiting(entries: usize, age: Duration) -> Waiting {
+        Waiting { entries, age, ..Waiting::default() }
+    }
+
+    #[test]
+    fn without_flow_control_size_and_timeout_hold_exactly() {
+        let mut batcher = batcher(false);
+        assert_eq!(batcher.should_flush(waiting(0, Duration::ZERO)), Due::Never);
+        assert_eq!(batcher.should_flush(waiting(99, Duration::ZERO)), Due::In(Duration::from_secs(5)));
+        assert_eq!(batcher.should_flush(waiting(100, Duration::ZERO)), Due::Now);
+        assert_eq!(batcher.should_flush(waiting(1, Duration::from_secs(5))), Due::Now);
+        batcher.answered(100, MS, true, Answer::Took);
+        assert_eq!((batcher.optimal_batch_size(), batcher.hard_limit()), (100, 100));
+    }
+
+    #[test]
+    fn an_idle_sink_gets_a_lone_entry_after_5_ms_and_a_busy_one_after_50() {
+        let batcher = batcher(true);
+        assert_eq!(batcher.should_flush(waiting(1, MS)), Due::In(4 * MS));
+        let busy = Waiting { batches_out: 1, ..waiting(1, MS) };
+        assert_eq!(batcher.should_flush(busy), Due::In(49 * MS));
+        let large = Waiting { bytes: 1 << 20, ..busy };
+        assert_eq!(batcher.should_flush(large), Due::Now);
+    }
+
+    #[test]
+    fn under_pressure_the_size_doubles_until_the_first_overshoot() {
+        let mut batcher = batcher(true);
+        for expected in [200, 400, 800, 1600] {
+            let n = batcher.optimal_batch_size();
+            batcher.answered(n, 20 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
+            assert_eq!(batcher.optimal_batch_size(), expected);
+        }
+        batcher.answered(1600, 200 * MS, true, Answer::Overloaded);
+        assert_eq!(batcher.optimal_batch_size(), 800);
+    }
+
+    #[test]
+    fn the_size_settles_where_the_request_takes_its_target() {
+        let mut batcher = batcher(true);
+        for _ in 0..300 {
+            let n = batcher.optimal_batch_size();
+            batcher.answered(n, 20 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
+        }
+        let n = batcher.optimal_batch_size();
+        assert!((3400..=4600).contains(&n), "20 ms + 20 us an entry fits 4000 into 100 ms, not {n}");
+    }
+
+    #[test]
+    fn a_sink_whose_fixed_cost_exceeds_the_target_is_not_starved() {
+        let mut batcher = batcher(true);
+        for _ in 0..300 {
+            let n = batcher.optimal_batch_size();
+            batcher.answered(n, 150 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
+        }
+        assert!(batcher.optimal_batch_size() >= 1000, "{}", batcher.optimal_batch_size());
+    }
+}

@@ -1,3 +1,300 @@
-//! Everything in front of one sink: queue, batcher, senders.
+//! Everything in front of one sink: a queue of runs that keeps order per stream, and the batcher a free sender asks.
+//!
+//! Workers push and never wait. A lane that holds on to too much memory closes the gates of the sources that can reach
+//! it, and what is already on its way still finds room: the gate closes well below the quota. Senders cut batches
+//! themselves, under the lane's lock, when the batcher says one is due.
+//!
+//! Order: streams are hashed to buckets. A batch takes buckets of which nothing is being sent, the one whose oldest
+//! entry waited longest first, and they stay busy until the batch is settled.
 
 pub mod batcher;
+mod compact;
+pub mod config;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use crate::ack::{Hold, Status};
+use crate::batch::Batch;
+use crate::block::{Block, Blocks, Cut};
+use crate::labels::{BUCKETS, SourceId};
+use crate::ledger::{Named, Reason, SinkLedger};
+use crate::pool::Shared;
+use crate::sources::inlet::{Gate, Strategy};
+use crate::thread::{Doing, Row};
+use batcher::{Answer, Batcher, Due};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use queue::State;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A selection below one part in this many of its block's memory is copied out, so that the block can go.
+pub const COMPACT_BELOW: usize = 4;
+
+/// How much memory a lane may hold on to.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// Above this the gates close. The quota itself is this plus all that can be in transit.
+    pub high: usize,
+    /// Below this they open again.
+    pub low: usize,
+}
+
+/// What makes a lane.
+pub struct LaneSpec {
+    /// The sink's name, type and ledger.
+    pub sink: Named<SinkLedger>,
+    /// The lane's memory.
+    pub quota: Quota,
+    /// Whether order is kept per stream; otherwise any sender takes anything.
+    pub ordered: bool,
+    /// The gates of the sources that can reach the lane.
+    pub gates: Vec<Arc<Gate>>,
+    /// Where compaction buffers come from.
+    pub blocks: Blocks,
+    /// The batcher.
+    pub batcher: Batcher,
+}
+
+/// The queue in front of one sink.
+pub struct Lane {
+    sink: Named<SinkLedger>,
+    quota: Quota,
+    ordered: bool,
+    gates: Vec<Arc<Gate>>,
+    state: Mutex<State>,
+    /// Something is due, or the lane is closed.
+    ready: Condvar,
+    /// Senders between attempts sleep here; `leave` wakes them.
+    pause: Condvar,
+}
+
+/// A batch on its way, and what the lane must know to take the answer.
+pub struct Taken {
+    /// The batch.
+    pub batch: Batch,
+    buckets: [u64; BUCKETS / 64],
+    pressed: bool,
+}
+
+/// Why a sink is behind.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// What the last attempt failed with.
+    pub why: String,
+    /// How many attempts at the batch have failed.
+    pub failures: u32,
+    /// When the first of them failed.
+    pub since: Instant,
+}
+
+/// A look at a lane.
+#[derive(Clone, Debug, Default)]
+pub struct LaneView {
+    /// Entries waiting in idle buckets.
+    pub entries: usize,
+    /// Bytes of their text.
+    pub bytes: u64,
+    /// How long the oldest has waited.
+    pub oldest: Option<Duration>,
+    /// Memory held on to, in bytes.
+    pub pinned: usize,
+    /// Whether sources are kept from reading.
+    pub gates_closed: bool,
+    /// How many entries the next batch should have.
+    pub batch_size: usize,
+    /// What the last request took.
+    pub last_latency: Duration,
+    /// Why the sink is behind, if it is.
+    pub trouble: Option<Trouble>,
+}
+
+impl Lane {
+    /// An open lane.
+    pub fn new(spec: LaneSpec) -> Self {
+        Lane {
+            sink: spec.sink,
+            quota: spec.quota,
+            ordered: spec.ordered,
+            gates: spec.gates,
+            state: Mutex::new(State::new(spec.batcher, spec.blocks)),
+            ready: Condvar::new(),
+            pause: Condvar::new(),
+        }
+    }
+
+    /// The sink's name, type and ledger.
+    pub fn sink(&self) -> &Named<SinkLedger> {
+        &self.sink
+    }
+
+    /// Takes the cuts of `block` that are for this lane. Never waits; called by whoever drains the block's sequencer.
+    pub fn push(&self, block: &Shared<Block>, cuts: &[Cut], whole: &Hold, strategy: Strategy, now: Instant) {
+        let entries: u64 = cuts.iter().map(|cut| u64::from(cut.entries)).sum();
+        let bytes: u64 = cuts.iter().map(|cut| cut.bytes).sum();
+        self.sink.row.copies.add(entries);
+        self.sink.row.in_flight.add(entries);
+        let compact = (bytes as usize).saturating_mul(COMPACT_BELOW) < block.capacity();
+        let mut state = self.state.lock();
+        let empty = state.entries == 0;
+        for cut in cuts {
+            if state.pinned > self.quota.high
+                && !self.make_room(&mut state, strategy, block.stream_of(cut.range.start as usize).source)
+            {
+                self.sink.row.in_flight.sub(cut.entries.into());
+                self.sink.row.dropped.add(Reason::DropNewest, cut.entries.into());
+                whole.more(cut.entries).settle(Status::Dropped);
+                continue;
+            }
+            let hold = whole.more(cut.entries);
+            state.enqueue(block, cut, hold, strategy, now, compact);
+        }
+        self.watch_quota(&mut state);
+        let due = state.due(now);
+        if due == Due::Now || (empty && due != Due::Never) {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Over the high watermark: what the run's strategy says. False if the run itself is to be dropped.
+    fn make_room(&self, state: &mut State, strategy: Strategy, source: SourceId) -> bool {
+        match strategy {
+            // Its gate is closed: this was on its way, and has room kept for it.
+            Strategy::Block => true,
+            Strategy::DropNewest => false,
+            Strategy::DropOldest => {
+                while state.pinned > self.quota.high {
+                    let Some(entries) = state.drop_oldest_of(source) else { break };
+                    self.sink.row.in_flight.sub(entries);
+                    self.sink.row.dropped.add(Reason::DropOldest, entries);
+                }
+                state.pinned <= self.quota.high
+            }
+        }
+    }
+
+    /// Waits for a batch to be due and cuts it; `None` once the lane is closed and empty, or to be left.
+    pub fn cut(&self, row: &Row) -> Option<Taken> {
+        let mut state = self.state.lock();
+        loop {
+            if state.leaving {
+                return None;
+            }
+            if state.closed && state.entries == 0 && state.batches_out == 0 {
+                // One sender was woken by the last answer; the others end as well.
+                self.ready.notify_all();
+                return None;
+            }
+            match state.due(Instant::now()) {
+                Due::Now => break,
+                Due::In(wait) if !state.timer_held => {
+                    row.set(Doing::Idle);
+                    state.timer_held = true;
+                    self.ready.wait_for(&mut state, wait);
+                    state.timer_held = false;
+                }
+                Due::In(_) | Due::Never => {
+                    row.set(Doing::Idle);
+                    self.ready.wait(&mut state);
+                }
+            }
+        }
+        row.set(Doing::Working);
+        let taken = state.take(Arc::clone(&self.sink.row), self.ordered);
+        self.sink.row.batches_out.set(state.batches_out as u64);
+        if state.entries > 0 {
+            // What is left may be due as well, or needs someone to hold the timer.
+            self.ready.notify_one();
+        }
+        Some(taken)
+    }
+
+    /// The sink answered: all but `refused` entries were delivered.
+    pub fn finish(&self, taken: Taken, latency: Duration, refused: usize) {
+        let Taken { batch, buckets, pressed } = taken;
+        let mut state = self.state.lock();
+        state.batcher.answered(batch.len(), latency, pressed, Answer::Took);
+        state.trouble = None;
+        self.release(&mut state, &batch, buckets);
+        drop(state);
+        self.sink.row.batches.add(1);
+        let spare = batch.settle(refused);
+        self.state.lock().spare.push(spare);
+        self.ready.notify_one();
+    }
+
+    /// An attempt at the batch failed and there will be another.
+    pub fn failed(&self, why: String, failures: u32, now: Instant) {
+        self.sink.row.errors.add(1);
+        let mut state = self.state.lock();
+        let since = state.trouble.as_ref().map_or(now, |trouble| trouble.since);
+        let entries = state.batcher.optimal_batch_size();
+        state.batcher.answered(entries, Duration::ZERO, false, Answer::Overloaded);
+        state.trouble = Some(Trouble { why, failures, since });
+    }
+
+    /// Waits before the next attempt; false if the lane is to be left instead.
+    pub fn pause(&self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        let mut state = self.state.lock();
+        while !state.leaving {
+            if self.pause.wait_until(&mut state, until).timed_out() {
+                return !state.leaving;
+            }
+        }
+        false
+    }
+
+    /// Gives the memory of the batch back and makes its buckets idle.
+    fn release(&self, state: &mut MutexGuard<'_, State>, batch: &Batch, buckets: [u64; BUCKETS / 64]) {
+        for part in batch.parts() {
+            state.unpin(&part.block, part.pin);
+        }
+        state.batches_out -= 1;
+        self.sink.row.batches_out.set(state.batches_out as u64);
+        for bucket in crate::block::selected(&buckets, 0..BUCKETS) {
+            state.make_idle(bucket as u8);
+        }
+        self.watch_quota(state);
+    }
+
+    /// Closes or opens the gates when the lane's memory crosses its marks.
+    fn watch_quota(&self, state: &mut State) {
+        self.sink.row.pinned_bytes.set(state.pinned as u64);
+        if !state.gates_closed && state.pinned > self.quota.high {
+            state.gates_closed = true;
+            self.gates.iter().for_each(|gate| gate.close());
+        } else if state.gates_closed && state.pinned <= self.quota.low {
+            state.gates_closed = false;
+            self.gates.iter().for_each(|gate| gate.open());
+        }
+    }
+
+    /// Nothing will be pushed any more: senders cut what is left at once, and end.
+    pub fn close(&self) {
+        self.state.lock().closed = true;
+        self.ready.notify_all();
+    }
+
+    /// Senders are to end now; what is left stays undelivered.
+    pub fn leave(&self) {
+        self.state.lock().leaving = true;
+        self.ready.notify_all();
+        self.pause.notify_all();
+    }
+
+    /// A look inside.
+    pub fn view(&self, now: Instant) -> LaneView {
+        let state = self.state.lock();
+        LaneView {
+            entries: state.entries,
+            bytes: state.bytes,
+            oldest: state.oldest_age(now),
+            pinned: state.pinned,
+            gates_closed: state.gates_closed,
+            batch_size: state.batcher.optimal_batch_size(),
+            last_latency: state.batcher.last_latency(),
+            trouble: state.trouble.clone(),
+        }
+    }
+}

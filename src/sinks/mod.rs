@@ -7,9 +7,13 @@ use std::io;
 use std::time::Duration;
 
 pub mod blackhole;
+pub mod config;
 pub mod console;
 pub mod file;
 pub mod format;
+pub mod template;
+#[cfg(test)]
+pub mod testing;
 
 /// A destination of entries. Shared by its sender threads.
 pub trait Sink: Send + Sync {

@@ -1,8 +1,8 @@
 //! How sources end: told to stop they ship what they hold; then they wait for what is on its way, until they are told
 //! not to.
 
-use crate::thread::{Flag, Wake};
-use parking_lot::{Condvar, Mutex};
+use crate::thread::{Flag, Latch, Wake};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,15 +12,14 @@ pub struct Ending {
     stop: Flag,
     leave: Flag,
     /// Sources that may still ship something.
-    shipping: Mutex<usize>,
-    shipped: Condvar,
+    shipping: Latch,
     wakers: Mutex<Vec<Arc<dyn Wake>>>,
 }
 
 impl Ending {
     /// A source is about to start: it will be woken by `waker`, and must call [`Ending::shipped_all`] once.
     pub fn join(&self, waker: Arc<dyn Wake>) {
-        *self.shipping.lock() += 1;
+        self.shipping.enter();
         self.wakers.lock().push(waker);
     }
 
@@ -37,19 +36,12 @@ impl Ending {
 
     /// Said by a source, once, when it will not ship anything any more.
     pub fn shipped_all(&self) {
-        *self.shipping.lock() -= 1;
-        self.shipped.notify_all();
+        self.shipping.leave();
     }
 
     /// Waits until every source has shipped all, or the deadline passes: then it says false.
     pub fn wait_shipped(&self, deadline: Instant) -> bool {
-        let mut shipping = self.shipping.lock();
-        while *shipping > 0 {
-            if self.shipped.wait_until(&mut shipping, deadline).timed_out() {
-                return *shipping == 0;
-            }
-        }
-        true
+        self.shipping.wait(deadline)
     }
 
     /// Asks all sources to leave now, though blocks of theirs may be unsettled.

@@ -90,7 +90,8 @@ impl LineFramer {
     /// The framer is then at the start of a line again.
     pub fn finish(&mut self, buf: &[u8], mut sink: impl FnMut(Frame)) {
         let rest = self.feed(buf, &mut sink);
-        if rest < buf.len() && !self.discarding {
+        // While discarding, all of it was done with.
+        if rest < buf.len() {
             sink(self.line(buf, rest, buf.len()));
         }
         (self.scanned, self.discarding) = (0, false);

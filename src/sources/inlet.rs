@@ -262,7 +262,7 @@ impl<M> Inlet<M> {
                 }
                 // Half as many at a time, once the free entries are tried: bytes may be what is short.
                 Strategy::DropNewest => {
-                    let free = self.spec.hallway.credits.free_entries();
+                    let free = self.spec.hallway.credits.free_entries() as usize;
                     cut(block, free.min(wanted.0 / 2));
                 }
             }
@@ -271,7 +271,7 @@ impl<M> Inlet<M> {
 
     fn take_credits(&self, (entries, bytes): (usize, usize)) -> bool {
         let hallway = &self.spec.hallway;
-        let fits = || hallway.credits.take(entries, bytes).is_ok();
+        let fits = || hallway.credits.take(entries as u64, bytes as u64).is_ok();
         fits() || {
             hallway.freed.want();
             fits()
@@ -285,7 +285,7 @@ impl<M> Inlet<M> {
             self.oldest_queued += 1;
             if row.credits.0 > 0 && row.ack.claim().give_up() {
                 // The worker that pops the block sees the claim, counts its entries and deposits it as dropped.
-                self.spec.hallway.credits.give(row.credits.0, row.credits.1);
+                self.spec.hallway.credits.give(row.credits.0 as u64, row.credits.1 as u64);
                 return true;
             }
         }
@@ -322,7 +322,7 @@ impl<M> Inlet<M> {
         let Shipment { block, whole, .. } = refused.into_inner();
         whole.cancel();
         self.ledger().in_transit.sub(credits.0 as u64);
-        self.spec.hallway.credits.give(credits.0, credits.1);
+        self.spec.hallway.credits.give(credits.0 as u64, credits.1 as u64);
         self.spec.hallway.freed.want();
         match self.outstanding.pop_back().and_then(|row| row.mark) {
             Some(mark) => Err((block, mark)),

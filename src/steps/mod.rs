@@ -6,9 +6,14 @@
 use crate::block::{Block, NoRoom, selected};
 use std::ops::Range;
 
+pub mod config;
+pub mod constants;
 pub mod discard;
 pub mod parse;
+pub mod pipeline;
 pub mod set;
+#[cfg(test)]
+mod tests;
 
 /// One step of a pipeline.
 pub trait Step: Send + Sync {

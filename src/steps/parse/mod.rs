@@ -1,3 +1,4 @@
 //! Steps that read structure out of text.
 
 pub mod json;
+pub mod syslog;

@@ -1,0 +1,230 @@
+//! The rows of a snapshot: one per way in and one per way out.
+
+use crate::ledger::{Dropped, Named, Reason, SinkLedger, SourceLedger};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Most files shown per source; [`SourceStats::files_total`] says how many there are.
+pub const FILES_SHOWN: usize = 100;
+
+/// Dropped entries by reason.
+pub type DroppedStats = BTreeMap<&'static str, u64>;
+
+fn dropped(dropped: &Dropped) -> DroppedStats {
+    Reason::ALL.into_iter().map(|reason| (reason.name(), dropped.get(reason))).collect()
+}
+
+/// One way in.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SourceStats {
+    /// Its name in the config.
+    pub name: String,
+    /// Its type, such as `file`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Entries admitted.
+    pub received: u64,
+    /// Bytes of their text.
+    pub received_bytes: u64,
+    /// Entries a step took out.
+    pub filtered: u64,
+    /// Entries dropped before they had a lane, by reason.
+    pub dropped: DroppedStats,
+    /// Entries that went to at least one lane.
+    pub routed: u64,
+    /// Entries that no sink wanted.
+    pub unrouted: u64,
+    /// Entries between admission and lane.
+    pub in_transit: u64,
+    /// Copies beyond the first that routed entries made.
+    pub fan_out_extra: u64,
+    /// Entries that left the pipeline, filtered ones too.
+    pub processed: u64,
+    /// Entries a step could not work on; they went on as they were.
+    pub step_errors: u64,
+    /// Entries cut at the longest line or message.
+    pub cut: u64,
+    /// Blocks given again after a failure.
+    pub replayed_blocks: u64,
+    /// What the kernel threw away before we saw it (UDP); not in `received`.
+    pub kernel_drops: u64,
+    /// Bytes known to be waiting outside.
+    pub lag_bytes: u64,
+    /// Age of the oldest of them in milliseconds.
+    pub lag_ms: u64,
+    /// By how much `lag_bytes` grew in the last half minute.
+    pub lag_growth_bytes: u64,
+    /// Streams open: files, connections.
+    pub streams: u64,
+    /// Connections refused at a limit.
+    pub refused_connections: u64,
+    /// Times it found no room and had to stop or drop.
+    pub blocked: u64,
+    /// Its lanes let it read.
+    pub gate_open: bool,
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// Files it follows, at most [`FILES_SHOWN`] of them.
+    pub files: Vec<FileStats>,
+    /// How many files it follows.
+    pub files_total: usize,
+}
+
+impl SourceStats {
+    /// What the row says.
+    pub fn of(named: &Named<SourceLedger>) -> Self {
+        let row = &named.row;
+        SourceStats {
+            name: named.name.to_string(),
+            kind: named.kind,
+            received: row.received.get(),
+            received_bytes: row.received_bytes.get(),
+            filtered: row.filtered.get(),
+            dropped: dropped(&row.dropped),
+            routed: row.routed.get(),
+            unrouted: row.unrouted.get(),
+            in_transit: row.in_transit.get(),
+            fan_out_extra: row.fan_out_extra.get(),
+            processed: row.processed.get(),
+            step_errors: row.step_errors.get(),
+            cut: row.cut.get(),
+            replayed_blocks: row.replayed_blocks.get(),
+            kernel_drops: row.kernel_drops.get(),
+            lag_bytes: row.lag_bytes.get(),
+            lag_ms: row.lag_millis.get(),
+            streams: row.streams.get(),
+            refused_connections: row.refused_connections.get(),
+            blocked: row.blocked.get(),
+            gate_open: true,
+            ..SourceStats::default()
+        }
+    }
+
+    /// Shows the first [`FILES_SHOWN`] of `files`, and how many there are.
+    pub fn show_files(&mut self, files: impl IntoIterator<Item = FileStats>) {
+        let mut files = files.into_iter();
+        self.files = files.by_ref().take(FILES_SHOWN).collect();
+        self.files_total = self.files.len() + files.count();
+    }
+}
+
+/// One file that is followed.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FileStats {
+    /// Its path.
+    pub path: String,
+    /// How far it is read, in bytes.
+    pub read_to: u64,
+    /// How far its entries are safe, in bytes.
+    pub safe_to: u64,
+    /// Its length, in bytes.
+    pub len: u64,
+}
+
+/// One way out.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct SinkStats {
+    /// Its name in the config.
+    pub name: String,
+    /// Its type, such as `console`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Copies that came to the lane.
+    pub copies: u64,
+    /// Copies the sink took.
+    pub delivered: u64,
+    /// Bytes of their text.
+    pub delivered_bytes: u64,
+    /// Copies on disk in the sink's buffer.
+    pub persisted: u64,
+    /// Copies among the dead letters.
+    pub dead_lettered: u64,
+    /// Copies dropped, by reason.
+    pub dropped: DroppedStats,
+    /// Copies in the lane or being sent.
+    pub in_flight: u64,
+    /// Bytes of memory the lane holds on to.
+    pub pinned_bytes: u64,
+    /// Attempts beyond a batch's first.
+    pub retries: u64,
+    /// Batches settled.
+    pub batches: u64,
+    /// Batches being sent.
+    pub batches_out: u64,
+    /// Attempts that failed.
+    pub errors: u64,
+    /// What is in front of it.
+    pub lane: LaneStats,
+    /// How it takes what it is given.
+    pub state: SinkState,
+    /// The attempt under way at its oldest unsettled batch: 1 is the first; 0 when nothing is being sent.
+    pub attempt: u32,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+impl SinkStats {
+    /// What the row says.
+    pub fn of(named: &Named<SinkLedger>) -> Self {
+        let row = &named.row;
+        SinkStats {
+            name: named.name.to_string(),
+            kind: named.kind,
+            copies: row.copies.get(),
+            delivered: row.delivered.get(),
+            delivered_bytes: row.delivered_bytes.get(),
+            persisted: row.persisted.get(),
+            dead_lettered: row.dead_lettered.get(),
+            dropped: dropped(&row.dropped),
+            in_flight: row.in_flight.get(),
+            pinned_bytes: row.pinned_bytes.get(),
+            retries: row.retries.get(),
+            batches: row.batches.get(),
+            batches_out: row.batches_out.get(),
+            errors: row.errors.get(),
+            ..SinkStats::default()
+        }
+    }
+}
+
+/// How a sink takes what it is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkState {
+    /// The last attempt went well, or there was none.
+    #[default]
+    Ok,
+    /// The last attempt failed; the batch is kept and tried again.
+    Retrying,
+}
+
+/// What is in front of a sink.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LaneStats {
+    /// Copies that wait for a sender.
+    pub entries: u64,
+    /// Bytes of their text.
+    pub bytes: u64,
+    /// How long the oldest of them has waited, in milliseconds.
+    pub oldest_ms: u64,
+    /// It is full: the sources that can reach it do not read.
+    pub gate_closed: bool,
+    /// Entries the next batch should have.
+    pub batch_want: u64,
+    /// How long the last request took, in milliseconds.
+    pub last_latency_ms: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_thousands_of_files_some_are_shown_and_all_are_counted() {
+        let mut source = SourceStats::default();
+        source.show_files((0..5000).map(|n| FileStats { path: n.to_string(), ..Default::default() }));
+        assert_eq!((source.files.len(), source.files_total), (FILES_SHOWN, 5000));
+        source.show_files([]);
+        assert_eq!((source.files.len(), source.files_total), (0, 0));
+    }
+}

@@ -1,0 +1,244 @@
+//! All numbers at one moment, as `/stats` shows them in JSON.
+//!
+//! The parts that follow from the ledger, the process and its threads are filled here; the engine adds what only it knows.
+//! While blocks move, numbers read one after the other may disagree by what moved between.
+
+use super::process::{self, ProcessStats, ThreadStats};
+use super::pulse::{Pulse, Rates};
+use super::rows::{SinkStats, SourceStats};
+use crate::block::Blocks;
+use crate::ledger::{Ledger, Named, Reason};
+use crate::pool::Budget;
+use crate::thread::Row;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// All numbers at one moment.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Snapshot {
+    /// Our version.
+    pub version: &'static str,
+    /// Where in its life the engine is.
+    pub phase: Phase,
+    /// Seconds since the engine began.
+    pub uptime_seconds: f64,
+    /// The directory with checkpoints and the lock.
+    pub data_dir: String,
+    /// The config file, or what stands for it.
+    pub config: String,
+    /// The queue between sources and workers.
+    pub ring: RingStats,
+    /// Memory by use.
+    pub memory: MemoryStats,
+    /// The process as the system sees it.
+    pub process: ProcessStats,
+    /// What happened per second, lately.
+    pub rates: Rates,
+    /// The sums, and whether they are right.
+    pub ledger: LedgerStats,
+    /// The ways in, in the order of the config.
+    pub sources: Vec<SourceStats>,
+    /// The ways out, in the order of the config.
+    pub sinks: Vec<SinkStats>,
+    /// Where order is restored.
+    pub domains: Vec<DomainStats>,
+    /// The workers.
+    pub workers: WorkerStats,
+    /// Every thread and what it does.
+    pub threads: Vec<ThreadStats>,
+}
+
+impl Snapshot {
+    /// What the ledger, the pulse, the threads' rows and the system tell; the rest is empty.
+    pub fn of(ledger: &Ledger, pulse: &Pulse, rows: &[Arc<Row>]) -> Self {
+        let source =
+            |(at, row)| SourceStats { lag_growth_bytes: pulse.lag_growth(at), ..SourceStats::of(row) };
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            process: ProcessStats::now(),
+            rates: pulse.rates(),
+            ledger: LedgerStats::of(ledger, pulse),
+            sources: ledger.sources.iter().enumerate().map(source).collect(),
+            sinks: ledger.sinks.iter().map(SinkStats::of).collect(),
+            threads: rows.iter().map(|row| process::thread(row)).collect(),
+            ..Snapshot::default()
+        }
+    }
+}
+
+/// Where in its life the engine is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Not everything runs yet.
+    #[default]
+    Starting,
+    /// Entries are taken in.
+    Running,
+    /// Nothing more is taken in; what is there is delivered.
+    Stopping,
+}
+
+/// The queue between sources and workers.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RingStats {
+    /// Entries in it.
+    pub entries: u64,
+    /// Entries it may hold.
+    pub entries_limit: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// Bytes it may hold.
+    pub bytes_limit: u64,
+    /// How full it is, 0 to 1, by whichever limit is nearer.
+    pub utilization: f64,
+    /// Over the high watermark and not yet under the low one.
+    pub congested: bool,
+    /// How often it came to the high watermark.
+    pub backpressure_triggered: u64,
+}
+
+impl RingStats {
+    /// What is used of what limit, each in entries and bytes; the watermarks' part is left at rest.
+    pub fn of((entries, bytes): (u64, u64), (entries_limit, bytes_limit): (u64, u64)) -> Self {
+        let share = |used: u64, limit: u64| used as f64 / limit.max(1) as f64;
+        let utilization = share(entries, entries_limit).max(share(bytes, bytes_limit)).min(1.0);
+        RingStats { entries, entries_limit, bytes, bytes_limit, utilization, ..RingStats::default() }
+    }
+}
+
+/// Memory by use.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct MemoryStats {
+    /// Bytes of blocks between source and lane.
+    pub transit_bytes: u64,
+    /// Most of these.
+    pub transit_limit_bytes: u64,
+    /// The pools of blocks.
+    pub pools: Vec<PoolStats>,
+}
+
+impl MemoryStats {
+    /// What the budget and the pools say.
+    pub fn of(transit: &Budget, blocks: &Blocks) -> Self {
+        let pool = |(class_bytes, made, free)| PoolStats { class_bytes, made, free };
+        MemoryStats {
+            transit_bytes: transit.used() as u64,
+            transit_limit_bytes: transit.limit() as u64,
+            pools: blocks.census().into_iter().map(pool).collect(),
+        }
+    }
+}
+
+/// The blocks of one class.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PoolStats {
+    /// Bytes of text one holds.
+    pub class_bytes: usize,
+    /// How many there are.
+    pub made: usize,
+    /// How many of them nobody uses.
+    pub free: usize,
+}
+
+/// The sums over all rows, and whether they are right.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LedgerStats {
+    /// Every equation holds. Only meaningful at rest.
+    pub balanced: bool,
+    /// The first equation that does not hold; while entries move, it may not for a moment.
+    pub imbalance: Option<String>,
+    /// The same, seen unchanged over a second: entries are lost to the books, which is a fault of ours.
+    pub broken: Option<String>,
+    /// Entries admitted.
+    pub received: u64,
+    /// Entries that left a pipeline.
+    pub processed: u64,
+    /// Entries that a step or a sink refused.
+    pub failed: u64,
+    /// Copies that sinks took.
+    pub delivered: u64,
+    /// Entries and copies that were dropped.
+    pub dropped: u64,
+    /// Entries and copies that are still on their way.
+    pub under_way: u64,
+}
+
+impl LedgerStats {
+    /// The sums of `ledger`.
+    pub fn of(ledger: &Ledger, pulse: &Pulse) -> Self {
+        let imbalance = ledger.imbalance();
+        let mut all = LedgerStats { balanced: imbalance.is_none(), imbalance, ..LedgerStats::default() };
+        all.broken = pulse.broken().map(str::to_owned);
+        for Named { row, .. } in &ledger.sources {
+            all.received += row.received.get();
+            all.processed += row.processed.get();
+            all.failed += row.step_errors.get() + row.dropped.get(Reason::Panic);
+            all.dropped += row.dropped.total();
+            all.under_way += row.in_transit.get();
+        }
+        for Named { row, .. } in &ledger.sinks {
+            all.failed += row.dead_lettered.get() + row.dropped.get(Reason::Rejected);
+            all.delivered += row.delivered.get();
+            all.dropped += row.dropped.total();
+            all.under_way += row.in_flight.get();
+        }
+        all
+    }
+}
+
+/// Where the order of one source's thread is restored.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DomainStats {
+    /// Its number.
+    pub id: u32,
+    /// The source's name.
+    pub source: String,
+    /// The ticket it waits for.
+    pub next_ticket: u64,
+    /// Blocks that wait behind that ticket.
+    pub waiting: u64,
+}
+
+/// The workers.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct WorkerStats {
+    /// How many have a block.
+    pub active: u64,
+    /// How many wait for one.
+    pub idle: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_as_full_as_its_nearer_limit() {
+        let utilization = |entries, bytes| RingStats::of((entries, bytes), (100, 4)).utilization;
+        assert_eq!([utilization(10, 3), utilization(90, 3), utilization(1000, 0)], [0.75, 0.9, 1.0]);
+        assert_eq!(RingStats::of((0, 0), (0, 0)).utilization, 0.0);
+    }
+
+    #[test]
+    fn the_json_has_every_row_with_its_name_and_type() {
+        let ledger =
+            Ledger { sources: vec![Named::new("app", "file")], sinks: vec![Named::new("out", "console")] };
+        ledger.sources[0].row.received.add(5);
+        ledger.sources[0].row.dropped.add(Reason::DropNewest, 2);
+        ledger.sinks[0].row.dropped.add(Reason::Rejected, 1);
+        let pulse = Pulse::default();
+        let json = serde_json::to_value(Snapshot::of(&ledger, &pulse, &[])).unwrap();
+        assert_eq!(json["sources"][0]["name"], "app");
+        assert_eq!(json["sources"][0]["type"], "file");
+        assert_eq!(json["sources"][0]["dropped"]["drop_newest"], 2);
+        assert_eq!(json["sinks"][0]["lane"]["gate_closed"], false);
+        assert_eq!(json["sinks"][0]["state"], "ok");
+        assert_eq!((&json["phase"], &json["ring"]["utilization"]), (&"starting".into(), &0.0.into()));
+        assert!(json["sources"][0]["files"].is_array() && json["threads"].is_array());
+        assert_eq!(json["ledger"]["balanced"], false);
+        assert_eq!((&json["ledger"]["received"], &json["ledger"]["failed"]), (&5.into(), &1.into()));
+        assert_eq!(json["ledger"]["dropped"], 3);
+        assert!(json["process"]["resident_bytes"].as_u64().unwrap() > 1 << 20);
+    }
+}

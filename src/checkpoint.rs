@@ -1,1 +1,0 @@
-//! What a source may forget, on disk in two tiers.

@@ -1,0 +1,407 @@
+//! What a source may forget, on disk in two tiers.
+//!
+//! A source says how far each of its files is safe ([`Checkpoint::set`], a few stores under a lock); the keeper writes:
+//!
+//! - the *fast* tier every 20 ms, in place, without syncing: enough after the death of the process, and only then;
+//! - the *durable* tier every second, whole, after everything it relies on was synced: enough after a power cut.
+//!
+//! At the start both are read, and of two rows about one file the newer counts. Nothing usable on disk where there
+//! should be something means [`Start::Lost`]: sources then read from the beginning, because a line twice is better than
+//! a line lost.
+//!
+//! Not here: what makes a file the same file (see `sources::file`).
+
+pub mod durable;
+pub mod fast;
+mod position;
+
+pub use position::{Edge, HEAD_MAX, Position, Row, TAIL_MAX};
+
+use crate::storage_io::{Access, PRIVATE, StorageIo};
+use durable::Snapshot;
+use fast::FastFile;
+use crate::thread::Wake;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// Most positions kept. Beyond it files that are gone are forgotten, longest unseen first; if none is gone, new files
+/// are read but not remembered.
+pub const POSITIONS_MAX: usize = 65_536;
+
+/// One position's handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    place: u32,
+    /// Tells later users of the same place apart.
+    id: u64,
+}
+
+/// What a source finds when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// This source never ran with this data directory.
+    First,
+    /// It ran, and its positions stand.
+    Again,
+    /// There were checkpoints, and none of them can be read: it may have run.
+    Lost,
+}
+
+struct Held {
+    id: u64,
+    row: Row,
+    /// No file is open for it: it may go when room is needed.
+    gone: bool,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By place, which is also its place in the fast tier.
+    held: Vec<Option<Held>>,
+    free: Vec<u32>,
+    sources: Vec<Arc<str>>,
+    /// Places to write to the fast tier; at most once each, as `is_dirty` says.
+    dirty: Vec<u32>,
+    is_dirty: Vec<bool>,
+    /// Something changed since the last durable snapshot.
+    changed: bool,
+    last_id: u64,
+    last_stamp: u64,
+    warned_full: bool,
+}
+
+/// The durable tier as it stands on disk.
+struct Durable {
+    generation: u64,
+    /// Whether the main file is a valid one, worth keeping as the previous generation.
+    main_is_good: bool,
+}
+
+/// The positions of all sources. Shared by sources and keeper.
+pub struct Checkpoint {
+    io: Arc<dyn StorageIo>,
+    dir: PathBuf,
+    table: Mutex<Table>,
+    fast: Mutex<Option<FastFile>>,
+    durable: Mutex<Durable>,
+    /// Sources that ran before.
+    known: Vec<Arc<str>>,
+    lost: bool,
+    /// Who writes the fast tier, and sleeps while there is nothing to write.
+    keeper: OnceLock<Arc<dyn Wake>>,
+}
+
+impl Checkpoint {
+    /// Reads what is in `dir`, which must exist, and gets ready to write there.
+    ///
+    /// Files that cannot be used are moved aside or passed over with a warning. Errors: the directory cannot be
+    /// written to.
+    pub fn open(io: Arc<dyn StorageIo>, dir: &Path) -> io::Result<Checkpoint> {
+        let loaded = load_durable(&*io, dir);
+        let boot = fast::boot_id(&*io);
+        let recent = boot.map(|boot| fast::load(&*io, dir, &boot)).unwrap_or_default();
+        let lost = loaded.damaged && loaded.best.is_none();
+        if lost {
+            tracing::warn!(
+                "checkpoint: {} positions are left in {}; other files are read from their beginning, to lose no entry",
+                recent.len(),
+                dir.display()
+            );
+        }
+        let Snapshot { generation, sources: mut known, rows } = loaded.best.unwrap_or_default();
+        let mut table = Table::default();
+        for row in merged(rows.into_iter().chain(recent)) {
+            if !known.contains(&row.source) {
+                known.push(Arc::clone(&row.source));
+            }
+            table.last_stamp = table.last_stamp.max(row.stamp);
+            table.insert(row, true);
+        }
+        // What was lost must not look like a first start next time.
+        table.changed = lost;
+        table.sources.clone_from(&known);
+        let rows: Vec<_> = table.held.iter().map(|held| held.as_ref().map(|held| held.row.clone())).collect();
+        let fast = boot.map(|boot| FastFile::create(&*io, dir, &boot, &rows)).transpose()?;
+        let durable = Durable { generation, main_is_good: loaded.main_is_good };
+        let (table, fast, durable) = (Mutex::new(table), Mutex::new(fast), Mutex::new(durable));
+        let keeper = OnceLock::new();
+        Ok(Checkpoint { io, dir: dir.to_path_buf(), table, fast, durable, known, lost, keeper })
+    }
+
+    /// A source begins: what it finds, and from now on it counts as having run.
+    pub fn start(&self, source: &Arc<str>) -> Start {
+        let mut table = self.table.lock();
+        if !table.sources.contains(source) {
+            table.sources.push(Arc::clone(source));
+            table.changed = true;
+        }
+        match (self.known.contains(source), self.lost) {
+            (true, _) => Start::Again,
+            (false, true) => Start::Lost,
+            (false, false) => Start::First,
+        }
+    }
+
+    /// The positions of the source, as they were found at the start or have been set since.
+    pub fn loaded(&self, source: &str) -> Vec<(Key, Position)> {
+        let table = self.table.lock();
+        let rows = table.held.iter().enumerate();
+        rows.filter_map(|(place, held)| {
+            let held = held.as_ref().filter(|held| &*held.row.source == source)?;
+            Some((Key { place: place as u32, id: held.id }, held.row.position.clone()))
+        })
+        .collect()
+    }
+
+    /// Remembers a further file. If there is no room for it, the key names nothing and `set` does nothing.
+    pub fn add(&self, source: &Arc<str>, position: Position) -> Key {
+        let mut table = self.table.lock();
+        if table.len() >= POSITIONS_MAX && !table.forget_oldest_gone() {
+            return Key { place: u32::MAX, id: 0 };
+        }
+        let stamp = table.next_stamp();
+        table.insert(Row { stamp, source: Arc::clone(source), position }, false)
+    }
+
+    /// Says how far a file is safe now.
+    pub fn set(&self, key: Key, position: Position) {
+        let mut table = self.table.lock();
+        let stamp = table.next_stamp();
+        let Some(held) = table.get(key) else { return };
+        (held.row.position, held.row.stamp, held.gone) = (position, stamp, false);
+        let first = table.dirty.is_empty();
+        table.touch(key.place);
+        drop(table);
+        if first && let Some(keeper) = self.keeper.get() {
+            keeper.wake();
+        }
+    }
+
+    /// Who is woken when there is something to flush after there was nothing. Only the first call counts.
+    pub fn wake_when_dirty(&self, keeper: Arc<dyn Wake>) {
+        // A second keeper would find nothing to do.
+        let _ = self.keeper.set(keeper);
+    }
+
+    /// Whether something waits to be flushed to the fast tier.
+    pub fn is_dirty(&self) -> bool {
+        !self.table.lock().dirty.is_empty()
+    }
+
+    /// Says that no file is read under this position any more. It is kept, but goes first when room is needed.
+    pub fn release(&self, key: Key) {
+        if let Some(held) = self.table.lock().get(key) {
+            held.gone = true;
+        }
+    }
+
+    /// Forgets a position: its file is gone, and all of it is safe.
+    pub fn forget(&self, key: Key) {
+        let mut table = self.table.lock();
+        if table.get(key).is_some() {
+            table.remove(key.place);
+        }
+    }
+
+    /// How many positions there are.
+    pub fn len(&self) -> usize {
+        self.table.lock().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes what changed to the fast tier; how many positions that were is the result. Cheap if nothing changed.
+    pub fn flush_fast(&self) -> io::Result<usize> {
+        let mut fast = self.fast.lock();
+        let Some(fast) = fast.as_mut() else { return Ok(0) };
+        let places = self.table.lock().take_dirty();
+        for (done, place) in places.iter().enumerate() {
+            // Row by row, so that sources never wait for a whole flush.
+            let row = self.table.lock().row(*place);
+            if let Err(error) = fast.write(*place as usize, row.as_ref()) {
+                let mut table = self.table.lock();
+                places[done..].iter().for_each(|place| table.mark_dirty(*place));
+                return Err(error);
+            }
+        }
+        Ok(places.len())
+    }
+
+    /// Writes the durable tier if anything changed; whether it did is the result. After an error everything is as
+    /// before, and the next call tries again.
+    ///
+    /// `sync` makes durable whatever acknowledgements relied on (file sinks, disk buffers). The snapshot is taken
+    /// *before* it runs: a position that moves during the sync may rest on bytes the sync no longer covers, and a
+    /// durable checkpoint must not outlive them.
+    pub fn flush_durable(&self, sync: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
+        let mut durable = self.durable.lock();
+        let generation = durable.generation + 1;
+        let Some(bytes) = self.table.lock().snapshot(generation) else { return Ok(false) };
+        let written = sync().and_then(|()| self.write_durable(&bytes, &mut durable));
+        match written {
+            Ok(()) => durable.generation = generation,
+            Err(_) => self.table.lock().changed = true,
+        }
+        written.map(|()| true)
+    }
+
+    fn write_durable(&self, bytes: &[u8], durable: &mut Durable) -> io::Result<()> {
+        let [main, prev, tmp] = paths(&self.dir);
+        let file = self.io.open(&tmp, Access::Fresh, PRIVATE)?;
+        file.write_at(bytes, 0)?;
+        file.sync_data()?;
+        if durable.main_is_good {
+            // Between the two renames there is no main file; the previous generation is complete and is used.
+            self.io.rename(&main, &prev)?;
+            durable.main_is_good = false;
+        }
+        self.io.rename(&tmp, &main)?;
+        durable.main_is_good = true;
+        // The bytes are durable but their name is not: a power cut here could bring the previous generation back.
+        self.io.sync_dir(&self.dir)
+    }
+}
+
+impl Table {
+    fn len(&self) -> usize {
+        self.held.len() - self.free.len()
+    }
+
+    fn get(&mut self, key: Key) -> Option<&mut Held> {
+        self.held.get_mut(key.place as usize)?.as_mut().filter(|held| held.id == key.id)
+    }
+
+    fn row(&self, place: u32) -> Option<Row> {
+        self.held[place as usize].as_ref().map(|held| held.row.clone())
+    }
+
+    fn next_stamp(&mut self) -> u64 {
+        self.last_stamp += 1;
+        self.last_stamp
+    }
+
+    fn insert(&mut self, row: Row, gone: bool) -> Key {
+        let place = self.free.pop().unwrap_or(self.held.len() as u32);
+        if place as usize == self.held.len() {
+            self.held.push(None);
+            self.is_dirty.push(false);
+        }
+        self.last_id += 1;
+        self.held[place as usize] = Some(Held { id: self.last_id, row, gone });
+        self.touch(place);
+        Key { place, id: self.last_id }
+    }
+
+    fn remove(&mut self, place: u32) {
+        self.held[place as usize] = None;
+        self.free.push(place);
+        self.touch(place);
+    }
+
+    fn forget_oldest_gone(&mut self) -> bool {
+        if !std::mem::replace(&mut self.warned_full, true) {
+            tracing::warn!(
+                "checkpoint: {POSITIONS_MAX} positions are kept; those of files long gone are forgotten"
+            );
+        }
+        let gone = self.held.iter().enumerate().filter_map(|(place, held)| {
+            let held = held.as_ref().filter(|held| held.gone)?;
+            Some((held.row.position.last_seen, place))
+        });
+        let oldest = gone.min();
+        if let Some((_, place)) = oldest {
+            self.remove(place as u32);
+        }
+        oldest.is_some()
+    }
+
+    fn touch(&mut self, place: u32) {
+        self.changed = true;
+        self.mark_dirty(place);
+    }
+
+    fn mark_dirty(&mut self, place: u32) {
+        if !std::mem::replace(&mut self.is_dirty[place as usize], true) {
+            self.dirty.push(place);
+        }
+    }
+
+    fn take_dirty(&mut self) -> Vec<u32> {
+        let places = std::mem::take(&mut self.dirty);
+        for place in &places {
+            self.is_dirty[*place as usize] = false;
+        }
+        places
+    }
+
+    /// The bytes of a snapshot, or `None` if nothing changed since the last.
+    fn snapshot(&mut self, generation: u64) -> Option<Vec<u8>> {
+        let rows = self.held.iter().flatten().map(|held| &held.row).filter(|row| row.is_encodable());
+        std::mem::take(&mut self.changed).then(|| durable::encode_parts(generation, &self.sources, rows))
+    }
+}
+
+struct Loaded {
+    /// The newest that can be used.
+    best: Option<Snapshot>,
+    main_is_good: bool,
+    /// Something was there that cannot be used.
+    damaged: bool,
+}
+
+/// Main file, previous generation, and the one being written.
+fn paths(dir: &Path) -> [PathBuf; 3] {
+    ["positions", "positions.prev", "positions.tmp"].map(|name| dir.join(name))
+}
+
+/// The newest valid one of the main file and the previous generation.
+fn load_durable(io: &dyn StorageIo, dir: &Path) -> Loaded {
+    let [main, prev, tmp] = paths(dir);
+    // A left-over is never preferred, however new: nobody promised that it is whole.
+    let _ = io.remove(&tmp);
+    let mut loaded = Loaded { best: None, main_is_good: false, damaged: false };
+    for path in [&main, &prev] {
+        let why = match io.read(path).map(|bytes| durable::decode(&bytes)) {
+            Ok(Ok(snapshot)) => {
+                loaded.main_is_good |= path == &main;
+                if loaded.best.as_ref().is_none_or(|best| best.generation < snapshot.generation) {
+                    loaded.best = Some(snapshot);
+                }
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(Err(bad)) => bad.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("checkpoint: {} cannot be used: {why}", path.display());
+        loaded.damaged = true;
+        // Kept for whoever wants to look, and out of the way of the next generation. If that fails it is written over.
+        let _ = io.rename(path, &path.with_extension("bad"));
+    }
+    loaded
+}
+
+/// Of several rows about one file the one with the highest stamp.
+fn merged(rows: impl Iterator<Item = Row>) -> Vec<Row> {
+    let mut newest: HashMap<(Arc<str>, Arc<Path>, u64, u64), Row> = HashMap::new();
+    for row in rows {
+        let at = &row.position;
+        let file = (Arc::clone(&row.source), Arc::clone(&at.path), at.dev, at.inode);
+        match newest.get(&file) {
+            Some(known) if known.stamp >= row.stamp => {}
+            _ => drop(newest.insert(file, row)),
+        }
+    }
+    let mut rows: Vec<_> = newest.into_values().collect();
+    rows.sort_unstable_by_key(|row| row.stamp);
+    rows
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! What `auto` comes to on this host: a pure function of what the host has and what the user wrote.
+
+use super::keys::{AffinityConfig, DispatcherConfig, QuotasConfig};
+use crate::units::Auto;
+
+/// What the host offers this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The ids of the cores it may run on.
+    pub cores: Vec<usize>,
+    /// How many of them it may use at once; a cgroup quota can make it fewer.
+    pub parallelism: usize,
+    /// The bytes of memory it may use: those of the host or, if lower, of its cgroup.
+    pub memory: Option<u64>,
+}
+
+impl Host {
+    /// This host, as this process sees it.
+    pub fn here() -> Host {
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let total = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(meminfo_total);
+        // Absent without cgroups v2, and `max` when there is no limit: both leave the host's own memory.
+        let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+        let limit = limit.and_then(|text| text.trim().parse().ok());
+        Host {
+            cores: cores.into_iter().map(|core| core.id).collect(),
+            parallelism: std::thread::available_parallelism().map_or(1, |count| count.get()),
+            memory: total.into_iter().chain(limit).min(),
+        }
+    }
+}
+
+fn meminfo_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Every `auto` replaced by a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// How many workers.
+    pub workers: usize,
+    /// Most memory for blocks, in bytes.
+    pub max_memory: usize,
+    /// The cores of each kind of thread; an empty list pins nothing.
+    pub cores: Cores,
+}
+
+/// The cores of each kind of thread; an empty list pins nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cores {
+    /// The thread of the sockets.
+    pub intake: Vec<usize>,
+    /// The threads that read files.
+    pub readers: Vec<usize>,
+    /// The workers, each on one core of the list in turn.
+    pub workers: Vec<usize>,
+    /// The threads that deliver.
+    pub senders: Vec<usize>,
+}
+
+/// Decides what was left open.
+pub fn decide(
+    host: &Host,
+    dispatcher: &DispatcherConfig,
+    quotas: &QuotasConfig,
+    affinity: &AffinityConfig,
+) -> Decided {
+    let workers = match (&dispatcher.worker_count, &affinity.workers) {
+        (Auto::Set(count), _) => *count,
+        (Auto::Auto, Auto::Set(cores)) if !cores.is_empty() => cores.len(),
+        // Up to two cores, a second worker only takes turns with the first, or takes the core of those that feed it.
+        _ => match host.parallelism {
+            0..=2 => 1,
+            3 => 2,
+            more => (more - 2).min(64),
+        },
+    };
+    Decided { workers, max_memory: max_memory(host, quotas), cores: cores(host, affinity, workers) }
+}
+
+fn max_memory(host: &Host, quotas: &QuotasConfig) -> usize {
+    match quotas.max_memory {
+        Auto::Set(bytes) => bytes,
+        // A quarter leaves room for the page cache that files are read from and written to.
+        Auto::Auto => host.memory.map_or(256 << 20, |bytes| (bytes as usize / 4).clamp(64 << 20, 1 << 30)),
+    }
+}
+
+fn cores(host: &Host, affinity: &AffinityConfig, workers: usize) -> Cores {
+    let AffinityConfig { intake, readers, workers: worker_cores, senders } = affinity;
+    let kinds = [intake, readers, worker_cores, senders];
+    let taken: Vec<usize> = kinds.iter().filter_map(|kind| kind.set()).flatten().copied().collect();
+    let free: Vec<usize> = host.cores.iter().copied().filter(|core| !taken.contains(core)).collect();
+    let mut auto = Cores::default();
+    // Under a quota the kernel stops all threads together when it is spent, whatever core they are pinned to, and on
+    // two cores every pin takes a choice from the scheduler that it makes better: both leave all threads free.
+    let pin = host.parallelism > 2 && host.parallelism >= host.cores.len();
+    if let ([first, second, rest @ ..], true) = (&free[..], pin) {
+        let (reader, for_workers) = if rest.len() < 2 { (first, &free[1..]) } else { (second, rest) };
+        auto.intake = vec![*first];
+        auto.readers = vec![*reader];
+        // More workers than cores would take turns on some while others rest.
+        auto.workers = if workers <= for_workers.len() { for_workers.to_vec() } else { Vec::new() };
+    }
+    let choose = |written: &Auto<Vec<usize>>, auto: Vec<usize>| written.set().cloned().unwrap_or(auto);
+    Cores {
+        intake: choose(intake, auto.intake),
+        readers: choose(readers, auto.readers),
+        workers: choose(worker_cores, auto.workers),
+        senders: choose(senders, auto.senders),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided(cores: usize, parallelism: usize, affinity: AffinityConfig) -> Decided {
+        let host = Host { cores: (0..cores).collect(), parallelism, memory: Some(8 << 30) };
+        decide(&host, &DispatcherConfig::default(), &QuotasConfig::default(), &affinity)
+    }
+
+    #[test]
+    fn two_cores_or_fewer_pin_nothing_and_run_one_worker() {
+        for count in 0..=2 {
+            let decided = decided(count, count.max(1), AffinityConfig::default());
+            assert_eq!((decided.workers, decided.cores), (1, Cores::default()), "{count} cores");
+        }
+    }
+
+    #[test]
+    fn more_cores_are_shared_out_without_two_busy_kinds_on_one() {
+        let three = decided(3, 3, AffinityConfig::default());
+        assert_eq!((three.workers, three.cores.workers), (2, vec![1, 2]));
+        let eight = decided(8, 8, AffinityConfig::default());
+        let cores = Cores { intake: vec![0], readers: vec![1], workers: (2..8).collect(), senders: vec![] };
+        assert_eq!((eight.workers, eight.cores), (6, cores));
+    }
+
+    #[test]
+    fn a_quota_below_the_cores_counts_and_pins_nothing() {
+        let decided = decided(16, 4, AffinityConfig::default());
+        assert_eq!((decided.workers, decided.cores), (2, Cores::default()));
+    }
+
+    #[test]
+    fn what_is_written_wins_and_the_rest_keeps_away_from_it() {
+        let affinity = AffinityConfig {
+            workers: Auto::Set(vec![0, 1]),
+            senders: Auto::Set(vec![]),
+            ..Default::default()
+        };
+        let decided = decided(6, 6, affinity);
+        assert_eq!((decided.workers, decided.cores.workers), (2, vec![0, 1]));
+        assert_eq!((decided.cores.intake, decided.cores.readers), (vec![2], vec![3]));
+    }
+
+    #[test]
+    fn memory_is_a_quarter_of_what_there_is_within_limits() {
+        let of =
+            |memory| max_memory(&Host { cores: vec![], parallelism: 1, memory }, &QuotasConfig::default());
+        assert_eq!((of(Some(2 << 30)), of(Some(1 << 40)), of(Some(1 << 20))), (512 << 20, 1 << 30, 64 << 20));
+        assert_eq!(of(None), 256 << 20);
+        assert_eq!(meminfo_total("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16384));
+        assert!(Host::here().memory.is_some() || !cfg!(target_os = "linux"));
+    }
+}

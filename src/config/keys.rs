@@ -1,0 +1,220 @@
+//! The sections of the file that belong to the whole house: `admin`, `dispatcher`, `quotas`, `affinity`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::lane::config::{BackpressureConfig, FlowControlConfig};
+use crate::sinks::config::{Jitter, RetryConfig};
+use crate::units::{self, Auto};
+
+/// The sections whose keys are read as they stand; `sources`, `pipelines` and `sinks` are read by name.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GeneralConfig {
+    /// Checkpoints and the lock file: one instance per directory.
+    pub data_dir: PathBuf,
+    /// The way to look in.
+    pub admin: AdminConfig,
+    /// Queues, workers, batches, patience.
+    pub dispatcher: DispatcherConfig,
+    /// Hard budgets.
+    pub quotas: QuotasConfig,
+    /// The cores of each kind of thread.
+    pub affinity: AffinityConfig,
+}
+
+impl Default for GeneralConfig {
+    fn default() -> Self {
+        GeneralConfig {
+            data_dir: "./data".into(),
+            admin: AdminConfig::default(),
+            dispatcher: DispatcherConfig::default(),
+            quotas: QuotasConfig::default(),
+            affinity: AffinityConfig::default(),
+        }
+    }
+}
+
+/// The way to look in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Address and port of the HTTP server with `/metrics`, `/stats`, `/health`, `/ready`; `off` for none.
+    #[serde(deserialize_with = "listen", serialize_with = "listen_text")]
+    pub listen: Option<SocketAddr>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        AdminConfig { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8401))) }
+    }
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let numeric = text.strip_prefix("localhost:").map_or(text.clone(), |port| format!("127.0.0.1:{port}"));
+    numeric.parse().map(Some).map_err(|_| {
+        serde::de::Error::custom("expected a numeric address and a port such as `127.0.0.1:8401`, or `off`")
+    })
+}
+
+fn listen_text<S: Serializer>(listen: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    match listen {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_str("off"),
+    }
+}
+
+/// Queues, workers, batches, patience.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DispatcherConfig {
+    /// Entries each ring may hold.
+    #[serde(with = "units::count")]
+    pub queue_size: usize,
+    /// Workers; `auto` goes by the cores (see [`super::decide`]).
+    #[serde(with = "units::threads_or_auto")]
+    pub worker_count: Auto<usize>,
+    /// Entries in a batch: the fixed size without flow control, where adaptation starts with it.
+    #[serde(with = "units::count")]
+    pub batch_size: usize,
+    /// Longest an entry waits for company before its batch is cut.
+    #[serde(with = "units::positive_duration")]
+    pub batch_timeout: Duration,
+    /// The wait after the first failure of a sink.
+    #[serde(with = "units::positive_duration")]
+    pub retry_backoff: Duration,
+    /// The longest wait.
+    #[serde(with = "units::positive_duration")]
+    pub retry_backoff_max: Duration,
+    /// How much longer each wait is than the one before.
+    #[serde(deserialize_with = "units::growth")]
+    pub retry_multiplier: f64,
+    /// Whether the waits are spread at random.
+    pub retry_jitter: Jitter,
+    /// Longest a stop may take; what is not delivered by then is named, and read again at the next start.
+    #[serde(with = "units::duration")]
+    pub drain_timeout: Duration,
+    /// When sources are told that there is no room.
+    pub backpressure: BackpressureConfig,
+    /// Adaptive batching and requests in flight.
+    pub flow_control: FlowControlConfig,
+    /// The workers together.
+    pub worker_pool: WorkerPoolConfig,
+}
+
+impl DispatcherConfig {
+    /// How long failed attempts wait where a sink says nothing else.
+    pub fn retry(&self) -> RetryConfig {
+        RetryConfig {
+            backoff: self.retry_backoff,
+            backoff_max: self.retry_backoff_max,
+            multiplier: self.retry_multiplier,
+            jitter: self.retry_jitter,
+        }
+    }
+}
+
+impl Default for DispatcherConfig {
+    fn default() -> Self {
+        DispatcherConfig {
+            queue_size: 10_000,
+            worker_count: Auto::Auto,
+            batch_size: 100,
+            batch_timeout: Duration::from_secs(5),
+            retry_backoff: Duration::from_secs(1),
+            retry_backoff_max: Duration::from_secs(60),
+            retry_multiplier: 2.0,
+            retry_jitter: Jitter::Full,
+            drain_timeout: Duration::from_secs(30),
+            backpressure: BackpressureConfig::default(),
+            flow_control: FlowControlConfig::default(),
+            worker_pool: WorkerPoolConfig::default(),
+        }
+    }
+}
+
+/// The workers together.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerPoolConfig {
+    /// Entries worked on and not yet back in order; never less than two blocks per worker.
+    #[serde(with = "units::count")]
+    pub queue_size: usize,
+}
+
+impl Default for WorkerPoolConfig {
+    fn default() -> Self {
+        WorkerPoolConfig { queue_size: 1000 }
+    }
+}
+
+/// Hard budgets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotasConfig {
+    /// Most memory for blocks; `auto` goes by the memory of the host or its cgroup (see [`super::decide`]).
+    #[serde(with = "units::size_or_auto")]
+    pub max_memory: Auto<usize>,
+}
+
+/// The cores of each kind of thread: a list of core ids, `[]` to pin nothing, `auto` to let the program decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AffinityConfig {
+    /// The thread of the sockets.
+    #[serde(with = "cores")]
+    pub intake: Auto<Vec<usize>>,
+    /// The threads that read files.
+    #[serde(with = "cores")]
+    pub readers: Auto<Vec<usize>>,
+    /// The workers, each on one core of the list in turn.
+    #[serde(with = "cores")]
+    pub workers: Auto<Vec<usize>>,
+    /// The threads that deliver.
+    #[serde(with = "cores")]
+    pub senders: Auto<Vec<usize>>,
+}
+
+mod cores {
+    use super::*;
+    use serde::de::{Error, SeqAccess, Unexpected, Visitor};
+    use std::fmt;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Auto<Vec<usize>>, D::Error> {
+        struct Cores;
+        impl<'de> Visitor<'de> for Cores {
+            type Value = Auto<Vec<usize>>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("`auto` or a list of core ids such as `[0, 1]`")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                match text {
+                    "auto" => Ok(Auto::Auto),
+                    _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut cores = Vec::new();
+                while let Some(core) = items.next_element()? {
+                    cores.push(core);
+                }
+                Ok(Auto::Set(cores))
+            }
+        }
+        deserializer.deserialize_any(Cores)
+    }
+
+    pub fn serialize<S: Serializer>(cores: &Auto<Vec<usize>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match cores {
+            Auto::Auto => serializer.serialize_str("auto"),
+            Auto::Set(cores) => cores.serialize(serializer),
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Builds the house from a config, starts its threads, and ends them.

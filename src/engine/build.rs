@@ -1,0 +1,434 @@
+//! From a checked config to everything it describes, bound and opened, but not yet running.
+
+use super::inside::{House, SourceView};
+use super::memory::{self, Shares};
+use super::{Parts, Runner, StartError};
+use crate::admin::{AdminServer, Pulse};
+use crate::block::{Blocks, ENTRIES_MAX};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::delivery::Sender;
+use crate::delivery::retry::Retry;
+use crate::expr::Expr;
+use crate::labels::{Labels, SourceId};
+use crate::lane::batcher::{BatchLimits, Batcher, FlowControl};
+use crate::lane::{Lane, LaneSpec};
+use crate::ledger::{Ledger, Named};
+use crate::metrics::Telemetry;
+use crate::pool::Budget;
+use crate::ring::Ring;
+use crate::ring::credits::{Amount, Credits, Watermarks};
+use crate::route::Routes;
+use crate::sequencer::Sequencer;
+use crate::sinks::blackhole::Blackhole;
+use crate::sinks::config::{Jitter, Ordering, SinkKind};
+use crate::sinks::console::ConsoleSink;
+use crate::sinks::file::{FileSink, FileSinkSettings};
+use crate::sinks::template::Template;
+use crate::sinks::Sink;
+use crate::sources::config::SourceKind;
+use crate::sources::ending::Ending;
+use crate::sources::file::{FileReader, FileSettings};
+use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::net::Intake;
+use crate::sources::stdin::StdinReader;
+use crate::sources::net::listen::Listen;
+use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
+use crate::sources::syslog::source::SyslogSettings;
+use crate::steps::config::{ParseFormat, SetValue, StepConfig};
+use crate::steps::pipeline::{Pipeline, StepSpec};
+use crate::steps::set::ConstValue;
+use crate::storage_io::Disk;
+use crate::thread::{Threads, WaitList};
+use crate::worker::{Domain, Plan};
+use std::fs::{File, OpenOptions};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::time::Instant;
+
+/// Room around the longest line or message in a block.
+const HEADROOM: usize = 4 << 10;
+/// The least number of blocks a sequencer lets run ahead.
+const WINDOW_MIN: usize = 16;
+
+/// Builds everything; binds ports, opens directories, takes the lock.
+pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
+    let lock = lock_data_dir(&config.data_dir)?;
+    let sinks: Vec<&SinkConfig> = config.sinks.iter().filter(|sink| sink.enabled).collect();
+    let largest = config.sources.iter().map(|source| longest_entry(source) + HEADROOM).max().unwrap_or(0);
+    let shares = shares(config, sinks.len(), largest)?;
+    let blocks = Blocks::new(largest);
+    let hallway = Arc::new(hallway(config, &shares, blocks.clone()));
+    let telemetry = Telemetry::new();
+    let gates: Vec<Arc<Gate>> = config.sources.iter().map(|_| Arc::default()).collect();
+    let ledger = Ledger {
+        sources: config.sources.iter().map(|source| Named::new(&source.name, source.kind.name())).collect(),
+        sinks: sinks.iter().map(|sink| Named::new(&sink.name, sink.kind.name())).collect(),
+    };
+
+    let (mut lanes, mut opened, mut senders) = (Vec::new(), Vec::new(), Vec::new());
+    for (sink, named) in sinks.iter().zip(&ledger.sinks) {
+        let lane = Arc::new(lane(sink, named.clone(), &shares, &gates, &blocks));
+        let open = open_sink(sink)?;
+        for number in 0..sink.lane.concurrency {
+            let sender = Sender {
+                lane: Arc::clone(&lane),
+                sink: Arc::clone(&open),
+                retry: retry(sink),
+                telemetry: telemetry.sink(&sink.name),
+            };
+            senders.push((format!("send-{}-{number}", sink.name), sender));
+        }
+        lanes.push(lane);
+        opened.push(open);
+    }
+
+    let mut domains = Vec::new();
+    for (source, named) in config.sources.iter().zip(&ledger.sources) {
+        domains.push(Domain {
+            source: named.clone(),
+            strategy: source.strategy,
+            sequencer: Sequencer::new(window(config, &hallway)),
+            plan: Arc::new(plan(config, source, &sinks, &lanes)?),
+        });
+    }
+    let domains: Arc<[Domain]> = domains.into();
+
+    let ending = Arc::new(Ending::default());
+    let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
+    let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;
+    let mut sources = Sources {
+        config,
+        sinks: &sinks,
+        hallway: &hallway,
+        gates: &gates,
+        ledger: &ledger,
+        ending: &ending,
+        checkpoint: Arc::new(checkpoint),
+        intake: None,
+        runners: Vec::new(),
+        views: Vec::new(),
+    };
+    for at in 0..config.sources.len() {
+        sources.open(at)?;
+    }
+    let (runners, views, checkpoint) = sources.finish();
+
+    let admin = match config.admin.listen {
+        None => None,
+        Some(address) => Some(
+            AdminServer::bind(address)
+                .map_err(|error| StartError::start(format!("admin: cannot listen on {address}"), error))?,
+        ),
+    };
+    let house = House {
+        threads: Threads::default(),
+        ledger,
+        telemetry,
+        hallway: Arc::clone(&hallway),
+        lanes: lanes.clone(),
+        domains: Arc::clone(&domains),
+        sources: views,
+        sinks: sinks.iter().map(|sink| describe_sink(sink)).collect(),
+        config: config.name.clone(),
+        data_dir: config.data_dir.display().to_string(),
+        admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()).map(|address| address.to_string()),
+        begun: Instant::now(),
+        _lock: lock,
+        phase: AtomicU8::new(0),
+        pulse: parking_lot::Mutex::new(Pulse::default()),
+    };
+    Ok(Parts {
+        hallway,
+        domains,
+        lanes,
+        sinks: opened,
+        senders,
+        runners,
+        checkpoint,
+        ending,
+        house: Arc::new(house),
+        admin,
+    })
+}
+
+/// Creates the data directory and takes its lock.
+fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
+    let shown = dir.display();
+    std::fs::create_dir_all(dir)
+        .map_err(|error| StartError::start(format!("data_dir {shown}: cannot create it"), error))?;
+    let path = dir.join("lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| StartError::start(format!("data_dir {shown}: cannot write to it"), error))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        StartError::Start(format!(
+            "data_dir {shown}: another ringmain is using it (it holds the lock on {}); stop it, or give this one a \
+             data_dir of its own",
+            path.display()
+        ))
+    })?;
+    Ok(file)
+}
+
+fn longest_entry(source: &SourceConfig) -> usize {
+    match &source.kind {
+        SourceKind::File(file) => file.max_line,
+        SourceKind::Stdin(stdin) => stdin.max_line,
+        SourceKind::Syslog(syslog) => syslog.max_message,
+    }
+}
+
+fn shares(config: &Config, lanes: usize, largest: usize) -> Result<Shares, StartError> {
+    let marks = &config.dispatcher.backpressure;
+    let low = marks.low_watermark / marks.high_watermark;
+    let threads = config.sources.len() + config.decided.workers;
+    memory::share_out(config.decided.max_memory, lanes, threads, largest.max(crate::block::CLASSES[2]), low)
+        .map_err(StartError::Config)
+}
+
+fn hallway(config: &Config, shares: &Shares, blocks: Blocks) -> Hallway {
+    let queue_size = config.dispatcher.queue_size;
+    let pressure = &config.dispatcher.backpressure;
+    // Without watermarks congestion begins where the ring is full.
+    let marks = match pressure.enabled {
+        true => Watermarks { high: pressure.high_watermark, low: pressure.low_watermark },
+        false => Watermarks { high: 1.0, low: 1.0 },
+    };
+    let limit = Amount { entries: queue_size as u64, bytes: shares.transit as u64 / 2 };
+    // A short spin pays only where a worker has a core to itself.
+    let spare_core = config.decided.workers < std::thread::available_parallelism().map_or(1, |count| count.get());
+    let spins = if spare_core && config.decided.workers > 1 { crate::ring::wait::SPINS_MAX } else { 0 };
+    Hallway {
+        ring: Ring::with_spins((queue_size / 16).clamp(64, 4096), spins),
+        credits: Credits::new(limit, marks),
+        freed: WaitList::default(),
+        transit: Budget::new(shares.transit),
+        blocks,
+        block_entries: (queue_size / 16).clamp(1, ENTRIES_MAX),
+    }
+}
+
+/// How many blocks a sequencer lets run ahead: as many as hold `worker_pool.queue_size` entries, two per worker at least.
+fn window(config: &Config, hallway: &Hallway) -> usize {
+    let blocks = config.dispatcher.worker_pool.queue_size / hallway.block_entries;
+    blocks.max(2 * config.decided.workers).max(WINDOW_MIN)
+}
+
+fn lane(
+    sink: &SinkConfig,
+    named: Named<crate::ledger::SinkLedger>,
+    shares: &Shares,
+    gates: &[Arc<Gate>],
+    blocks: &Blocks,
+) -> Lane {
+    let (batch, flow) = (&sink.lane.batch, &sink.lane.flow_control);
+    let limits = BatchLimits {
+        batch_size: batch.size,
+        batch_timeout: sink.lane.batch_timeout,
+        max_entries: batch.max_entries,
+        max_bytes: batch.max_bytes as u64,
+    };
+    let flow = FlowControl {
+        enabled: flow.enabled,
+        target_latency: flow.target_latency,
+        adjustment_factor: flow.adjustment_factor,
+    };
+    Lane::new(LaneSpec {
+        sink: named,
+        quota: shares.lane,
+        ordered: sink.lane.ordering == Ordering::Stream,
+        gates: gates.to_vec(),
+        blocks: blocks.clone(),
+        batcher: Batcher::new(limits, flow),
+    })
+}
+
+fn retry(sink: &SinkConfig) -> Retry {
+    let retry = &sink.lane.retry;
+    Retry {
+        backoff: retry.backoff,
+        backoff_max: retry.backoff_max,
+        multiplier: retry.multiplier,
+        jitter: retry.jitter == Jitter::Full,
+    }
+}
+
+fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
+    Ok(match &sink.kind {
+        SinkKind::File(file) => {
+            let failed = |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
+            let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
+            let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
+            let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
+            Arc::new(opened.map_err(|error| failed(&error))?)
+        }
+        SinkKind::Console(console) => Arc::new(ConsoleSink::new(console.format)),
+        SinkKind::Blackhole(_) => Arc::new(Blackhole),
+    })
+}
+
+fn describe_sink(sink: &SinkConfig) -> String {
+    let place = match &sink.kind {
+        SinkKind::File(file) => file.path.clone(),
+        SinkKind::Console(_) => "standard output".into(),
+        SinkKind::Blackhole(_) => "counted and forgotten".into(),
+    };
+    let when = sink.when.as_ref().map_or(String::new(), |when| format!(", when {when}"));
+    format!("sink {} ({}): {place}{when}", sink.name, sink.kind.name())
+}
+
+fn compile(text: &str, place: &str) -> Result<Expr, StartError> {
+    Expr::compile(text).map_err(|error| StartError::Config(format!("{place}: {}", error.message)))
+}
+
+fn step_spec(step: &StepConfig, place: &str) -> Result<StepSpec, StartError> {
+    Ok(match step {
+        StepConfig::Parse(ParseFormat::Json) => StepSpec::ParseJson,
+        StepConfig::Discard(condition) => StepSpec::Discard(compile(condition, place)?),
+        StepConfig::Set(fields) => {
+            let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
+            StepSpec::Set(fields.0.iter().map(constant).collect())
+        }
+    })
+}
+
+fn constant(value: &SetValue) -> ConstValue {
+    match value {
+        SetValue::Text(text) => ConstValue::Text(text.clone()),
+        SetValue::Integer(number) => ConstValue::Number((*number).into()),
+        // The config refuses numbers JSON cannot write.
+        SetValue::Float(number) => serde_json::Number::from_f64(*number).map_or(ConstValue::Null, ConstValue::Number),
+        SetValue::Bool(value) => ConstValue::Bool(*value),
+    }
+}
+
+/// What the source's entries go through, and where they may go.
+fn plan(
+    config: &Config,
+    source: &SourceConfig,
+    sinks: &[&SinkConfig],
+    lanes: &[Arc<Lane>],
+) -> Result<Plan, StartError> {
+    let named = source.pipeline.as_ref();
+    let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
+    let mut steps = Vec::new();
+    if let SourceKind::Syslog(syslog) = &source.kind {
+        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()));
+    }
+    for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
+        let place = format!("pipeline {}", named.map_or("", String::as_str));
+        steps.push(step_spec(step, &place)?);
+    }
+    let condition = |sink: &&SinkConfig| match &sink.when {
+        None => Ok(None),
+        Some(when) => compile(when, &format!("sink {}: when", sink.name)).map(Some),
+    };
+    Ok(Plan {
+        pipeline: Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?,
+        routes: Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?),
+        lanes: lanes.to_vec(),
+    })
+}
+
+fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
+    let listen = config.listen.iter().map(|listen| match listen.transport {
+        Transport::Tcp => Listen::Tcp(listen.address),
+        Transport::Udp => Listen::Udp(listen.address),
+    });
+    SyslogSettings {
+        source,
+        listen: listen.collect(),
+        max_connections: config.max_connections,
+        max_connections_per_address: config.max_connections_per_address,
+        idle_timeout: config.idle_timeout,
+        max_message: config.max_message,
+        partial_memory: config.partial_memory,
+        receive_buffer: config.receive_buffer,
+        labels,
+    }
+}
+
+/// Opens the sources one by one.
+struct Sources<'a> {
+    config: &'a Config,
+    sinks: &'a [&'a SinkConfig],
+    hallway: &'a Arc<Hallway>,
+    gates: &'a [Arc<Gate>],
+    ledger: &'a Ledger,
+    ending: &'a Arc<Ending>,
+    checkpoint: Arc<Checkpoint>,
+    /// The one network thread, if any source needs it.
+    intake: Option<Intake>,
+    runners: Vec<Runner>,
+    views: Vec<SourceView>,
+}
+
+impl Sources<'_> {
+    fn open(&mut self, at: usize) -> Result<(), StartError> {
+        let source = &self.config.sources[at];
+        let id = SourceId(at as u16);
+        let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let spec = InletSpec {
+            domain: DomainId(at as u32),
+            source: self.ledger.sources[at].clone(),
+            strategy: source.strategy,
+            gate: Arc::clone(&self.gates[at]),
+            hallway: Arc::clone(self.hallway),
+        };
+        let failed = |error: std::io::Error| StartError::start(format!("source {}", source.name), error);
+        let mut view =
+            SourceView { gate: Arc::clone(&self.gates[at]), listening: Vec::new(), files: None, what: String::new() };
+        match &source.kind {
+            SourceKind::File(file) => {
+                let settings = FileSettings::new(file, labels, self.never_read());
+                view.what = format!("reads {}", file.include.join(", "));
+                let reader = FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
+                let reader = reader.map_err(failed)?;
+                view.files = Some(reader.files());
+                self.add_reader(&source.name, move |row| reader.run(row));
+            }
+            SourceKind::Stdin(stdin) => {
+                view.what = "reads standard input".into();
+                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels).map_err(failed)?;
+                self.add_reader(&source.name, move |row| reader.run(row));
+            }
+            SourceKind::Syslog(syslog) => {
+                let intake = match &mut self.intake {
+                    Some(intake) => intake,
+                    None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
+                };
+                let bound = intake.add_syslog(syslog_settings(syslog, id, labels), spec);
+                // The error names the source and the address itself.
+                let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
+                view.listening = bound.iter().map(ToString::to_string).collect();
+                view.what = format!("listens on {}", view.listening.join(", "));
+            }
+        }
+        self.views.push(view);
+        Ok(())
+    }
+
+    fn add_reader(&mut self, source: &str, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
+        let name = format!("reader-{source}");
+        self.runners.push(Runner { name, cores: self.config.decided.cores.readers.clone(), body: Box::new(body) });
+    }
+
+    /// What file sources must not read: our own state, and what our file sinks write.
+    fn never_read(&self) -> Vec<String> {
+        let outputs = self.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::File(file) => Some(crate::sinks::template::as_glob(&file.path)),
+            _ => None,
+        });
+        let state = self.config.data_dir.join("**");
+        outputs.chain(Some(state.display().to_string())).collect()
+    }
+
+    fn finish(mut self) -> (Vec<Runner>, Vec<SourceView>, Arc<Checkpoint>) {
+        if let Some(intake) = self.intake.take() {
+            let cores = self.config.decided.cores.intake.clone();
+            self.runners.push(Runner { name: "intake".into(), cores, body: Box::new(move |row| intake.run(row)) });
+        }
+        (self.runners, self.views, self.checkpoint)
+    }
+}

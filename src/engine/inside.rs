@@ -1,0 +1,178 @@
+//! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
+
+use crate::admin::pulse::Pulse;
+use crate::admin::Inside;
+use crate::admin::rows::{FileStats, LaneStats, SinkState};
+use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
+use crate::lane::{Lane, LaneView};
+use crate::ledger::Ledger;
+use crate::metrics::Telemetry;
+use crate::sources::file::FileList;
+use crate::sources::inlet::{Gate, Hallway};
+use crate::thread::{Doing, Threads};
+use crate::worker::Domain;
+use parking_lot::Mutex;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::time::Instant;
+
+/// What one source shows besides its ledger.
+pub(super) struct SourceView {
+    /// The gate its lanes close.
+    pub gate: Arc<Gate>,
+    /// Where it listens.
+    pub listening: Vec<String>,
+    /// The files it follows.
+    pub files: Option<FileList>,
+    /// What it takes in, in words.
+    pub what: String,
+}
+
+/// Everything that can be looked at.
+pub(super) struct House {
+    pub threads: Threads,
+    pub ledger: Ledger,
+    pub telemetry: Telemetry,
+    pub hallway: Arc<Hallway>,
+    pub lanes: Vec<Arc<Lane>>,
+    pub domains: Arc<[Domain]>,
+    pub sources: Vec<SourceView>,
+    pub sinks: Vec<String>,
+    pub config: String,
+    pub data_dir: String,
+    pub admin: Option<String>,
+    pub begun: Instant,
+    /// Held as long as the engine lives: one instance per data directory.
+    pub _lock: File,
+    pub phase: AtomicU8,
+    pub pulse: Mutex<Pulse>,
+}
+
+impl House {
+    /// Entries are taken in from now on.
+    pub fn set_running(&self) {
+        // Release pairs with the Acquire in `phase`: who sees it running sees everything built.
+        self.phase.store(1, Release);
+    }
+
+    /// Nothing more is taken in.
+    pub fn set_stopping(&self) {
+        self.phase.store(2, Release);
+    }
+
+    fn phase(&self) -> Phase {
+        match self.phase.load(Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Running,
+            _ => Phase::Stopping,
+        }
+    }
+
+    /// Once a second: rates, and the histograms' samples into their buckets.
+    pub fn tick(&self, now: Instant) {
+        self.pulse.lock().tick(now, &self.ledger);
+        self.telemetry.upkeep();
+        crate::logs::sweep(now);
+    }
+
+    /// Where it listens and what it reads and writes, a line each.
+    pub fn describe(&self) -> Vec<String> {
+        let source = |(at, view): (usize, &SourceView)| {
+            let named = &self.ledger.sources[at];
+            format!("source {} ({}): {}", named.name, named.kind, view.what)
+        };
+        let mut lines: Vec<String> = self.sources.iter().enumerate().map(source).collect();
+        lines.extend(self.sinks.iter().cloned());
+        match &self.admin {
+            Some(address) => lines.push(format!("admin: http://{address}/ (metrics, stats, health, ready)")),
+            None => lines.push("admin: off".into()),
+        }
+        if let Some(address) = self.sources.iter().flat_map(|view| &view.listening).next() {
+            // As it was called, so that the line can be copied; and to where a client can reach it.
+            let program = std::env::args().next().unwrap_or_else(|| "ringmain".into());
+            let reachable = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
+            lines.push(format!("send a first line: {program} send --to {reachable} 'hello from me'"));
+        }
+        lines
+    }
+
+    fn lane_stats(view: &LaneView) -> LaneStats {
+        LaneStats {
+            entries: view.entries as u64,
+            bytes: view.bytes,
+            oldest_ms: view.oldest.map_or(0, |age| age.as_millis() as u64),
+            gate_closed: view.gates_closed,
+            batch_want: view.batch_size as u64,
+            last_latency_ms: view.last_latency.as_secs_f64() * 1e3,
+        }
+    }
+
+    fn domain_stats(&self) -> Vec<DomainStats> {
+        let stats = |(id, domain): (usize, &Domain)| DomainStats {
+            id: id as u32,
+            source: domain.source.name.to_string(),
+            next_ticket: domain.sequencer.next_ticket(),
+            waiting: domain.sequencer.waiting() as u64,
+        };
+        self.domains.iter().enumerate().map(stats).collect()
+    }
+}
+
+impl Inside for House {
+    fn snapshot(&self) -> Snapshot {
+        let (rows, now) = (self.threads.rows(), Instant::now());
+        let mut snapshot = Snapshot::of(&self.ledger, &self.pulse.lock(), &rows);
+        snapshot.phase = self.phase();
+        snapshot.uptime_seconds = self.begun.elapsed().as_secs_f64();
+        snapshot.data_dir = self.data_dir.clone();
+        snapshot.config = self.config.clone();
+        let (used, limit) = (self.hallway.credits.used(), self.hallway.credits.limit());
+        snapshot.ring = RingStats {
+            congested: self.hallway.credits.congested(),
+            backpressure_triggered: self.hallway.credits.triggers(),
+            ..RingStats::of((used.entries, used.bytes), (limit.entries, limit.bytes))
+        };
+        snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
+        for (stats, view) in snapshot.sources.iter_mut().zip(&self.sources) {
+            stats.gate_open = view.gate.is_open();
+            stats.listening = view.listening.clone();
+            if let Some(files) = &view.files {
+                stats.show_files(files.lock().iter().map(|file| FileStats {
+                    path: file.path.clone(),
+                    read_to: file.read_to,
+                    safe_to: file.safe_to,
+                    len: file.len,
+                }));
+            }
+        }
+        for (stats, lane) in snapshot.sinks.iter_mut().zip(&self.lanes) {
+            let view = lane.view(now);
+            stats.lane = Self::lane_stats(&view);
+            stats.attempt = u32::from(stats.batches_out > 0);
+            if let Some(trouble) = view.trouble {
+                stats.state = SinkState::Retrying;
+                stats.attempt = trouble.failures.saturating_add(1);
+                stats.last_error = Some(trouble.why);
+            }
+        }
+        snapshot.domains = self.domain_stats();
+        let workers = rows.iter().filter(|row| row.name.starts_with("worker-"));
+        let active = workers.clone().filter(|row| row.doing() == Doing::Working).count() as u64;
+        snapshot.workers = WorkerStats { active, idle: workers.count() as u64 - active };
+        snapshot
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.phase() {
+            Phase::Running => Ok(()),
+            Phase::Starting => Err("starting".into()),
+            Phase::Stopping => Err("stopping: nothing more is taken in".into()),
+        }
+    }
+
+    fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+}

@@ -1,0 +1,66 @@
+//! How the memory budget is shared out: transit for what is on its way, a quota for each lane.
+//!
+//! Transit is everything between a source and a lane: open blocks, the ring, the workers, the sequencers. A lane's gate
+//! closes while all that is in transit still fits its quota, so that workers never wait for a lane.
+
+use crate::lane::Quota;
+
+/// The least that may be in transit, in bytes.
+pub const TRANSIT_MIN: usize = 8 << 20;
+/// The most, in bytes: more would only wait longer.
+pub const TRANSIT_MAX: usize = 32 << 20;
+
+/// The shares, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
+    /// What may be between sources and lanes.
+    pub transit: usize,
+    /// Each lane's marks.
+    pub lane: Quota,
+    /// Each lane's whole quota: its high mark and all transit.
+    pub quota: usize,
+}
+
+/// Shares out `budget` among `lanes`, for `threads` that each may hold two blocks of the `largest` class.
+///
+/// Errors: the budget does not hold them; says what would.
+pub fn share_out(budget: usize, lanes: usize, threads: usize, largest: usize, low: f64) -> Result<Shares, String> {
+    let lanes = lanes.max(1);
+    let transit = (budget / 8).clamp(TRANSIT_MIN, TRANSIT_MAX).max(2 * threads * largest);
+    let needed = transit + lanes * 2 * transit;
+    if budget < needed {
+        return Err(format!(
+            "`quotas.max_memory` of {} MiB is too small: {lanes} sinks and {threads} threads with blocks of {} KiB need \
+             {} MiB",
+            budget >> 20,
+            largest >> 10,
+            needed.div_ceil(1 << 20),
+        ));
+    }
+    let quota = (budget - transit) / lanes;
+    let high = quota - transit;
+    Ok(Shares { transit, quota, lane: Quota { high, low: (high as f64 * low) as usize } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn all_shares_together_are_the_budget_and_each_lane_has_room_for_all_transit() {
+        for (budget, lanes, threads) in [(64 * MIB, 1, 3), (256 * MIB, 3, 10), (4096 * MIB, 64, 8)] {
+            let shares = share_out(budget, lanes, threads, 260 << 10, 0.75).unwrap();
+            assert!(shares.transit + lanes * shares.quota <= budget);
+            assert!(shares.lane.high + shares.transit <= shares.quota && shares.lane.low < shares.lane.high);
+        }
+    }
+
+    #[test]
+    fn a_budget_that_cannot_hold_them_is_refused_with_the_one_that_would() {
+        let error = share_out(40 * MIB, 3, 4, 260 << 10, 0.75).unwrap_err();
+        assert!(error.contains("need 56 MiB"), "{error}");
+        assert!(share_out(56 * MIB, 3, 4, 260 << 10, 0.75).is_ok());
+    }
+}

@@ -1,0 +1,80 @@
+//! The main thread of the binary: start, say what is there, wait for signals, end, say what became of everything.
+
+use super::{Ended, Engine, StartError};
+use crate::config::Config;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Everything was delivered.
+pub const CLEAN: u8 = 0;
+/// Ended with entries that were not delivered.
+pub const UNDELIVERED: u8 = 1;
+/// The config or the command line is wrong.
+pub const WRONG_CONFIG: u8 = 2;
+/// A port, a directory or the lock could not be had.
+pub const COULD_NOT_START: u8 = 3;
+/// A second signal ended it at once.
+pub const SECOND_SIGNAL: u8 = 130;
+
+/// Runs the engine until it is told to end, and gives the process' exit code.
+pub fn run(config: Config) -> ExitCode {
+    crate::logs::init(tracing::Level::INFO);
+    let drain = config.dispatcher.drain_timeout;
+    let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&StartError::start("cannot listen for signals", error)),
+    };
+    let engine = match Engine::start(config) {
+        Ok(engine) => engine,
+        Err(error) => return refuse(&error),
+    };
+    for line in engine.describe() {
+        tracing::info!("{line}");
+    }
+    tracing::info!("ready; end it with SIGTERM or Ctrl-C");
+    for signal in signals.forever() {
+        if signal == SIGHUP {
+            tracing::info!("SIGHUP: opening output files anew");
+            engine.reopen();
+        } else {
+            break;
+        }
+    }
+    tracing::info!("ending: no more is taken in, {drain:?} to deliver what is here; once more to end at once");
+    // The rest of the signals are this thread's, so that a second one is not held up by anything the end waits for.
+    std::thread::spawn(move || {
+        if signals.forever().any(|signal| signal != SIGHUP) {
+            std::process::exit(SECOND_SIGNAL.into());
+        }
+    });
+    let begun = Instant::now();
+    let ended = engine.stop(begun + drain);
+    say(ended, begun.elapsed());
+    crate::logs::flush();
+    ExitCode::from(if ended.undelivered == 0 { CLEAN } else { UNDELIVERED })
+}
+
+fn say(ended: Ended, took: Duration) {
+    let Ended { received, delivered, dropped, undelivered, all_ended } = ended;
+    let line = format!(
+        "ended after {took:.1?}: {received} entries received, {delivered} copies delivered, {dropped} dropped, \
+         {undelivered} not delivered"
+    );
+    match undelivered {
+        0 => tracing::info!("{line}"),
+        _ => tracing::warn!("{line}; files give theirs again at the next start"),
+    }
+    if !all_ended {
+        tracing::warn!("some threads did not end in time");
+    }
+}
+
+fn refuse(error: &StartError) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(match error {
+        StartError::Config(_) => WRONG_CONFIG,
+        StartError::Start(_) => COULD_NOT_START,
+    })
+}

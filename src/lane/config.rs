@@ -1,0 +1,103 @@
+//! What a lane is told: the `dispatcher` keys about batches and pressure, with what its sink overrides.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sinks::config::{Ordering, RetryConfig};
+use crate::sources::config::Strategy;
+use crate::units;
+
+/// Everything one lane is told, all keys resolved.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LaneConfig {
+    /// Limits of one batch.
+    pub batch: BatchConfig,
+    /// Most batches out at once.
+    pub concurrency: usize,
+    /// Whether the order within a stream is kept.
+    pub ordering: Ordering,
+    /// How long failed attempts wait.
+    pub retry: RetryConfig,
+    /// From `dispatcher.batch_timeout`: longest an entry waits for company.
+    #[serde(skip)]
+    pub batch_timeout: Duration,
+    /// From `dispatcher.backpressure`.
+    #[serde(skip)]
+    pub backpressure: BackpressureConfig,
+    /// From `dispatcher.flow_control`.
+    #[serde(skip)]
+    pub flow_control: FlowControlConfig,
+}
+
+/// Limits of one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BatchConfig {
+    /// Entries in a batch: the fixed size without flow control, where adaptation starts with it. Never more than
+    /// `max_entries`.
+    #[serde(skip)]
+    pub size: usize,
+    /// Most entries in a batch.
+    pub max_entries: usize,
+    /// Most bytes of text in a batch; a single entry that is larger goes alone.
+    #[serde(with = "units::size")]
+    pub max_bytes: usize,
+}
+
+impl BatchConfig {
+    /// Most entries in a batch where the sink does not say.
+    pub const MAX_ENTRIES: usize = 10_000;
+    /// Most bytes in a batch where the sink does not say.
+    pub const MAX_BYTES: usize = 4 << 20;
+}
+
+/// When sources are told that there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackpressureConfig {
+    /// `false`: no watermarks; sources block when the queue is full.
+    pub enabled: bool,
+    /// The share of a queue at which its sources are told to stop.
+    #[serde(deserialize_with = "units::share")]
+    pub high_watermark: f64,
+    /// The share of a queue at which they are told to go on.
+    #[serde(deserialize_with = "units::share")]
+    pub low_watermark: f64,
+    /// What sources do that cannot go on and have no `strategy` of their own.
+    pub strategy: Strategy,
+}
+
+impl Default for BackpressureConfig {
+    fn default() -> Self {
+        BackpressureConfig {
+            enabled: true,
+            high_watermark: 0.8,
+            low_watermark: 0.6,
+            strategy: Strategy::Block,
+        }
+    }
+}
+
+/// Adaptive batching and requests in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlowControlConfig {
+    /// `false`: `batch_size` and `batch_timeout` exactly.
+    pub enabled: bool,
+    /// The time one request should take.
+    #[serde(with = "units::positive_duration")]
+    pub target_latency: Duration,
+    /// How far one answer moves the batch size.
+    #[serde(deserialize_with = "units::share")]
+    pub adjustment_factor: f64,
+}
+
+impl Default for FlowControlConfig {
+    fn default() -> Self {
+        FlowControlConfig {
+            enabled: true,
+            target_latency: Duration::from_millis(100),
+            adjustment_factor: 0.1,
+        }
+    }
+}

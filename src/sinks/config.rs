@@ -1,0 +1,233 @@
+//! What every sink can be told, the catalog of sink types, and the keys of `file`, `console` and `blackhole`.
+//!
+//! A new type is one struct and one line in each part of [`SinkKind`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use super::file::Fsync;
+pub use super::format::Format;
+use crate::units;
+
+/// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinkKeys {
+    /// `false` leaves the sink out as if it were not written.
+    pub enabled: bool,
+    /// An expression; only entries for which it holds go to this sink.
+    pub when: Option<String>,
+    /// Limits of one batch.
+    pub batch: BatchKeys,
+    /// Most batches out at once (1).
+    #[serde(with = "units::optional_count")]
+    pub concurrency: Option<usize>,
+    /// Whether the order within a stream is kept (`stream`).
+    pub ordering: Ordering,
+    /// How long failed attempts wait; absent keys: as `dispatcher.retry_...` say.
+    pub retry: RetryKeys,
+}
+
+impl Default for SinkKeys {
+    fn default() -> Self {
+        SinkKeys {
+            enabled: true,
+            when: None,
+            batch: BatchKeys::default(),
+            concurrency: None,
+            ordering: Ordering::Stream,
+            retry: RetryKeys::default(),
+        }
+    }
+}
+
+/// Limits of one batch, as written in a sink.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchKeys {
+    /// Most entries in a batch (10000).
+    #[serde(with = "units::optional_count")]
+    pub max_entries: Option<usize>,
+    /// Most bytes of text in a batch (4MiB).
+    #[serde(with = "units::optional_size")]
+    pub max_bytes: Option<usize>,
+}
+
+/// What a sink says of its own about retries.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryKeys {
+    /// The wait after the first failure.
+    #[serde(with = "units::optional_duration")]
+    pub backoff: Option<Duration>,
+    /// The longest wait.
+    #[serde(with = "units::optional_duration")]
+    pub backoff_max: Option<Duration>,
+    /// How much longer each wait is than the one before.
+    #[serde(deserialize_with = "units::optional_growth")]
+    pub multiplier: Option<f64>,
+    /// Whether the wait is spread at random.
+    pub jitter: Option<Jitter>,
+}
+
+/// How long failed attempts wait, all keys resolved: from the sink, from `dispatcher`, or by default.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RetryConfig {
+    /// The wait after the first failure.
+    #[serde(with = "units::duration")]
+    pub backoff: Duration,
+    /// The longest wait, never under `backoff`.
+    #[serde(with = "units::duration")]
+    pub backoff_max: Duration,
+    /// How much longer each wait is than the one before, at least 1.
+    pub multiplier: f64,
+    /// Whether the wait is spread at random.
+    pub jitter: Jitter,
+}
+
+/// Whether a wait is spread at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// Anywhere between nothing and the full wait, so that many clients do not come back at once.
+    Full,
+    /// Exactly the wait.
+    None,
+}
+
+/// What order a sink's batches keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// Entries of one stream arrive in their order.
+    Stream,
+    /// Any sender takes anything, for destinations that sort by time themselves.
+    None,
+}
+
+/// The types of sinks with their own keys.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkKind {
+    /// Files named by a template.
+    File(FileSinkConfig),
+    /// The standard output.
+    Console(ConsoleSinkConfig),
+    /// Counts and forgets, for measuring.
+    Blackhole(BlackholeSinkConfig),
+}
+
+impl SinkKind {
+    /// The names of all types, as `type:` knows them.
+    pub const TYPES: &'static [&'static str] = &["file", "console", "blackhole"];
+
+    /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
+    pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
+        match name {
+            "file" => FileSinkConfig::deserialize(keys).map(Self::File),
+            "console" => ConsoleSinkConfig::deserialize(keys).map(Self::Console),
+            "blackhole" => BlackholeSinkConfig::deserialize(keys).map(Self::Blackhole),
+            unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
+        }
+    }
+
+    /// The name `type:` knows it by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Console(_) => "console",
+            Self::Blackhole(_) => "blackhole",
+        }
+    }
+}
+
+/// Files named by a template, appended to.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSinkConfig {
+    /// A template such as `./data/out/{source}/{date}.log`. The directories before the first `{` are the base
+    /// directory, which no rendered name can leave.
+    #[serde(deserialize_with = "file_path")]
+    pub path: String,
+    /// How an entry is written.
+    #[serde(default = "raw")]
+    pub format: Format,
+    /// Most files open at once; the one unused for longest is closed first.
+    #[serde(default = "open_files", with = "units::count")]
+    pub open_files: usize,
+    /// When what was written is forced to the disk.
+    #[serde(default)]
+    pub fsync: Fsync,
+}
+
+impl FileSinkConfig {
+    /// The base directory: all of the path up to the last `/` before the first `{`, `.` when there is none.
+    pub fn base(&self) -> &Path {
+        let literal = self.path.split('{').next().unwrap_or("");
+        match literal.rfind('/') {
+            Some(0) => Path::new("/"),
+            Some(slash) => Path::new(&literal[..slash]),
+            None => Path::new("."),
+        }
+    }
+}
+
+/// Lines on the standard output.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConsoleSinkConfig {
+    /// How an entry is written.
+    pub format: Format,
+}
+
+impl Default for ConsoleSinkConfig {
+    fn default() -> Self {
+        ConsoleSinkConfig { format: Format::Text }
+    }
+}
+
+/// Counts and forgets.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlackholeSinkConfig {}
+
+fn raw() -> Format {
+    Format::Raw
+}
+
+fn open_files() -> usize {
+    128
+}
+
+fn file_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return Err(D::Error::custom("expected the path of a file such as `./data/out/{source}/{date}.log`"));
+    }
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_is_the_part_of_the_path_that_no_entry_can_change() {
+        let cases = [
+            ("./data/out/{source}/{date}.log", "./data/out"),
+            ("/srv/logs/app-{date}.log", "/srv/logs"),
+            ("/{source}", "/"),
+            ("{source}.log", "."),
+            ("all.log", "."),
+            ("out/all.log", "out"),
+        ];
+        for (path, base) in cases {
+            let config =
+                FileSinkConfig { path: path.into(), format: Format::Raw, open_files: 1, fsync: Fsync::None };
+            assert_eq!(config.base(), Path::new(base), "{path}");
+        }
+    }
+}

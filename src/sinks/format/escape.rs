@@ -1,0 +1,341 @@
+//! Bytes of unknown origin, written so that they stay inside their place: a JSON string, a line on a terminal.
+
+/// What is done with the bytes that cannot stand as they are.
+pub(super) trait Style {
+    /// Whether `"` and `\` are among them.
+    const QUOTES: bool;
+    /// Writes a control character (C0, DEL, C1: all below U+0100), or a quote or backslash.
+    fn special(byte: u8, out: &mut Vec<u8>);
+    /// Writes bytes that are no UTF-8.
+    fn invalid(bytes: &[u8], out: &mut Vec<u8>);
+}
+
+/// Inside a JSON string (RFC 8259 section 7). DEL and C1 are escaped too, though JSON would let them through: they
+/// speak to terminals. What is no UTF-8 becomes U+FFFD, as [`String::from_utf8_lossy`] does it.
+pub(super) struct Json;
+
+/// On a line for people, between quotes: escapes as in C.
+pub(super) struct Quoted;
+
+/// On a line for people, as it is but for control characters. Not to be read back: a backslash may be the entry's own.
+pub(super) struct Bare;
+
+/// Between the tokens of a JSON value, where control characters may stand; inside its strings they may not.
+struct Value;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+impl Style for Json {
+    const QUOTES: bool = true;
+
+    fn special(byte: u8, out: &mut Vec<u8>) {
+        match short_escape(byte) {
+            Some(letter) => out.extend_from_slice(&[b'\\', letter]),
+            None => out.extend_from_slice(&[
+                b'\\',
+                b'u',
+                b'0',
+                b'0',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]),
+        }
+    }
+
+    fn invalid(_: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice("\u{fffd}".as_bytes());
+    }
+}
+
+impl Style for Quoted {
+    const QUOTES: bool = true;
+
+    fn special(byte: u8, out: &mut Vec<u8>) {
+        match short_escape(byte) {
+            Some(letter) => out.extend_from_slice(&[b'\\', letter]),
+            None => hex(byte, out),
+        }
+    }
+
+    fn invalid(bytes: &[u8], out: &mut Vec<u8>) {
+        bytes.iter().for_each(|byte| hex(*byte, out));
+    }
+}
+
+impl Style for Bare {
+    const QUOTES: bool = false;
+
+    fn special(byte: u8, out: &mut Vec<u8>) {
+        Quoted::special(byte, out);
+    }
+
+    fn invalid(bytes: &[u8], out: &mut Vec<u8>) {
+        Quoted::invalid(bytes, out);
+    }
+}
+
+impl Style for Value {
+    const QUOTES: bool = false;
+
+    fn special(_: u8, out: &mut Vec<u8>) {
+        out.push(b' ');
+    }
+
+    fn invalid(bytes: &[u8], out: &mut Vec<u8>) {
+        Json::invalid(bytes, out);
+    }
+}
+
+fn hex(byte: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+}
+
+fn short_escape(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'"' => b'"',
+        b'\\' => b'\\',
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        8 => b'b',
+        12 => b'f',
+        _ => return None,
+    })
+}
+
+/// Appends `bytes` in the given style.
+pub(super) fn write<S: Style>(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut rest = bytes;
+    loop {
+        rest = copy_clean(rest, clean_len::<S, true>(rest), out);
+        match rest.first() {
+            None => return,
+            Some(byte) if byte.is_ascii() => {
+                S::special(*byte, out);
+                rest = &rest[1..];
+            }
+            Some(_) => return write_beyond_ascii::<S>(rest, out),
+        }
+    }
+}
+
+/// Appends the inside of a JSON string that is escaped already: its escapes stay, everything that may not stand there
+/// is written as by [`write`], so that the result is a JSON string whatever came in.
+pub(super) fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    let mut rest = bytes;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        write::<Json>(&rest[..at], out);
+        rest = &rest[at..];
+        let len = escape_len(rest);
+        match len {
+            0 => out.extend_from_slice(b"\\\\"),
+            _ => out.extend_from_slice(&rest[..len]),
+        }
+        rest = &rest[len.max(1)..];
+    }
+    write::<Json>(rest, out);
+}
+
+/// How long the escape is that `bytes` begin with; 0 if it is none.
+fn escape_len(bytes: &[u8]) -> usize {
+    match bytes {
+        [_, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+        [_, b'u', a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => 6,
+        _ => 0,
+    }
+}
+
+/// Appends a JSON value as it was written, but on one line and in UTF-8: the control characters that may stand between
+/// its tokens become spaces.
+pub(super) fn write_value(bytes: &[u8], out: &mut Vec<u8>) {
+    write::<Value>(bytes, out);
+}
+
+/// Appends bytes of which some are beyond ASCII. Apart from [`write`], as most text is not worth the check of UTF-8.
+#[inline(never)]
+fn write_beyond_ascii<S: Style>(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        let mut rest = chunk.valid().as_bytes();
+        loop {
+            rest = copy_clean(rest, clean_len::<S, false>(rest), out);
+            match rest {
+                [] => break,
+                // C1 in UTF-8 is C2 80 to C2 9F, and C2 is always the first of two bytes.
+                [0xC2, control @ 0x80..0xA0, ..] => {
+                    S::special(*control, out);
+                    rest = &rest[2..];
+                }
+                [0xC2, ..] => {
+                    out.extend_from_slice(&rest[..2]);
+                    rest = &rest[2..];
+                }
+                [byte, ..] => {
+                    S::special(*byte, out);
+                    rest = &rest[1..];
+                }
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            S::invalid(chunk.invalid(), out);
+        }
+    }
+}
+
+/// Appends the first `clean` bytes and gives those behind them.
+#[inline]
+fn copy_clean<'a>(bytes: &'a [u8], clean: usize, out: &mut Vec<u8>) -> &'a [u8] {
+    match bytes.first_chunk::<8>() {
+        // A copy of known length and a step back cost less than a call that copies three bytes.
+        Some(word) if clean < 8 => {
+            out.extend_from_slice(word);
+            out.truncate(out.len() - 8 + clean);
+        }
+        _ => out.extend_from_slice(&bytes[..clean]),
+    }
+    &bytes[clean..]
+}
+
+/// How many bytes at the start can be copied as they are: in bytes that may be anything (`RAW`), ASCII only; in UTF-8,
+/// up to the next that may be a control character.
+#[inline]
+fn clean_len<S: Style, const RAW: bool>(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let marks = marks::<S, RAW>(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return at * 8 + marks.trailing_zeros() as usize / 8;
+        }
+    }
+    // What is missing of the last word is filled with bytes that are clean.
+    let mut word = [b' '; 8];
+    word[..tail.len()].copy_from_slice(tail);
+    let marks = marks::<S, RAW>(u64::from_le_bytes(word));
+    let clean = if marks == 0 { tail.len() } else { marks.trailing_zeros() as usize / 8 };
+    words.len() * 8 + clean
+}
+
+/// The high bit of each of the eight bytes that is not clean. Exact up to the first mark, which is all that is asked:
+/// a borrow can only put false marks above a true one.
+#[inline]
+fn marks<S: Style, const RAW: bool>(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
+    let is = |byte: u8| zero(word ^ (ONES * u64::from(byte)));
+    let control = word.wrapping_sub(ONES * 0x20) & !word;
+    let quotes = if S::QUOTES { is(b'"') | is(b'\\') } else { 0 };
+    let beyond = if RAW { word } else { is(0xC2) };
+    (control | is(0x7f) | quotes | beyond) & (ONES << 7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written<S: Style>(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        write::<S>(bytes, &mut out);
+        out
+    }
+
+    /// Bytes that are mostly the interesting ones.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => any::<u8>().prop_map(|byte| vec![byte]),
+            4 => "[ -~]{0,12}".prop_map(String::into_bytes),
+            3 => "\\PC{0,4}".prop_map(String::into_bytes),
+            2 => "[\"\\\\\n\r\t\u{1b}\u{7f}\u{80}-\u{a0}\u{2028}]".prop_map(String::into_bytes),
+            1 => Just("é😀".as_bytes()[..4].to_vec()),
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_found_to_be_what_it_is() {
+        for byte in 0..=255_u8 {
+            let (control, quote) = (byte < 0x20 || byte == 0x7f, byte == b'"' || byte == b'\\');
+            let (beyond, maybe_c1) = (byte >= 0x80, byte == 0xC2);
+            for len in 1..=17 {
+                for at in 0..len {
+                    let mut bytes = vec![b'a'; len];
+                    bytes[at] = byte;
+                    let until = |found: bool| if found { at } else { len };
+                    let context = format!("{byte} at {at} of {len}");
+                    assert_eq!(
+                        clean_len::<Json, true>(&bytes),
+                        until(control || quote || beyond),
+                        "{context}"
+                    );
+                    assert_eq!(clean_len::<Bare, true>(&bytes), until(control || beyond), "{context}");
+                    assert_eq!(
+                        clean_len::<Json, false>(&bytes),
+                        until(control || quote || maybe_c1),
+                        "{context}"
+                    );
+                    assert_eq!(clean_len::<Bare, false>(&bytes), until(control || maybe_c1), "{context}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn terminals_are_told_nothing() {
+        assert_eq!(written::<Bare>(b"a\x1b[31mb\r\nc\\\x00\x7f"), br"a\x1b[31mb\r\nc\\x00\x7f");
+        assert_eq!(written::<Bare>("é\u{9b}31m\u{a0}".as_bytes()), "é\\x9b31m\u{a0}".as_bytes());
+        assert_eq!(written::<Bare>(b"\x9b\xffa\xc3"), br"\x9b\xffa\xc3");
+        assert_eq!(written::<Quoted>(br#"a"b\c"#), br#"a\"b\\c"#);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_string_is_read_back_by_serde_json(bytes in bytes()) {
+            let lossy = String::from_utf8_lossy(&bytes);
+            let json = [b"\"", &*written::<Json>(&bytes), b"\""].concat();
+            let back: String = serde_json::from_slice(&json).unwrap();
+            prop_assert_eq!(&back, &lossy);
+            if !lossy.contains(|letter: char| ('\u{7f}'..='\u{9f}').contains(&letter)) {
+                prop_assert_eq!(String::from_utf8(json).unwrap(), serde_json::to_string(&lossy).unwrap());
+            }
+        }
+
+        #[test]
+        fn an_escaped_string_keeps_its_meaning(text in "\\PC*") {
+            let json = serde_json::to_string(&text).unwrap();
+            let mut out = vec![b'"'];
+            write_escaped(&json.as_bytes()[1..json.len() - 1], &mut out);
+            out.push(b'"');
+            prop_assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn what_claims_to_be_escaped_becomes_a_string_whatever_it_is(bytes in bytes()) {
+            let mut out = vec![b'"'];
+            write_escaped(&bytes, &mut out);
+            out.push(b'"');
+            let text = std::str::from_utf8(&out).unwrap();
+            prop_assert!(!text.contains(char::is_control));
+            // A lone surrogate is an escape by the grammar, though serde_json has no character for it.
+            if let Err(error) = serde_json::from_slice::<String>(&out) {
+                prop_assert!(error.to_string().contains("surrogate") || error.to_string().contains("hex escape"), "{error}");
+            }
+        }
+
+        #[test]
+        fn a_value_keeps_its_meaning_on_one_line(text in "\\PC*", number: i32) {
+            let value = serde_json::json!({ "a": [text, number, null], "b": {} });
+            let mut out = Vec::new();
+            write_value(serde_json::to_string_pretty(&value).unwrap().as_bytes(), &mut out);
+            prop_assert!(!out.contains(&b'\n'));
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
+        }
+
+        #[test]
+        fn a_value_is_one_line_of_utf_8_whatever_it_is(bytes in bytes()) {
+            let mut out = Vec::new();
+            write_value(&bytes, &mut out);
+            prop_assert!(!std::str::from_utf8(&out).unwrap().contains(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What every source can be told, the catalog of source types, and the keys of `stdin`.
+//!
+//! A new type is one struct beside its source and one line in each part of [`SourceKind`].
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::file::config::FileSourceConfig;
+use super::syslog::config::SyslogSourceConfig;
+pub use super::inlet::Strategy;
+use crate::units::{self, Pairs};
+
+/// The keys of every source, as written.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourceKeys {
+    /// The pipeline its entries go through; none: they go to the sinks as they came.
+    pub pipeline: Option<String>,
+    /// Labels every entry of this source carries.
+    pub labels: Pairs<String>,
+    /// What this source does when it cannot go on; absent: as `dispatcher.backpressure.strategy` says.
+    pub strategy: Option<Strategy>,
+}
+
+/// The types of sources with their own keys.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// Files found by globs.
+    File(FileSourceConfig),
+    /// Syslog over TCP and UDP.
+    Syslog(SyslogSourceConfig),
+    /// Lines on the standard input.
+    Stdin(StdinSourceConfig),
+}
+
+impl SourceKind {
+    /// The names of all types, as `type:` knows them.
+    pub const TYPES: &'static [&'static str] = &["file", "syslog", "stdin"];
+
+    /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
+    pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
+        match name {
+            "file" => FileSourceConfig::deserialize(keys).map(Self::File),
+            "syslog" => SyslogSourceConfig::deserialize(keys).map(Self::Syslog),
+            "stdin" => StdinSourceConfig::deserialize(keys).map(Self::Stdin),
+            unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
+        }
+    }
+
+    /// The name `type:` knows it by.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Syslog(_) => "syslog",
+            Self::Stdin(_) => "stdin",
+        }
+    }
+}
+
+/// Lines on the standard input, until it ends.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StdinSourceConfig {
+    /// Longest line in bytes; a longer one is cut there and marked.
+    #[serde(with = "units::line_size")]
+    pub max_line: usize,
+}
+
+impl Default for StdinSourceConfig {
+    fn default() -> Self {
+        StdinSourceConfig { max_line: 256 << 10 }
+    }
+}

@@ -1,0 +1,73 @@
+//! Steps as written in a pipeline: each is a map of one key, the verb.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::{Deserialize as Derive, Serialize};
+
+use crate::units::Pairs;
+
+/// One step of a pipeline.
+#[derive(Debug, Clone, PartialEq, Derive, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepConfig {
+    /// Reads the message and makes fields of what it finds.
+    Parse(ParseFormat),
+    /// Takes entries out for which the expression holds; they count as filtered.
+    Discard(String),
+    /// Sets fields to constants, over whatever the entry had under that name.
+    Set(Pairs<SetValue>),
+}
+
+/// What `parse` understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Derive, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParseFormat {
+    /// One JSON object per entry (RFC 8259).
+    Json,
+}
+
+/// A constant that `set` gives to a field.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum SetValue {
+    /// Text, in quotes or not.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A number with a fraction.
+    Float(f64),
+    /// `true` or `false`.
+    Bool(bool),
+}
+
+impl<'de> Deserialize<'de> for SetValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Constant;
+        impl Visitor<'_> for Constant {
+            type Value = SetValue;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("text, a number, `true` or `false`")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<SetValue, E> {
+                Ok(SetValue::Text(text.into()))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<SetValue, E> {
+                Ok(SetValue::Integer(number))
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<SetValue, E> {
+                match i64::try_from(number) {
+                    Ok(number) => Ok(SetValue::Integer(number)),
+                    Err(_) => Ok(SetValue::Text(number.to_string())),
+                }
+            }
+            fn visit_f64<E: Error>(self, number: f64) -> Result<SetValue, E> {
+                Ok(SetValue::Float(number))
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<SetValue, E> {
+                Ok(SetValue::Bool(value))
+            }
+        }
+        deserializer.deserialize_any(Constant)
+    }
+}

@@ -1,1 +1,0 @@
-//! JSON objects to fields, by a block-wide structural index.
