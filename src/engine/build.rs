@@ -22,7 +22,7 @@ use crate::route::Routes;
 use crate::sequencer::Sequencer;
 use crate::sinks::blackhole::Blackhole;
 use crate::sinks::config::{Jitter, Ordering, SinkKind};
-use crate::sinks::console::ConsoleSink;
+use crate::sinks::console::Console;
 use crate::sinks::file::{FileSink, FileSinkSettings};
 use crate::sinks::template::Template;
 use crate::sinks::Sink;
@@ -31,6 +31,7 @@ use crate::sources::ending::Ending;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
+use crate::sources::net::incoming::HEADROOM;
 use crate::sources::stdin::StdinReader;
 use crate::sources::net::listen::Listen;
 use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
@@ -47,8 +48,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::time::Instant;
 
-/// Room around the longest line or message in a block.
-const HEADROOM: usize = 16 << 10;
 /// The least number of blocks a sequencer lets run ahead.
 const WINDOW_MIN: usize = 16;
 
@@ -263,7 +262,7 @@ fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
             let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
-        SinkKind::Console(console) => Arc::new(ConsoleSink::new(console.format)),
+        SinkKind::Console(console) => Arc::new(Console::new(console.format)),
         SinkKind::Blackhole(_) => Arc::new(Blackhole),
     })
 }
