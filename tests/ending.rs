@@ -51,7 +51,14 @@ fn what_cannot_be_delivered_in_time_is_said_and_exits_1() {
     instance.wait_stats("all came in", |stats| number(row(stats, "sources", "in"), "received") == 4_000);
     instance.signal("TERM");
     assert_eq!(instance.wait().code(), Some(1));
-    assert!(instance.wait_log("ended after").contains("4000 not delivered"));
+    // The pipe holds a little; what it holds was delivered.
+    let last = instance.wait_log("ended after");
+    let count = |words: &str| {
+        let before = last.split(words).next().and_then(|text| text.rsplit(' ').next());
+        before.and_then(|text| text.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {words:?} in {last}"))
+    };
+    assert!(count(" not delivered") > 0, "{last}");
+    assert_eq!(count(" copies delivered") + count(" not delivered"), 4_000, "{last}");
 }
 
 #[test]
