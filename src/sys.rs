@@ -152,6 +152,32 @@ pub fn set_receive_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::Result<us
     Ok(socket2::SockRef::from(&socket).recv_buffer_size()? / 2)
 }
 
+/// How many packets the kernel has thrown away at the socket since it was opened, now (`SO_MEMINFO`). With the messages
+/// of [`count_drops`] this is only known up to the last datagram that was kept. Wraps at 2^32.
+pub fn drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // Of include/uapi/asm-generic/socket.h, which x86, ARM and RISC-V use; elsewhere it is an error.
+    const SO_MEMINFO: libc::c_int = 55;
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    let mut numbers = [0u32; DROPS + 1];
+    let mut len = size_of_val(&numbers) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes to the array, which has so many, and how many it wrote to `len`;
+    // both are alive and ours.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            numbers.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    match done {
+        0 if len as usize == size_of_val(&numbers) => Ok(numbers[DROPS]),
+        0 => Err(io::ErrorKind::Unsupported.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn set_option(socket: RawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the kernel reads `size_of::<c_int>()` bytes at the pointer, which is a `c_int` alive for the call. A wrong
     // descriptor or option is an error, not undefined.
@@ -281,6 +307,7 @@ mod tests {
         }
         let mut got = receiver.receive(to.as_fd()).unwrap();
         assert!(got < sent);
+        assert_eq!(drops(to.as_fd()).unwrap(), (sent - got) as u32, "and at once when asked for");
         from.send(b"last").unwrap();
         got += receiver.receive(to.as_fd()).unwrap();
         assert_eq!(receiver.drops(), Some((sent + 1 - got) as u32));

@@ -48,7 +48,7 @@ use std::sync::atomic::AtomicU8;
 use std::time::Instant;
 
 /// Room around the longest line or message in a block.
-const HEADROOM: usize = 4 << 10;
+const HEADROOM: usize = 16 << 10;
 /// The least number of blocks a sequencer lets run ahead.
 const WINDOW_MIN: usize = 16;
 

@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 /// The state of a lane.
 pub(super) struct State {
     pub(super) batcher: Batcher,
-    pub(super) compactor: Compactor,
-    pub(super) buckets: Vec<Bucket>,
+    compactor: Compactor,
+    buckets: Vec<Bucket>,
     /// The idle buckets that have something, by the arrival of their oldest.
-    pub(super) oldest: BinaryHeap<Reverse<(u64, u8)>>,
-    pub(super) arrivals: u64,
+    oldest: BinaryHeap<Reverse<(u64, u8)>>,
+    arrivals: u64,
     /// What waits in idle buckets.
     pub(super) entries: usize,
     pub(super) bytes: u64,

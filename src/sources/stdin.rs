@@ -206,3 +206,89 @@ impl Member for Lines {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sources::net::tests::House;
+    use crate::thread::Threads;
+    use std::io::{Seek, Write};
+    use std::thread::JoinHandle;
+
+    fn start(house: &House, input: File, max_line: usize) -> JoinHandle<()> {
+        let ending = Arc::clone(&house.ending);
+        let reader =
+            StdinReader::of(input, house.spec(), ending, SourceId(0), max_line, Labels::default()).unwrap();
+        Threads::default().spawn("stdin", &[], move |row| reader.run(row)).unwrap()
+    }
+
+    /// Takes what comes until `count` lines did, then ends the reader.
+    fn lines(house: &mut House, thread: JoinHandle<()>, count: usize) -> Vec<String> {
+        let patience = Instant::now() + Duration::from_secs(20);
+        while house.count() < count && Instant::now() < patience {
+            house.empty();
+            std::thread::yield_now();
+        }
+        house.ending.stop();
+        assert!(house.ending.wait_shipped(patience));
+        house.empty();
+        thread.join().unwrap();
+        house.came.remove("stdin").unwrap_or_default()
+    }
+
+    fn pipe() -> (File, File) {
+        let (read, write) = io::pipe().unwrap();
+        (File::from(std::os::fd::OwnedFd::from(read)), File::from(std::os::fd::OwnedFd::from(write)))
+    }
+
+    #[test]
+    fn lines_of_a_pipe_arrive_unchanged_and_the_last_needs_no_newline() {
+        let mut house = House::new(100_000, 50);
+        let (read, mut write) = pipe();
+        let thread = start(&house, read, 10_000);
+        let sent: Vec<String> =
+            (0..20_000).map(|n| format!("line {n} \t\0 {}\r", "x".repeat(n % 300))).collect();
+        // The pipe holds 64 KiB: the reader must take some while we write.
+        let (writing, all) = (sent.clone(), Arc::clone(&house.hallway));
+        let writer = std::thread::spawn(move || write.write_all(writing.join("\n").as_bytes()).unwrap());
+        assert_eq!(lines(&mut house, thread, sent.len()), sent);
+        writer.join().unwrap();
+        assert_eq!(all.transit.used(), 0);
+    }
+
+    #[test]
+    fn a_file_and_a_device_that_cannot_be_waited_for_are_read_to_their_end() {
+        let mut house = House::new(1000, 50);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"one\n\ntoo long\nthree").unwrap();
+        file.rewind().unwrap();
+        let thread = start(&house, file, 5);
+        assert_eq!(lines(&mut house, thread, 4), ["one", "", "too l", "three"]);
+        assert_eq!(house.ledger.row.cut.get(), 1);
+        let mut house = House::new(1000, 50);
+        let thread = start(&house, File::open("/dev/null").unwrap(), 5);
+        assert!(lines(&mut house, thread, 0).is_empty());
+    }
+
+    #[test]
+    fn a_reader_told_to_stop_hands_in_what_is_in_an_open_pipe() {
+        let mut house = House::new(1000, 50);
+        let (read, mut write) = pipe();
+        write.write_all(b"one\ntw").unwrap();
+        let thread = start(&house, read, 100);
+        assert_eq!(lines(&mut house, thread, 1), ["one", "tw"]);
+        drop(write);
+    }
+
+    #[test]
+    fn the_input_keeps_its_flags() {
+        let house = House::new(1000, 50);
+        let (read, _write) = pipe();
+        let flags = rustix::fs::fcntl_getfl(&read).unwrap();
+        let thread = start(&house, read.try_clone().unwrap(), 100);
+        assert_eq!(rustix::fs::fcntl_getfl(&read).unwrap(), flags);
+        house.ending.stop();
+        house.ending.leave();
+        thread.join().unwrap();
+    }
+}

@@ -35,9 +35,18 @@ pub(super) struct Grouper {
     spans: Vec<Span>,
     paths: Vec<Arc<str>>,
     by_path: HashMap<Arc<str>, u32>,
-    /// By a stream's bucket: whose path, for which times. Holds the stream, so that no other can take its address.
-    memo: Vec<Option<(Arc<Stream>, Range<UnixNanos>, Arc<str>)>>,
+    /// By a stream's bucket.
+    memo: Vec<Option<Memo>>,
     scratch: String,
+}
+
+/// The path last made for a stream.
+#[derive(Clone)]
+struct Memo {
+    /// Held, so that no other stream can take its address.
+    stream: Arc<Stream>,
+    window: Range<UnixNanos>,
+    path: Arc<str>,
 }
 
 impl Grouper {
@@ -122,16 +131,16 @@ impl Grouper {
 
     fn file_of_stream(&mut self, stream: &Arc<Stream>, window: &Range<UnixNanos>, time: UnixNanos) -> u32 {
         let memo = self.memo[usize::from(stream.bucket)].as_ref();
-        let known = memo.filter(|(known, times, _)| Arc::ptr_eq(known, stream) && times == window);
-        if let Some((_, _, path)) = known {
-            let path = Arc::clone(path);
+        if let Some(known) = memo.filter(|memo| Arc::ptr_eq(&memo.stream, stream) && memo.window == *window) {
+            let path = Arc::clone(&known.path);
             return self.file(Some(path));
         }
         self.scratch.clear();
         self.template.render(stream, time, None, &mut self.scratch);
         let file = self.file(None);
         let path = Arc::clone(&self.paths[file as usize]);
-        self.memo[usize::from(stream.bucket)] = Some((Arc::clone(stream), window.clone(), path));
+        self.memo[usize::from(stream.bucket)] =
+            Some(Memo { stream: Arc::clone(stream), window: window.clone(), path });
         file
     }
 

@@ -22,7 +22,6 @@ struct Broken(Arc<Wiring>);
 
 impl Disk for Broken {
     fn write(&self, file: &File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let whole: Vec<u8> = bytes.iter().flat_map(|slice| slice.iter().copied()).collect();
         let bite = match self.0.bite.load(Relaxed) {
             0 => usize::MAX,
             bite => bite,
@@ -31,11 +30,13 @@ impl Disk for Broken {
             0 => u64::MAX,
             room => room - 1,
         };
-        let len = whole.len().min(bite).min(usize::try_from(room).unwrap());
+        let most = bite.min(usize::try_from(room).unwrap());
+        let taken: Vec<u8> = bytes.iter().flat_map(|slice| slice.iter().copied()).take(most).collect();
+        let len = taken.len();
         if len == 0 {
             return Err(io::Error::from_raw_os_error(Errno::NOSPC.raw_os_error()));
         }
-        (&*file).write_all(&whole[..len])?;
+        (&*file).write_all(&taken)?;
         if room != u64::MAX {
             self.0.room.store(room - len as u64 + 1, Relaxed);
         }
@@ -112,7 +113,7 @@ fn entries_are_appended_to_their_files_in_order() {
 
 #[test]
 fn long_spans_short_ones_and_unended_ones_keep_their_order() {
-    for bite in [0, 1, 7, 5000] {
+    for bite in [0, 61, 4999] {
         let setup = Setup::new("x.log", 8, Fsync::None);
         setup.wiring.bite.store(bite, Relaxed);
         let one = stream("s", "o", &[]);

@@ -31,6 +31,8 @@ pub struct Datagrams {
     max_message: usize,
     /// There may be datagrams at the socket.
     ready: bool,
+    /// The last batch was a full one: the kernel's buffer may have been, too.
+    pressed: bool,
     /// What the kernel said last.
     drops: u32,
     granted: usize,
@@ -68,6 +70,7 @@ impl Datagrams {
             max_message,
             // Something may have come between bind and the first look.
             ready: true,
+            pressed: false,
             drops: 0,
             granted,
             dropped: Quiet::default(),
@@ -116,7 +119,8 @@ impl Datagrams {
     fn receive(&mut self, filler: &mut Filler, now: Instant) {
         self.next = 0;
         match self.receiver.receive(self.socket.as_fd()) {
-            Ok(count) => self.ready = count == BATCH,
+            Ok(BATCH) => self.pressed = true,
+            Ok(_) => self.ready = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
                 self.ready = false;
@@ -125,17 +129,32 @@ impl Datagrams {
                 }
             }
         }
-        if let Some(drops) = self.receiver.drops() {
-            let more = drops.wrapping_sub(std::mem::replace(&mut self.drops, drops));
-            filler.ledger().kernel_drops.add(u64::from(more));
-            if more > 0 && self.dropped.may_speak(now).is_some() {
-                tracing::warn!(
-                    "source {}: the kernel dropped datagrams at {}, {drops} so far: its buffer of {} bytes was full",
-                    self.stream.source_name,
-                    self.stream.origin,
-                    self.granted
-                );
-            }
+        let mut drops = self.receiver.drops();
+        if !self.ready && std::mem::take(&mut self.pressed) {
+            // A burst that was too large loses its end, behind which no datagram may come for long to say so.
+            drops = sys::drops(self.socket.as_fd()).ok().or(drops);
+        }
+        if let Some(drops) = drops {
+            self.count_drops(drops, filler, now);
+        }
+    }
+
+    /// The kernel has thrown away `drops` datagrams in all.
+    fn count_drops(&mut self, drops: u32, filler: &Filler, now: Instant) {
+        // The counter wraps; and what comes with datagrams may be older than what was asked for, never by half a turn.
+        let more = drops.wrapping_sub(self.drops);
+        if more == 0 || more > u32::MAX / 2 {
+            return;
+        }
+        self.drops = drops;
+        filler.ledger().kernel_drops.add(u64::from(more));
+        if self.dropped.may_speak(now).is_some() {
+            tracing::warn!(
+                "source {}: the kernel dropped datagrams at {}, {drops} so far: its buffer of {} bytes was full",
+                self.stream.source_name,
+                self.stream.origin,
+                self.granted
+            );
         }
     }
 

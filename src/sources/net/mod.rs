@@ -15,6 +15,8 @@ pub mod framed;
 pub mod incoming;
 pub mod listen;
 pub mod quiet;
+#[cfg(all(test, not(loom)))]
+pub(crate) mod tests;
 
 use crate::sources::ending::Ending;
 use crate::sources::waker::PollWaker;
