@@ -51,7 +51,11 @@ impl Keeper {
         let mut trim_at = Instant::now() + TRIM;
         while !self.stop.is_raised() {
             row.set(Doing::Idle);
-            let until = if self.checkpoint.is_dirty() && !self.unsafe_since_sync.load(Relaxed) { (Instant::now() + FAST).min(durable_at) } else { durable_at };
+            let until = if self.checkpoint.is_dirty() && !self.unsafe_since_sync.load(Relaxed) {
+                (Instant::now() + FAST).min(durable_at)
+            } else {
+                durable_at
+            };
             self.sleep(until);
             row.set(Doing::Working);
             // Relaxed: only this thread writes and reads it.

@@ -22,7 +22,13 @@ pub struct Shares {
 /// Shares out `budget` among `lanes`, for `threads` that each may hold two blocks of the `largest` class.
 ///
 /// Errors: the budget does not hold them; says what would.
-pub fn share_out(budget: usize, lanes: usize, threads: usize, largest: usize, low: f64) -> Result<Shares, String> {
+pub fn share_out(
+    budget: usize,
+    lanes: usize,
+    threads: usize,
+    largest: usize,
+    low: f64,
+) -> Result<Shares, String> {
     let lanes = lanes.max(1);
     let transit = (budget / 8).clamp(TRANSIT_MIN, TRANSIT_MAX).max(2 * threads * largest);
     let needed = transit + lanes * 2 * transit;
