@@ -9,7 +9,7 @@ use crate::labels::{Labels, SourceId};
 use crate::ledger::{Named, Reason, SourceLedger};
 use crate::pool::Budget;
 use crate::ring::Ring;
-use crate::ring::credits::Credits;
+use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec, Shipment, Strategy};
 use crate::thread::{Threads, WaitList};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ impl House {
     pub(crate) fn new(entries: usize, block_entries: usize) -> Self {
         let hallway = Hallway {
             ring: Ring::new(1024),
-            credits: Credits::new(entries, 64 << 20),
+            credits: Credits::new(Amount { entries: entries as u64, bytes: 64 << 20 }, Watermarks::default()),
             freed: WaitList::default(),
             transit: Budget::new(64 << 20),
             blocks: Blocks::new(0),
@@ -84,7 +84,7 @@ impl House {
     fn settle(&mut self) {
         for shipment in self.held.drain(..) {
             let (entries, bytes) = shipment.credits;
-            self.hallway.credits.give(entries, bytes);
+            self.hallway.credits.give(entries as u64, bytes as u64);
             self.ledger.row.in_transit.sub(entries as u64);
             shipment.whole.settle(Status::Delivered);
         }
@@ -217,21 +217,24 @@ fn messages_cut_anywhere_arrive_whole_and_in_order_per_connection() {
 }
 
 #[test]
-fn a_long_message_in_many_small_pieces_arrives_whole() {
+fn the_longest_message_in_many_small_pieces_arrives_whole() {
     let mut house = House::new(1000, 100);
-    let (mut intake, tcp, _) = open(&house, Settings { max_message: 200_000, ..settings() });
+    let longest = house.hallway.blocks.class(usize::MAX) - super::incoming::HEADROOM;
+    let (mut intake, tcp, _) = open(&house, Settings { max_message: longest, ..settings() });
     let mut client = TcpStream::connect(tcp).unwrap();
-    let text: String = (0..200_000).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
-    for framed in [format!("200000 {text}"), format!("{text}\n"), format!("200000 {text}{text}\n")] {
-        for piece in framed.as_bytes().chunks(1777) {
-            client.write_all(piece).unwrap();
-            intake.turn(Instant::now());
-            intake.wait(Next::Now);
-            house.empty();
-        }
+    let text: String = (0..longest).map(|n| char::from(b'a' + (n % 23) as u8)).collect();
+    let all = format!("{longest} {text}{text}\r\n<1>short\n{longest} {text}{text}{text}\n");
+    for piece in all.as_bytes().chunks(1777) {
+        client.write_all(piece).unwrap();
+        intake.turn(Instant::now());
+        intake.wait(Next::Now);
+        house.empty();
     }
-    until_count(&mut intake, &mut house, 4);
-    assert!(house.only().iter().all(|came| *came == text));
+    until_count(&mut intake, &mut house, 5);
+    assert!(
+        house.only().iter().enumerate().all(|(n, came)| *came == if n == 2 { "<1>short" } else { &text })
+    );
+    assert_eq!(house.cut, 1, "the last line was twice as long");
 }
 
 #[test]
