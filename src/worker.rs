@@ -207,3 +207,6 @@ fn hand_out(domain: &Domain, worked: Worked, now: Instant) {
     }
     drop(charge);
 }
+
+#[cfg(test)]
+mod tests;

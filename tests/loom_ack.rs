@@ -38,7 +38,10 @@ fn in_two_halves(status: Status) -> impl Fn(Hold) {
 #[test]
 fn the_source_hears_exactly_once_and_of_the_worst() {
     loom::model(|| {
-        let heard = settle(|hold| in_two_halves(Status::Dropped)(hold), |hold| in_two_halves(Status::Persisted)(hold));
+        let heard = settle(
+            |hold| in_two_halves(Status::Dropped)(hold),
+            |hold| in_two_halves(Status::Persisted)(hold),
+        );
         assert_eq!(heard, [(3, Status::Dropped)]);
     });
 }

@@ -30,8 +30,9 @@ impl<'a> Rotating<'a> {
     }
 
     fn write(&mut self, lines: u64) {
-        let text: String =
-            (self.next..self.next + lines).map(|n| line(&self.stream, n, 80 + n as usize % 90) + "\n").collect();
+        let text: String = (self.next..self.next + lines)
+            .map(|n| line(&self.stream, n, 80 + n as usize % 90) + "\n")
+            .collect();
         self.file.write_all(text.as_bytes()).expect("it can be appended to");
         self.next += lines;
     }
@@ -39,7 +40,8 @@ impl<'a> Rotating<'a> {
     fn rotate(&mut self) {
         let current = self.dir.join(format!("{}.log", self.stream));
         self.generation += 1;
-        fs::rename(&current, self.dir.join(format!("{}.log.{}", self.stream, self.generation))).expect("renamed");
+        fs::rename(&current, self.dir.join(format!("{}.log.{}", self.stream, self.generation)))
+            .expect("renamed");
         // A late line still goes to the old file, as loggers do until they are told.
         self.write(1);
         self.file = Self::open(self.dir, &self.stream);

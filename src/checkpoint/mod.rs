@@ -18,9 +18,9 @@ mod position;
 pub use position::{Edge, HEAD_MAX, Position, Row, TAIL_MAX};
 
 use crate::storage_io::{Access, PRIVATE, StorageIo};
+use crate::thread::Wake;
 use durable::Snapshot;
 use fast::FastFile;
-use crate::thread::Wake;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;

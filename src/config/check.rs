@@ -8,10 +8,10 @@ use super::keys::GeneralConfig;
 use super::read::{Written, place, spot, subject};
 use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
-use crate::sinks::config::SinkKind;
-use crate::sources::config::SourceKind;
 use crate::expr::Expr;
+use crate::sinks::config::SinkKind;
 use crate::sinks::template::Template;
+use crate::sources::config::SourceKind;
 use crate::steps::config::StepConfig;
 
 /// The most sinks at once: a block names its lanes in one word of 64 bits.

@@ -20,19 +20,20 @@ use crate::ring::Ring;
 use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::route::Routes;
 use crate::sequencer::Sequencer;
+use crate::sinks::Sink;
 use crate::sinks::blackhole::Blackhole;
 use crate::sinks::config::{Jitter, Ordering, SinkKind};
-use crate::sinks::console::ConsoleSink;
+use crate::sinks::console::Console;
 use crate::sinks::file::{FileSink, FileSinkSettings};
 use crate::sinks::template::Template;
-use crate::sinks::Sink;
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
-use crate::sources::stdin::StdinReader;
+use crate::sources::net::incoming::HEADROOM;
 use crate::sources::net::listen::Listen;
+use crate::sources::stdin::StdinReader;
 use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
 use crate::sources::syslog::source::SyslogSettings;
 use crate::steps::config::{ParseFormat, SetValue, StepConfig};
@@ -47,8 +48,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::time::Instant;
 
-/// Room around the longest line or message in a block.
-const HEADROOM: usize = 16 << 10;
 /// The least number of blocks a sequencer lets run ahead.
 const WINDOW_MIN: usize = 16;
 
@@ -160,7 +159,8 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         .map_err(|error| StartError::start(format!("data_dir {shown}: cannot create it"), error))?;
     let path = dir.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| StartError::start(format!("data_dir {shown}: cannot write to it"), error))?;
+    let file =
+        file.map_err(|error| StartError::start(format!("data_dir {shown}: cannot write to it"), error))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
         StartError::Start(format!(
             "data_dir {shown}: another ringmain is using it (it holds the lock on {}); stop it, or give this one a \
@@ -197,7 +197,8 @@ fn hallway(config: &Config, shares: &Shares, blocks: Blocks) -> Hallway {
     };
     let limit = Amount { entries: queue_size as u64, bytes: shares.transit as u64 / 2 };
     // A short spin pays only where a worker has a core to itself.
-    let spare_core = config.decided.workers < std::thread::available_parallelism().map_or(1, |count| count.get());
+    let spare_core =
+        config.decided.workers < std::thread::available_parallelism().map_or(1, |count| count.get());
     let spins = if spare_core && config.decided.workers > 1 { crate::ring::wait::SPINS_MAX } else { 0 };
     Hallway {
         ring: Ring::with_spins((queue_size / 16).clamp(64, 4096), spins),
@@ -257,13 +258,14 @@ fn retry(sink: &SinkConfig) -> Retry {
 fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
     Ok(match &sink.kind {
         SinkKind::File(file) => {
-            let failed = |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
+            let failed =
+                |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
             let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
             let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
             let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
-        SinkKind::Console(console) => Arc::new(ConsoleSink::new(console.format)),
+        SinkKind::Console(console) => Arc::new(Console::new(console.format)),
         SinkKind::Blackhole(_) => Arc::new(Blackhole),
     })
 }
@@ -298,7 +300,9 @@ fn constant(value: &SetValue) -> ConstValue {
         SetValue::Text(text) => ConstValue::Text(text.clone()),
         SetValue::Integer(number) => ConstValue::Number((*number).into()),
         // The config refuses numbers JSON cannot write.
-        SetValue::Float(number) => serde_json::Number::from_f64(*number).map_or(ConstValue::Null, ConstValue::Number),
+        SetValue::Float(number) => {
+            serde_json::Number::from_f64(*number).map_or(ConstValue::Null, ConstValue::Number)
+        }
         SetValue::Bool(value) => ConstValue::Bool(*value),
     }
 }
@@ -377,20 +381,26 @@ impl Sources<'_> {
             hallway: Arc::clone(self.hallway),
         };
         let failed = |error: std::io::Error| StartError::start(format!("source {}", source.name), error);
-        let mut view =
-            SourceView { gate: Arc::clone(&self.gates[at]), listening: Vec::new(), files: None, what: String::new() };
+        let mut view = SourceView {
+            gate: Arc::clone(&self.gates[at]),
+            listening: Vec::new(),
+            files: None,
+            what: String::new(),
+        };
         match &source.kind {
             SourceKind::File(file) => {
                 let settings = FileSettings::new(file, labels, self.never_read());
                 view.what = format!("reads {}", file.include.join(", "));
-                let reader = FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
+                let reader =
+                    FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
                 let reader = reader.map_err(failed)?;
                 view.files = Some(reader.files());
                 self.add_reader(&source.name, move |row| reader.run(row));
             }
             SourceKind::Stdin(stdin) => {
                 view.what = "reads standard input".into();
-                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels).map_err(failed)?;
+                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels)
+                    .map_err(failed)?;
                 self.add_reader(&source.name, move |row| reader.run(row));
             }
             SourceKind::Syslog(syslog) => {
@@ -411,7 +421,11 @@ impl Sources<'_> {
 
     fn add_reader(&mut self, source: &str, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
         let name = format!("reader-{source}");
-        self.runners.push(Runner { name, cores: self.config.decided.cores.readers.clone(), body: Box::new(body) });
+        self.runners.push(Runner {
+            name,
+            cores: self.config.decided.cores.readers.clone(),
+            body: Box::new(body),
+        });
     }
 
     /// What file sources must not read: our own state, and what our file sinks write.
@@ -427,7 +441,11 @@ impl Sources<'_> {
     fn finish(mut self) -> (Vec<Runner>, Vec<SourceView>, Arc<Checkpoint>) {
         if let Some(intake) = self.intake.take() {
             let cores = self.config.decided.cores.intake.clone();
-            self.runners.push(Runner { name: "intake".into(), cores, body: Box::new(move |row| intake.run(row)) });
+            self.runners.push(Runner {
+                name: "intake".into(),
+                cores,
+                body: Box::new(move |row| intake.run(row)),
+            });
         }
         (self.runners, self.views, self.checkpoint)
     }

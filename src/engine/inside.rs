@@ -1,7 +1,7 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
-use crate::admin::pulse::Pulse;
 use crate::admin::Inside;
+use crate::admin::pulse::Pulse;
 use crate::admin::rows::{FileStats, LaneStats, SinkState};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
 use crate::lane::{Lane, LaneView};

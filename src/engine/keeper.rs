@@ -8,6 +8,8 @@ use crate::thread::{Doing, Flag, Row};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// How often changed positions go to the fast tier: this bounds what is delivered twice after a crash.
@@ -23,6 +25,8 @@ pub struct Keeper {
     sinks: Vec<Arc<dyn Sink>>,
     house: Arc<House>,
     stop: Flag,
+    /// A sync failed: what positions rely on may be gone, so neither tier may move past it.
+    unsafe_since_sync: AtomicBool,
     nap: Mutex<bool>,
     woken: Condvar,
 }
@@ -35,6 +39,7 @@ impl Keeper {
             sinks: parts.sinks.clone(),
             house: Arc::clone(&parts.house),
             stop: Flag::default(),
+            unsafe_since_sync: AtomicBool::new(false),
             nap: Mutex::new(false),
             woken: Condvar::new(),
         }
@@ -46,10 +51,17 @@ impl Keeper {
         let mut trim_at = Instant::now() + TRIM;
         while !self.stop.is_raised() {
             row.set(Doing::Idle);
-            let until = if self.checkpoint.is_dirty() { (Instant::now() + FAST).min(durable_at) } else { durable_at };
+            let until = if self.checkpoint.is_dirty() && !self.unsafe_since_sync.load(Relaxed) {
+                (Instant::now() + FAST).min(durable_at)
+            } else {
+                durable_at
+            };
             self.sleep(until);
             row.set(Doing::Working);
-            complain("the fast checkpoint", self.checkpoint.flush_fast().map(drop));
+            // Relaxed: only this thread writes and reads it.
+            if !self.unsafe_since_sync.load(Relaxed) {
+                complain("the fast checkpoint", self.checkpoint.flush_fast().map(drop));
+            }
             let now = Instant::now();
             if now >= durable_at {
                 durable_at = now + DURABLE;
@@ -77,7 +89,12 @@ impl Keeper {
     }
 
     fn write_checkpoint(&self) {
-        let mut sync = || -> io::Result<()> { self.sinks.iter().try_for_each(|sink| sink.sync()) };
+        let mut sync = || -> io::Result<()> {
+            let synced = self.sinks.iter().try_for_each(|sink| sink.sync());
+            // Relaxed: see `run`.
+            self.unsafe_since_sync.store(synced.is_err(), Relaxed);
+            synced
+        };
         match self.checkpoint.flush_durable(&mut sync) {
             // Sources without positions rely on what their sinks wrote just as much.
             Ok(false) => complain("what sinks took", sync()),

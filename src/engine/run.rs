@@ -42,7 +42,9 @@ pub fn run(config: Config) -> ExitCode {
             break;
         }
     }
-    tracing::info!("ending: no more is taken in, {drain:?} to deliver what is here; once more to end at once");
+    tracing::info!(
+        "ending: no more is taken in, {drain:?} to deliver what is here; once more to end at once"
+    );
     // The rest of the signals are this thread's, so that a second one is not held up by anything the end waits for.
     std::thread::spawn(move || {
         if signals.forever().any(|signal| signal != SIGHUP) {

@@ -8,8 +8,8 @@
 //! literal    = "text" | 'text' | NUMBER | "true" | "false" | "null"
 //! ```
 //!
-//! A bare name is a field's; `message` is the entry's text as it was received and `source` its source's name. In
-//! backticks any name is a field's, so `` `message` `` is the field of that name.
+//! A bare name is a field's. `source` is the name of the entry's source; `message` is the field of that name where
+//! parsing has found one, as in syslog, else the text as it was received. In backticks any name is a field's alone.
 //!
 //! A text equals a field that reads so: strings with their escapes resolved, everything else as it is written. A number
 //! equals only numbers, by value; `true`, `false` and `null` equal only themselves. What an entry does not have equals
@@ -135,7 +135,10 @@ impl Subject {
                 view.stream().labels.get(name).is_some_and(|label| literal.is_text(label))
             }
             Subject::Source => literal.is_text(&view.stream().source_name),
-            Subject::Message => literal.is_bytes(view.text()),
+            Subject::Message => match last_named(view, b"message") {
+                Some(field) => literal.equals(field.kind(), field.raw()),
+                None => literal.is_bytes(view.text()),
+            },
         }
     }
 }

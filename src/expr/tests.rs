@@ -79,7 +79,7 @@ fn conditions_hold_as_the_manual_says() {
         "`weird-key` == 'x'",
         "`a.b` == 'dotted'",
         "`message` == 'field'",
-        "message == 'hello'",
+        "message == 'field'",
         "source == 'edge'",
         "labels.app == 'shop'",
         "labels.`weird-key` == '1'",
@@ -99,6 +99,12 @@ fn conditions_hold_as_the_manual_says() {
         assert!(holds(condition, &members), "{condition}");
         assert!(!holds(&format!("not ({condition})"), &members), "{condition}");
     }
+}
+
+#[test]
+fn message_is_the_text_where_no_field_is_called_so() {
+    assert!(holds("message == 'hello' and `message` != 'hello'", &[]));
+    assert!(holds("message != 'hello' and message == '1'", &[("message", "1", Kind::Number)]));
 }
 
 #[test]

@@ -6,8 +6,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::config::FileSourceConfig;
-use super::syslog::config::SyslogSourceConfig;
 pub use super::inlet::Strategy;
+use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
 
 /// The keys of every source, as written.

@@ -1,1 +1,176 @@
+use super::*;
+use crate::block::count_selected;
+use crate::entry::{Entry, Kind};
+use crate::expr::Expr;
+use crate::labels::{Labels, SourceId, Stream};
+use crate::steps::discard::Discard;
+use crate::steps::pipeline::{Outcome, Pipeline, StepSpec};
+use crate::steps::set::{ConstValue, SetError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+/// A block of runs of (the label `app`, lines).
+fn block_of(runs: &[(&str, &[&str])]) -> Block {
+    let mut block = Block::new(1 << 16);
+    for (app, lines) in runs {
+        let labels = Labels::new([("app", *app)]);
+        block.begin_run(&Arc::new(Stream::new(SourceId(0), "s".into(), "test", *app, labels)));
+        for line in *lines {
+            let offset = block.append(line.as_bytes()).unwrap();
+            block.push(Entry::at(offset, line.len() as u32));
+            block.append(b"\n").unwrap();
+        }
+    }
+    block.reset_side();
+    block
+}
+
+fn discard(condition: &str) -> StepSpec {
+    StepSpec::Discard(Expr::compile(condition).unwrap())
+}
+
+fn set(fields: &[(&str, ConstValue)]) -> StepSpec {
+    StepSpec::Set(fields.iter().map(|(name, value)| ((*name).into(), value.clone())).collect())
+}
+
+fn live(block: &Block) -> Vec<usize> {
+    selected(block.selection(0), 0..block.entries().len()).collect()
+}
+
+fn shown(block: &Block, index: usize) -> Vec<String> {
+    let one = |field: crate::entry::FieldView<'_>| {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        format!("{}={}:{:?}", text(field.key()), text(field.raw()), field.kind())
+    };
+    block.view(index).fields().map(one).collect()
+}
+
+#[test]
+fn a_pipeline_parses_discards_and_sets() {
+    let share = ConstValue::Number(serde_json::Number::from_f64(0.5).unwrap());
+    let specs = vec![
+        StepSpec::ParseJson,
+        discard("level == 'debug'"),
+        set(&[
+            ("env", ConstValue::Text("prod".into())),
+            ("level", ConstValue::Number(3.into())),
+            ("share", share),
+            ("nil", ConstValue::Null),
+            ("on", ConstValue::Bool(true)),
+        ]),
+    ];
+    let pipeline = Pipeline::compile(specs).unwrap();
+    let mut block = block_of(&[(
+        "a",
+        &[r#"{"level":"debug","n":1}"#, r#"{"level":"info","n":2}"#, "no json", r#"{"n":4}"#],
+    )]);
+    assert_eq!(pipeline.run_guarded(&mut block), Outcome { errors: 1, panicked: vec![] });
+    assert_eq!(live(&block), [1, 2, 3]);
+    let rest = ["share=0.5:Number", "nil=null:Null", "on=true:Bool"];
+    assert_eq!(shown(&block, 1), [&["level=3:Number", "n=2:Number", "env=prod:Plain"][..], &rest].concat());
+    assert_eq!(shown(&block, 2), [&["env=prod:Plain", "level=3:Number"][..], &rest].concat());
+    assert_eq!(shown(&block, 3), [&["n=4:Number", "env=prod:Plain", "level=3:Number"][..], &rest].concat());
+    assert_eq!(shown(&block, 0), ["level=debug:Plain", "n=1:Number"]);
+    assert_eq!(block.entries()[1].fields_spare, 1, "room for five was left, four were new");
+    assert_eq!(block.bytes(block.fields_of(1)[2].key()), b"env");
+}
+
+#[test]
+fn a_pipeline_can_be_run_again_and_gives_the_same() {
+    let specs = vec![StepSpec::ParseJson, discard("a == 1"), set(&[("b", ConstValue::Bool(false))])];
+    let pipeline = Pipeline::compile(specs).unwrap();
+    let mut block = block_of(&[("a", &[r#"{"a":1}"#, r#"{"a":2}"#])]);
+    for _ in 0..3 {
+        assert_eq!(pipeline.run_guarded(&mut block), Outcome::default());
+        assert_eq!(
+            (live(&block), shown(&block, 1)),
+            (vec![1], vec!["a=2:Number".into(), "b=false:Bool".into()])
+        );
+    }
+}
+
+#[test]
+fn an_empty_pipeline_wants_everything() {
+    let pipeline = Pipeline::compile(vec![]).unwrap();
+    assert!(pipeline.is_empty());
+    let mut block = block_of(&[("a", &["x", "y"])]);
+    block.discard(0);
+    assert_eq!(pipeline.run_guarded(&mut block), Outcome::default());
+    assert_eq!(live(&block), [0, 1]);
+}
+
+#[test]
+fn constants_that_no_block_could_hold_are_refused() {
+    let compile = |name: String, value: String| {
+        Pipeline::compile(vec![StepSpec::Set(vec![(name, ConstValue::Text(value))])]).err()
+    };
+    assert_eq!(compile("k".repeat(1024), "v".into()), None);
+    assert!(matches!(compile("k".repeat(1025), "v".into()), Some(SetError::KeyTooLong(_))));
+    assert_eq!(compile("k".into(), "v".repeat(1 << 20)), Some(SetError::TooLarge));
+}
+
+#[test]
+fn discard_over_a_span_takes_out_what_it_takes_out_one_by_one() {
+    let lines: Vec<String> = (0..200).map(|at| format!("{{\"n\":{}}}", at % 3)).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let (a, rest) = lines.split_at(70);
+    let (b, c) = rest.split_at(5);
+    for condition in
+        ["n == 1", "labels.app == 'b'", "labels.app == 'b' or n == 0", "labels.app != 'x'", "n == 'x'"]
+    {
+        for range in [0..200, 0..0, 63..64, 64..128, 70..75, 10..190, 199..200] {
+            let step = Discard::new(Expr::compile(condition).unwrap());
+            let mut blocks = [(); 2].map(|()| block_of(&[("a", a), ("b", b), ("c", c)]));
+            for block in &mut blocks {
+                assert_eq!(parse::json::ParseJson::default().run(block, 0..200), 0);
+                (0..200).step_by(7).for_each(|at| block.discard(at));
+            }
+            let [spanwise, single] = &mut blocks;
+            assert_eq!(step.run(spanwise, range.clone()), 0);
+            for at in live(single) {
+                if range.contains(&at) && step.apply(single, at).unwrap() == Verdict::Discard {
+                    single.discard(at);
+                }
+            }
+            assert_eq!(live(spanwise), live(single), "{condition} {range:?}");
+        }
+    }
+}
+
+/// Panics at entries whose text says so, and counts what it sees.
+struct Bomb(Arc<AtomicUsize>);
+
+impl Step for Bomb {
+    fn name(&self) -> &'static str {
+        "bomb"
+    }
+
+    fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
+        self.0.fetch_add(1, Relaxed);
+        assert!(!block.view(index).text().starts_with(b"boom"), "as the entry says");
+        let value = block.store(b"seen")?;
+        block.set_field(index, crate::entry::Field::new(value, value, Kind::Plain))?;
+        match block.view(index).text() {
+            b"bad" => Err(StepError::Malformed("as the entry says")),
+            b"out" => Ok(Verdict::Discard),
+            _ => Ok(Verdict::Keep),
+        }
+    }
+}
+
+#[test]
+fn a_panic_costs_only_the_entry_that_panics_by_itself() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let specs =
+        vec![StepSpec::Custom(Box::new(Bomb(Arc::clone(&seen)))), set(&[("x", ConstValue::Bool(true))])];
+    let pipeline = Pipeline::compile(specs).unwrap();
+    let mut block = block_of(&[("a", &["one", "out", "boom 1", "bad", "two"]), ("b", &["boom 2", "three"])]);
+    let outcome = pipeline.run_guarded(&mut block);
+    assert_eq!(outcome, Outcome { errors: 1, panicked: vec![2, 5] });
+    assert_eq!(live(&block), [0, 3, 4, 6]);
+    assert_eq!(seen.load(Relaxed), 3 + 7, "up to the first panic, then each by itself");
+    for index in live(&block) {
+        assert_eq!(shown(&block, index), ["seen=seen:Plain", "x=true:Bool"]);
+    }
+    assert_eq!(count_selected(block.selection(0), 0..7), 4);
+}

@@ -214,7 +214,9 @@ pub fn at_rest(stats: &Value) -> bool {
 /// Asserts the three equations of the ledger, recomputed here from the numbers of `/stats`.
 pub fn assert_ledger(stats: &Value) {
     assert!(at_rest(stats), "not at rest: {stats:#}");
-    let dropped = |row: &Value| row["dropped"].as_object().map_or(0, |all| all.values().filter_map(Value::as_u64).sum::<u64>());
+    let dropped = |row: &Value| {
+        row["dropped"].as_object().map_or(0, |all| all.values().filter_map(Value::as_u64).sum::<u64>())
+    };
     let (mut routed, mut copies) = (0, 0);
     for row in stats["sources"].as_array().expect("sources") {
         let out = number(row, "filtered") + dropped(row) + number(row, "routed") + number(row, "unrouted");
@@ -311,7 +313,8 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
 
 /// Runs the binary with `args` in `dir` to its end: exit code, standard output, standard error.
 pub fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(binary()).args(args).current_dir(dir).stdin(Stdio::null()).output().expect("it runs");
+    let output =
+        Command::new(binary()).args(args).current_dir(dir).stdin(Stdio::null()).output().expect("it runs");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
 }
