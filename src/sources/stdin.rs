@@ -63,7 +63,7 @@ impl StdinReader {
         let stream = Arc::new(Stream::new(source, name, "stdin", "stdin", labels));
         let lines = Lines {
             input,
-            incoming: Incoming::new(stream, LineFramer::new(max_line)),
+            incoming: Incoming::new(stream, LineFramer::new(max_line), max_line),
             filler: Filler::new(spec, intake.waker()),
             state: State::Reading,
             blocked: false,
@@ -207,7 +207,8 @@ impl Member for Lines {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
     use crate::sources::net::tests::House;

@@ -282,7 +282,8 @@ impl<F: Framing + Clone> Framed<F> {
             self.refuse(peer, &error.to_string(), now);
             return;
         }
-        let incoming = Incoming::new(self.stream(peer.to_string()), self.framing.clone());
+        let incoming =
+            Incoming::new(self.stream(peer.to_string()), self.framing.clone(), self.settings.max_message);
         let connection =
             Connection { socket, peer, incoming, progress: now, queued: false, closed: false, charged: 0 };
         self.connections[slot as usize] = Some(connection);

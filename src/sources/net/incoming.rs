@@ -26,8 +26,9 @@ const READ_MIN: usize = 2 << 10;
 const CARRY_SHORT: usize = 4 << 10;
 /// How much a long carry grows at a time.
 const CARRY_STEP: usize = 16 << 10;
-/// Bytes the largest block must hold beyond the longest message: its length prefix, and what was read behind it.
-pub const HEADROOM: usize = CARRY_STEP + 64;
+/// Bytes the largest block must hold beyond the longest message: its length prefix, its ending, and what may be read
+/// with them.
+pub const HEADROOM: usize = 128;
 
 /// How the entries of a stream are told apart.
 pub trait Framing: Send {
@@ -101,6 +102,8 @@ pub enum Pumped {
 pub struct Incoming<F> {
     framing: F,
     stream: Arc<Stream>,
+    /// The longest a carry may become: an unfinished frame is always shorter.
+    carry_max: usize,
     carry: Vec<u8>,
     /// The carry may hold complete frames: the block was full of entries before it was framed.
     unframed: bool,
@@ -110,9 +113,10 @@ pub struct Incoming<F> {
 }
 
 impl<F: Framing + Clone> Incoming<F> {
-    /// The beginning of `stream`.
-    pub fn new(stream: Arc<Stream>, framing: F) -> Self {
-        Incoming { framing, stream, carry: Vec::new(), unframed: false, ended: false, cut: 0 }
+    /// The beginning of `stream`, whose messages have up to `max_message` bytes by its framing.
+    pub fn new(stream: Arc<Stream>, framing: F, max_message: usize) -> Self {
+        let carry_max = max_message + HEADROOM / 2;
+        Incoming { framing, stream, carry_max, carry: Vec::new(), unframed: false, ended: false, cut: 0 }
     }
 
     /// The stream.
@@ -238,7 +242,8 @@ impl<F: Framing + Clone> Incoming<F> {
     /// Reads behind a long carry, and looks whether its frame is whole now; then the next pump moves it.
     fn grow_carry(&mut self, from: &mut impl Read) -> Pumped {
         let had = self.carry.len();
-        self.carry.resize(had + CARRY_STEP, 0);
+        let step = CARRY_STEP.min(self.carry_max.saturating_sub(had)).max(1);
+        self.carry.resize(had + step, 0);
         let read = match read_once(from, &mut self.carry[had..]) {
             Ok(read) => read,
             Err(_) => {
@@ -258,7 +263,7 @@ impl<F: Framing + Clone> Incoming<F> {
             }
             _ => self.unframed = true,
         }
-        Pumped::Moved { read, entries: 0, more: read == CARRY_STEP || self.unframed || self.ended }
+        Pumped::Moved { read, entries: 0, more: read == step || self.unframed || self.ended }
     }
 
     /// Hands in what is left: whole frames first, then what the framing makes of the rest.

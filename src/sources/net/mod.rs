@@ -15,7 +15,8 @@ pub mod framed;
 pub mod incoming;
 pub mod listen;
 pub mod quiet;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
+#[cfg(not(loom))]
 pub(crate) mod tests;
 
 use crate::sources::ending::Ending;
