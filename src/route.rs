@@ -114,7 +114,8 @@ fn fill(block: &mut Block, row: usize, condition: &Expr) -> u32 {
         let span = here.first as usize..here.end as usize;
         let constant = condition.constant_for(&here.stream);
         if constant != Some(false) {
-            entries += fill_span(block, row, span, |view| constant.is_some() || condition.matches(view));
+            entries +=
+                fill_span(block, row, span, |block, at| constant.is_some() || condition.matches(block, at));
         }
     }
     entries
@@ -125,14 +126,14 @@ fn fill_span(
     block: &mut Block,
     row: usize,
     span: Range<usize>,
-    meets: impl Fn(crate::entry::EntryView<'_>) -> bool,
+    meets: impl Fn(&Block, usize) -> bool,
 ) -> u32 {
     let mut entries = 0;
     for word in span.start / 64..span.end.div_ceil(64) {
         let first = word * 64;
         let wanted = [block.selection(0)[word]];
         for at in selected(&wanted, span.start.max(first) - first..span.end.min(first + 64) - first) {
-            if meets(block.view(first + at)) {
+            if meets(block, first + at) {
                 block.select(row, first + at);
                 entries += 1;
             }

@@ -23,7 +23,8 @@ mod parser;
 mod tests;
 mod value;
 
-use crate::entry::{EntryView, FieldView};
+use crate::block::Block;
+use crate::entry::Field;
 use crate::labels::Stream;
 use value::Literal;
 
@@ -71,9 +72,9 @@ impl Expr {
         parser::parse(text).map(Expr)
     }
 
-    /// Whether the entry meets the condition.
-    pub fn matches(&self, view: EntryView<'_>) -> bool {
-        self.0.matches(view)
+    /// Whether the entry `index` of `block` meets the condition.
+    pub fn matches(&self, block: &Block, index: usize) -> bool {
+        self.0.matches(block, index)
     }
 
     /// Whether all entries of `stream` meet the condition, or none; `None` where that depends on the entry.
@@ -85,12 +86,12 @@ impl Expr {
 }
 
 impl Node {
-    fn matches(&self, view: EntryView<'_>) -> bool {
+    fn matches(&self, block: &Block, index: usize) -> bool {
         match self {
-            Node::Any(nodes) => nodes.iter().any(|node| node.matches(view)),
-            Node::All(nodes) => nodes.iter().all(|node| node.matches(view)),
-            Node::Not(node) => !node.matches(view),
-            Node::Test { subject, equal, literal } => subject.equals(literal, view) == *equal,
+            Node::Any(nodes) => nodes.iter().any(|node| node.matches(block, index)),
+            Node::All(nodes) => nodes.iter().all(|node| node.matches(block, index)),
+            Node::Not(node) => !node.matches(block, index),
+            Node::Test { subject, equal, literal } => subject.equals(literal, block, index) == *equal,
         }
     }
 
@@ -127,26 +128,32 @@ fn joined(nodes: &[Node], stream: &Stream, decisive: bool) -> Option<bool> {
 }
 
 impl Subject {
-    fn equals(&self, literal: &Literal, view: EntryView<'_>) -> bool {
+    fn equals(&self, literal: &Literal, block: &Block, index: usize) -> bool {
+        let value_equals = |field: &Field| literal.equals(field.kind(), block.bytes(field.value()));
         match self {
-            Subject::Field(name) => last_named(view, name.as_bytes())
-                .is_some_and(|field| literal.equals(field.kind(), field.raw())),
+            Subject::Field(name) => last_named(block, index, name.as_bytes()).is_some_and(value_equals),
             Subject::Label(name) => {
-                view.stream().labels.get(name).is_some_and(|label| literal.is_text(label))
+                block.stream_of(index).labels.get(name).is_some_and(|label| literal.is_text(label))
             }
-            Subject::Source => literal.is_text(&view.stream().source_name),
-            Subject::Message => match last_named(view, b"message") {
-                Some(field) => literal.equals(field.kind(), field.raw()),
-                None => literal.is_bytes(view.text()),
+            Subject::Source => literal.is_text(&block.stream_of(index).source_name),
+            Subject::Message => match last_named(block, index, b"message") {
+                Some(field) => value_equals(field),
+                None => literal.is_bytes(block.view(index).text()),
             },
         }
     }
 }
 
-/// The last field of that name, as [`EntryView::field`] finds it, but without an allocation for keys with escapes.
-fn last_named<'a>(view: EntryView<'a>, name: &[u8]) -> Option<FieldView<'a>> {
-    let is_named = |field: &FieldView<'_>| {
-        if field.key_escaped() { value::reads_as(field.key(), name) } else { field.key() == name }
+/// The last field of that name, as [`crate::entry::EntryView::field`] finds it, but without an allocation for keys with
+/// escapes. Most names differ in length already: the row tells, their bytes need not be fetched.
+fn last_named<'a>(block: &'a Block, index: usize, name: &[u8]) -> Option<&'a Field> {
+    let is_named = |field: &&Field| {
+        let key = field.key();
+        if field.key_escaped() {
+            value::reads_as(block.bytes(key), name)
+        } else {
+            key.len as usize == name.len() && block.bytes(key) == name
+        }
     };
-    view.fields().filter(is_named).last()
+    block.fields_of(index).iter().rev().find(is_named)
 }

@@ -35,7 +35,7 @@ fn entry_of(members: &[Member]) -> Block {
 fn holds(condition: &str, members: &[Member]) -> bool {
     let block = entry_of(members);
     let expr = Expr::compile(condition).unwrap_or_else(|error| panic!("{condition}: {error}"));
-    let answer = expr.matches(block.view(0));
+    let answer = expr.matches(&block, 0);
     if let Some(constant) = expr.constant_for(block.stream_of(0)) {
         assert_eq!(constant, answer, "{condition}");
     }

@@ -24,7 +24,7 @@ impl Discard {
             let span = range.start.max(first) - first..range.end.min(first + 64) - first;
             let mut kept = block.selection(0)[word];
             for at in selected(&[kept], span) {
-                if self.condition.matches(block.view(first + at)) {
+                if self.condition.matches(block, first + at) {
                     kept &= !(1 << at);
                 }
             }
@@ -39,7 +39,7 @@ impl Step for Discard {
     }
 
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
-        Ok(if self.condition.matches(block.view(index)) { Verdict::Discard } else { Verdict::Keep })
+        Ok(if self.condition.matches(block, index) { Verdict::Discard } else { Verdict::Keep })
     }
 
     fn run(&self, block: &mut Block, range: Range<usize>) -> usize {
