@@ -180,8 +180,8 @@ fn syslog_of_both_kinds_arrives_with_its_fields_and_is_seen_in_stats_and_metrics
     for line in [
         "dispatcher_entries_received_total 5",
         "dispatcher_entries_processed_total 5",
-        "dispatcher_source_received_entries_total{source=\"net\"} 5",
-        "dispatcher_sink_delivered_entries_total{sink=\"out\"} 5",
+        "dispatcher_source_received_total{source=\"net\"} 5",
+        "dispatcher_sink_delivered_total{sink=\"out\"} 5",
     ] {
         assert!(metrics.lines().any(|known| known == line), "{line} in\n{metrics}");
     }
