@@ -113,8 +113,6 @@ impl SourceStats {
 pub struct FileStats {
     /// Its path.
     pub path: String,
-    /// How far it is read, in bytes.
-    pub read_to: u64,
     /// How far its entries are safe, in bytes.
     pub safe_to: u64,
     /// Its length, in bytes.

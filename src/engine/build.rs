@@ -28,6 +28,7 @@ use crate::sinks::file::{FileSink, FileSinkSettings};
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
+use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
@@ -389,7 +390,7 @@ impl Sources<'_> {
         };
         match &source.kind {
             SourceKind::File(file) => {
-                let settings = FileSettings::new(file, labels, self.never_read());
+                let settings = self.file_settings(file, id, labels);
                 view.what = format!("reads {}", file.include.join(", "));
                 let reader =
                     FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
@@ -428,14 +429,26 @@ impl Sources<'_> {
         });
     }
 
-    /// What file sources must not read: our own state, and what our file sinks write.
-    fn never_read(&self) -> Vec<String> {
+    fn file_settings(&self, config: &FileSourceConfig, source: SourceId, labels: Labels) -> FileSettings {
+        // What file sources must not read: our own state, and what our file sinks write.
         let outputs = self.sinks.iter().filter_map(|sink| match &sink.kind {
-            SinkKind::File(file) => Some(crate::sinks::template::as_glob(&file.path)),
+            SinkKind::File(file) => Some(file.base().to_path_buf()),
             _ => None,
         });
-        let state = self.config.data_dir.join("**");
-        outputs.chain(Some(state.display().to_string())).collect()
+        FileSettings {
+            source,
+            include: config.include.clone(),
+            exclude: config.exclude.clone(),
+            read_from: config.read_from,
+            max_line: config.max_line,
+            partial_timeout: config.partial_timeout,
+            rescan: config.rescan,
+            rotate_wait: config.rotate_wait,
+            ignore_older: config.ignore_older,
+            open_files: config.open_files,
+            never_read: outputs.chain(Some(self.config.data_dir.clone())).collect(),
+            labels,
+        }
     }
 
     fn finish(mut self) -> (Vec<Runner>, Vec<SourceView>, Arc<Checkpoint>) {

@@ -7,7 +7,7 @@ use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapsho
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
-use crate::sources::file::FileList;
+use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::thread::{Doing, Threads};
 use crate::worker::Domain;
@@ -25,7 +25,7 @@ pub(super) struct SourceView {
     /// Where it listens.
     pub listening: Vec<String>,
     /// The files it follows.
-    pub files: Option<FileList>,
+    pub files: Option<Arc<Mutex<Vec<FileRow>>>>,
     /// What it takes in, in words.
     pub what: String,
 }
@@ -140,10 +140,9 @@ impl Inside for House {
             stats.listening = view.listening.clone();
             if let Some(files) = &view.files {
                 stats.show_files(files.lock().iter().map(|file| FileStats {
-                    path: file.path.clone(),
-                    read_to: file.read_to,
-                    safe_to: file.safe_to,
-                    len: file.len,
+                    path: file.path.display().to_string(),
+                    safe_to: file.offset,
+                    len: file.size,
                 }));
             }
         }

@@ -437,14 +437,3 @@ mod tests {
     }
 }
 
-/// The files the template can name, as a glob.
-pub fn as_glob(path: &str) -> String {
-    let mut glob = String::new();
-    let mut rest = path;
-    while let Some((literal, tail)) = rest.split_once('{') {
-        glob.push_str(literal);
-        glob.push('*');
-        rest = tail.split_once('}').map_or("", |(_, after)| after);
-    }
-    glob + rest
-}

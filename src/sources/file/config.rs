@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use super::ReadFrom;
 use crate::units;
 
 /// Files found by globs, followed as they grow, rotate and vanish.
@@ -38,17 +39,6 @@ pub struct FileSourceConfig {
     /// Most files open at once; those without news are closed and opened again when they grow.
     #[serde(default = "open_files", with = "units::count")]
     pub open_files: usize,
-}
-
-/// Where reading starts in a file without a checkpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadFrom {
-    /// At the first byte.
-    #[default]
-    Beginning,
-    /// Behind the last byte: only what is written from now on.
-    End,
 }
 
 fn max_line() -> usize {
