@@ -168,7 +168,11 @@ impl Checkpoint {
             return Key::NONE;
         }
         let stamp = table.next_stamp();
-        table.insert(Row { stamp, source: Arc::clone(source), position }, false)
+        let first = table.dirty.is_empty();
+        let key = table.insert(Row { stamp, source: Arc::clone(source), position }, false);
+        drop(table);
+        self.wake_keeper(first);
+        key
     }
 
     /// Says how far a file is safe now.
@@ -180,6 +184,11 @@ impl Checkpoint {
         let first = table.dirty.is_empty();
         table.touch(key.place);
         drop(table);
+        self.wake_keeper(first);
+    }
+
+    /// Wakes the keeper if this was the `first` change since it looked.
+    fn wake_keeper(&self, first: bool) {
         if first && let Some(keeper) = self.keeper.get() {
             keeper.wake();
         }
