@@ -38,6 +38,11 @@ pub struct Key {
     id: u64,
 }
 
+impl Key {
+    /// The handle of nothing.
+    pub const NONE: Key = Key { place: u32::MAX, id: 0 };
+}
+
 /// What a source finds when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -156,7 +161,7 @@ impl Checkpoint {
     pub fn add(&self, source: &Arc<str>, position: Position) -> Key {
         let mut table = self.table.lock();
         if table.len() >= POSITIONS_MAX && !table.forget_oldest_gone() {
-            return Key { place: u32::MAX, id: 0 };
+            return Key::NONE;
         }
         let stamp = table.next_stamp();
         table.insert(Row { stamp, source: Arc::clone(source), position }, false)

@@ -28,6 +28,10 @@ impl<T> Ring<T> {
     pub fn new(_capacity: usize) -> Self {
         Ring(Mutex::new(VecDeque::new()))
     }
+    /// Pop.
+    pub fn pop(&self) -> Option<T> {
+        self.0.lock().pop_front()
+    }
     /// Push.
     pub fn push(&self, item: T) -> Result<(), Refused<T>> {
         self.0.lock().push_back(item);

@@ -60,15 +60,10 @@ impl Age {
     pub fn order(&self) -> (SystemTime, SystemTime) {
         (self.born.unwrap_or(self.written), self.written)
     }
-
-    /// When it was last written to.
-    pub fn written(&self) -> SystemTime {
-        self.written
-    }
 }
 
 /// Checksum of how a file begins; it grows with what was read, up to [`HEAD_MAX`] bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Head {
     /// CRC32C of the bytes.
     pub crc: u32,
