@@ -223,6 +223,18 @@ fn suffix<'a>(name: &'a OsStr, of: &OsStr) -> Option<&'a [u8]> {
     }
 }
 
+/// What orders the rotated names of one file, oldest first: numbers count down, dates and the like sort as they are, and
+/// the name itself is the newest.
+pub fn rotation_rank(path: &Path, of: &Path) -> (i64, Vec<u8>) {
+    let (name, of) = (path.file_name().unwrap_or_default(), of.file_name().unwrap_or_default());
+    let Some(suffix) = suffix(name, of) else { return (i64::MAX, Vec::new()) };
+    let number = std::str::from_utf8(suffix).ok().filter(|suffix| suffix.len() < 6);
+    match number.and_then(|number| number.parse::<i64>().ok()) {
+        Some(number) => (-number, Vec::new()),
+        None => (0, suffix.to_vec()),
+    }
+}
+
 /// Whether a file's name says that it was compressed.
 pub fn is_compressed(name: &OsStr) -> bool {
     let name = name.as_bytes();
@@ -351,6 +363,9 @@ mod tests {
         for other in ["app.log", "app.log.", "app.logs", "app.log.lock", "xapp.log.1"] {
             assert!(!is_numbered(name(other), name("app.log")), "{other}");
         }
+        let mut names = ["a-20260102", "a.1", "a", "a.10", "a.2", "a-20260101"].map(PathBuf::from);
+        names.sort_by_key(|path| rotation_rank(path, Path::new("a")));
+        assert_eq!(names, ["a.10", "a.2", "a.1", "a-20260101", "a-20260102", "a"].map(PathBuf::from));
         let from: Vec<_> = rotated_from(Path::new("/v/app.log-2.gz")).collect();
         assert_eq!(from, ["/v/app.log-2", "/v/app.log", "/v/app"].map(PathBuf::from));
     }

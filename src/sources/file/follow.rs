@@ -6,7 +6,7 @@
 
 use super::ReadFrom;
 use super::cursor::{Cursor, looks_binary};
-use super::discover::{self, Found, Opened, is_compressed, is_numbered, rotated_from, rotations};
+use super::discover::{self, Found, Opened, is_compressed, is_numbered, rotated_from, rotation_rank, rotations};
 use super::identity::{Age, Before, FileId, HEAD_ENOUGH, Head, agrees};
 use super::progress::{Point, Progress};
 use super::reader::{AWAY_LOOK, Reader};
@@ -14,7 +14,9 @@ use super::tail::{Place, Tail, TailId};
 use crate::checkpoint::{HEAD_MAX, Key, Position, Start, TAIL_MAX};
 use crate::clock::unix_nanos;
 use crate::labels::Stream;
+use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -138,6 +140,11 @@ impl Reader {
             self.short.push_back(path.to_path_buf());
             return None;
         }
+        self.open_now(path)
+    }
+
+    /// As `open_log`, whether or not more files may be open: a rotated file has no name it would be looked for by later.
+    fn open_now(&mut self, path: &Path) -> Option<Opened> {
         let opened = match discover::open(path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -337,31 +344,42 @@ impl Reader {
     /// Files that were made and rotated away between two that we know, oldest first: nobody has read them.
     fn between(&self, path: &Path, before: TailId, after: &Age) -> Vec<(PathBuf, Age)> {
         let Some(tail) = self.tails.get(before) else { return Vec::new() };
-        self.unread_since(path, &tail.age, after)
+        // Which name it has now is not known; those that were read in this run are.
+        self.unread_since(path, &tail.age, None, after)
     }
 
-    fn unread_since(&self, path: &Path, before: &Age, after: &Age) -> Vec<(PathBuf, Age)> {
+    /// Files under rotated names of `path` that are newer than a file of the age `before`, called `name_before`, and not
+    /// newer than `after`. Where the clock cannot tell, the names do.
+    fn unread_since(
+        &self,
+        path: &Path,
+        before: &Age,
+        name_before: Option<&Path>,
+        after: &Age,
+    ) -> Vec<(PathBuf, Age)> {
         let name = path.file_name().unwrap_or_default();
-        let mut unread = rotations(path);
-        unread.retain(|(rotated, meta)| {
-            let (rotated, id, age) =
-                (rotated.file_name().unwrap_or_default(), FileId::of(meta), Age::of(meta));
+        let rank = |rotated: &Path| rotation_rank(rotated, path);
+        let is_unread = |(rotated, meta): &(PathBuf, Metadata)| {
+            let (own, id, age) = (rotated.file_name().unwrap_or_default(), FileId::of(meta), Age::of(meta));
             let known = self.by_inode.contains_key(&id) || self.finished.contains(&id);
-            is_numbered(rotated, name)
-                && !is_compressed(rotated)
-                && !known
-                && age.since(before)
-                && after.order() >= age.order()
-        });
+            let newer = match age.compare(before) {
+                Ordering::Equal => name_before.is_none_or(|before| rank(rotated) > rank(before)),
+                order => order == Ordering::Greater,
+            };
+            newer && !known && is_numbered(own, name) && !is_compressed(own) && age.compare(after) != Ordering::Greater
+        };
+        let mut unread = rotations(path);
+        unread.retain(is_unread);
         let mut unread: Vec<_> = unread.into_iter().map(|(path, meta)| (path, Age::of(&meta))).collect();
-        unread.sort_by_key(|(_, age)| age.order());
+        unread.sort_by_cached_key(|(path, age)| (age.order(), rank(path)));
         unread
     }
 
     fn adopt_all(&mut self, origin: &Path, files: Vec<(PathBuf, Age)>, now: Instant) -> Vec<TailId> {
         let mut ids = Vec::new();
         for (path, _) in files {
-            if let Some(opened) = self.open_log(&path) {
+            self.make_room();
+            if let Some(opened) = self.open_now(&path) {
                 let begin = Begin { cursor: Cursor::default(), key: None, origin: origin.into() };
                 ids.push(self.adopt_rotated(&path, opened, begin, now));
             }
@@ -656,7 +674,7 @@ impl Reader {
 
     /// Resumes the file at `path`, if its number and its content say that it is a known one.
     fn resume(&mut self, path: &Path, now: Instant) -> bool {
-        let known = |meta: std::fs::Metadata| self.positions.knows(FileId::of(&meta));
+        let known = |meta: Metadata| self.positions.knows(FileId::of(&meta));
         if !path.metadata().is_ok_and(known) {
             return false;
         }
@@ -688,7 +706,7 @@ impl Reader {
                 self.positions.remove(key);
                 self.adopt_rotated(&path, opened, begin, now);
             }
-            newest = newest.into_iter().chain([age]).max_by_key(Age::order);
+            newest = newest.into_iter().chain([(age, path)]).max_by(|(a, _), (b, _)| a.compare(b));
         }
         let current = self.by_path.get(origin).and_then(|id| self.tails.get(*id));
         let resumed = current.is_some_and(|tail| tail.origin == *origin && tail.cursor.read > 0);
@@ -696,7 +714,8 @@ impl Reader {
             // A file that was cut in place is older than the copies of what it held, and still comes last.
             let until = current.filter(|tail| !numbers.contains(&tail.id));
             let until = until.map_or(Age::seen_at(i64::MAX), |tail| tail.age);
-            let unread = self.unread_since(origin, &newest.unwrap_or(Age::seen_at(seen)), &until);
+            let (before, name) = newest.map_or((Age::seen_at(seen), None), |(age, path)| (age, Some(path)));
+            let unread = self.unread_since(origin, &before, name.as_deref(), &until);
             self.adopt_all(origin, unread, now);
         }
     }
@@ -710,7 +729,7 @@ impl Reader {
         self.checkpoint.forget(key);
         let (name, path, offset) = (&self.name, origin.display(), at.offset);
         let compressed = rotations(origin).into_iter().find(|(path, meta)| {
-            let written = Age::of(meta).since(&Age::seen_at(at.last_seen));
+            let written = Age::of(meta).compare(&Age::seen_at(at.last_seen)) != Ordering::Less;
             written && is_compressed(path.file_name().unwrap_or_default())
         });
         match compressed {
@@ -727,9 +746,10 @@ impl Reader {
 
     /// Puts resumed files in order: those that were rotated away before the one that is at their path now.
     fn chain_resumed(&mut self, now: Instant) {
-        let mut chains: HashMap<Arc<Path>, Vec<((SystemTime, SystemTime), TailId)>> = HashMap::new();
+        let mut chains: HashMap<Arc<Path>, Vec<_>> = HashMap::new();
         for (id, tail) in self.tails.iter().filter(|(_, tail)| tail.path != tail.origin) {
-            chains.entry(Arc::clone(&tail.origin)).or_default().push((tail.age.order(), id));
+            let order = (tail.age.order(), rotation_rank(&tail.path, &tail.origin));
+            chains.entry(Arc::clone(&tail.origin)).or_default().push((order, id));
         }
         for (origin, mut ids) in chains {
             ids.sort_unstable();

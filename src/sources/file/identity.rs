@@ -5,6 +5,7 @@
 
 use crate::checkpoint::{HEAD_MAX, Position, TAIL_MAX};
 use crate::storage_io::read_full_at;
+use std::cmp::Ordering;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -49,11 +50,13 @@ impl Age {
         Age { born: None, written: SystemTime::UNIX_EPOCH + seen }
     }
 
-    /// Whether this file is not older than `other`. Clocks of file systems tick in milliseconds: equal counts as newer,
-    /// as reading twice is better than not at all.
-    pub fn since(&self, other: &Age) -> bool {
-        let born = self.born.zip(other.born).is_none_or(|(ours, theirs)| ours >= theirs);
-        born && self.written >= other.written
+    /// Whether this file is older or newer than `other`; `Equal` if the clock, which ticks in milliseconds, cannot tell.
+    pub fn compare(&self, other: &Age) -> Ordering {
+        let written = self.written.cmp(&other.written);
+        match self.born.zip(other.born) {
+            Some((ours, theirs)) => ours.cmp(&theirs).then(written),
+            None => written,
+        }
     }
 
     /// What to sort by, oldest first.
