@@ -1,7 +1,7 @@
 //! The durable tier's file: all positions at one moment, whole or not at all.
 //!
 //! ```text
-//! "RINGPOS\n"  version u32  crc u32  generation u64  sources u32  rows u32   then the sources, then the rows
+//! "RINGPOS\n"  version u32  crc u32  generation u64  stamp u64  sources u32  rows u32   then the sources, then the rows
 //! ```
 //! All numbers are little-endian. The checksum is CRC32C of everything behind it. A source is its length (u16) and its
 //! name.
@@ -21,6 +21,8 @@ const CRC: std::ops::Range<usize> = 12..16;
 pub struct Snapshot {
     /// Rises with every file written.
     pub generation: u64,
+    /// The last stamp that was given before it was taken: whatever has a lower one and is not in it was forgotten.
+    pub stamp: u64,
     /// The sources that were running, with or without positions.
     pub sources: Vec<Arc<str>>,
     /// The positions.
@@ -54,12 +56,12 @@ impl fmt::Display for Bad {
 /// The bytes of a snapshot. Its texts are at most 65,535 bytes long each.
 pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let rows = snapshot.rows.iter();
-    encode_parts(snapshot.generation, &snapshot.sources, rows)
+    encode_parts([snapshot.generation, snapshot.stamp], &snapshot.sources, rows)
 }
 
 /// As [`encode`], from borrowed parts.
 pub(super) fn encode_parts<'a>(
-    generation: u64,
+    [generation, stamp]: [u64; 2],
     sources: &[Arc<str>],
     rows: impl Iterator<Item = &'a Row> + Clone,
 ) -> Vec<u8> {
@@ -68,6 +70,7 @@ pub(super) fn encode_parts<'a>(
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&generation.to_le_bytes());
+    out.extend_from_slice(&stamp.to_le_bytes());
     out.extend_from_slice(&(sources.len() as u32).to_le_bytes());
     out.extend_from_slice(&(rows.clone().count() as u32).to_le_bytes());
     for source in sources {
@@ -105,6 +108,7 @@ pub fn decode(bytes: &[u8]) -> Result<Snapshot, Bad> {
 
 fn body(mut rest: &[u8]) -> Option<Snapshot> {
     let generation = u64::from_le_bytes(take(&mut rest)?);
+    let stamp = u64::from_le_bytes(take(&mut rest)?);
     let sources = u32::from_le_bytes(take(&mut rest)?);
     let rows = u32::from_le_bytes(take(&mut rest)?);
     let source = |rest: &mut &[u8]| {
@@ -114,7 +118,7 @@ fn body(mut rest: &[u8]) -> Option<Snapshot> {
     // The counts are not believed before the items are there: nothing is reserved for them.
     let sources = (0..sources).map(|_| source(&mut rest)).collect::<Option<Vec<_>>>()?;
     let rows = (0..rows).map(|_| Row::decode(&mut rest)).collect::<Option<Vec<_>>>()?;
-    rest.is_empty().then_some(Snapshot { generation, sources, rows })
+    rest.is_empty().then_some(Snapshot { generation, stamp, sources, rows })
 }
 
 #[cfg(test)]
@@ -124,7 +128,7 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let rows = vec![row(1, "a", "/x", 1, 10), row(2, "b", "/y", 2, 20)];
-        Snapshot { generation: 5, sources: vec!["a".into(), "b".into(), "idle".into()], rows }
+        Snapshot { generation: 5, stamp: 2, sources: vec!["a".into(), "b".into(), "idle".into()], rows }
     }
 
     #[test]
@@ -153,7 +157,7 @@ mod tests {
     #[test]
     fn counts_that_promise_too_much_are_refused_without_reserving_for_them() {
         let mut bytes = encode(&snapshot());
-        bytes[24..28].copy_from_slice(&u32::MAX.to_le_bytes());
+        bytes[32..36].copy_from_slice(&u32::MAX.to_le_bytes());
         seal(&mut bytes);
         assert_eq!(decode(&bytes), Err(Bad::Damaged));
     }

@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! header, one slot:  "RINGFAST"  version u32  crc u32  boot id (36 bytes)  zeros
-//! slot:              crc u32  used u8  generation u64  row                 zeros
+//! slot:              crc u32  kind u8  generation u64  row                 zeros
 //! ```
+//! Kind 1 is a position; kind 2 says that it was forgotten, which must outweigh a durable file that still has it.
 //! A position whose path and source name do not fit its slot is left to the durable tier.
 
 use super::position::{Row, take};
@@ -29,28 +30,28 @@ pub fn boot_id(io: &dyn StorageIo) -> Option<BootId> {
     io.read(Path::new("/proc/sys/kernel/random/boot_id")).ok()?.first_chunk().copied()
 }
 
-/// One write of one position; no row means that the position was forgotten.
+/// One write of one position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Rises by one with every write of the position.
     pub generation: u64,
     /// The position.
-    pub row: Option<Row>,
+    pub row: Row,
+    /// It was forgotten.
+    pub forgotten: bool,
 }
 
 impl Slot {
     /// Its bytes, or `None` if the row is too long.
     pub fn encode(&self) -> Option<[u8; SLOT]> {
+        if !self.row.is_encodable() {
+            return None;
+        }
         let mut out = Vec::with_capacity(SLOT);
         out.extend_from_slice(&[0; 4]);
-        out.push(u8::from(self.row.is_some()));
+        out.push(1 + u8::from(self.forgotten));
         out.extend_from_slice(&self.generation.to_le_bytes());
-        if let Some(row) = &self.row {
-            if !row.is_encodable() {
-                return None;
-            }
-            row.encode(&mut out);
-        }
+        self.row.encode(&mut out);
         if out.len() > SLOT {
             return None;
         }
@@ -66,14 +67,10 @@ impl Slot {
         if u32::from_le_bytes(take(&mut rest)?) != crc32c::crc32c(rest) {
             return None;
         }
-        let [used] = take(&mut rest)?;
+        let [kind @ 1..=2] = take(&mut rest)? else { return None };
         let generation = u64::from_le_bytes(take(&mut rest)?);
-        let row = match used {
-            0 => None,
-            1 => Some(Row::decode(&mut rest)?),
-            _ => return None,
-        };
-        rest.iter().all(|byte| *byte == 0).then_some(Slot { generation, row })
+        let row = Row::decode(&mut rest)?;
+        rest.iter().all(|byte| *byte == 0).then_some(Slot { generation, row, forgotten: kind == 2 })
     }
 }
 
@@ -93,14 +90,14 @@ fn header(boot: &BootId) -> [u8; SLOT] {
     bytes
 }
 
-/// The newer valid row of every slot pair; none at all unless the file was written in the run of the machine `boot`.
-pub fn decode(bytes: &[u8], boot: &BootId) -> Vec<Row> {
+/// The newer valid slot of every pair; none at all unless the file was written in the run of the machine `boot`.
+pub fn decode(bytes: &[u8], boot: &BootId) -> Vec<Slot> {
     let Some((front, slots)) = bytes.split_first_chunk::<SLOT>() else { return Vec::new() };
     if *front != header(boot) {
         return Vec::new();
     }
     let newest = |pair: &[[u8; SLOT]]| {
-        pair.iter().filter_map(Slot::decode).max_by_key(|slot| slot.generation).and_then(|slot| slot.row)
+        pair.iter().filter_map(Slot::decode).max_by_key(|slot| slot.generation)
     };
     slots.as_chunks().0.chunks(2).filter_map(newest).collect()
 }
@@ -113,28 +110,28 @@ pub struct FastFile {
 }
 
 impl FastFile {
-    /// Writes a new file that holds `rows`, at their places, and puts it where the old one was.
+    /// Writes a new file that holds `rows` at their places, each with whether it was forgotten, and puts it where the old one was.
     ///
     /// The old one stays in force until the new one is whole.
-    pub fn create(io: &dyn StorageIo, dir: &Path, boot: &BootId, rows: &[Option<Row>]) -> io::Result<Self> {
+    pub fn create(io: &dyn StorageIo, dir: &Path, boot: &BootId, rows: &[(Row, bool)]) -> io::Result<Self> {
         let (path, tmp) = (dir.join("positions.fast"), dir.join("positions.fast.tmp"));
         let file = io.open(&tmp, Access::Fresh, PRIVATE)?;
         file.write_at(&header(boot), 0)?;
         let mut fast = FastFile { file, generations: Vec::new() };
-        for (place, row) in rows.iter().enumerate() {
-            fast.write(place, row.as_ref())?;
+        for (place, (row, forgotten)) in rows.iter().enumerate() {
+            fast.write(place, row.clone(), *forgotten)?;
         }
         io.rename(&tmp, &path)?;
         Ok(fast)
     }
 
     /// Writes the position at `place`, into the older of its two slots.
-    pub fn write(&mut self, place: usize, row: Option<&Row>) -> io::Result<()> {
+    pub fn write(&mut self, place: usize, row: Row, forgotten: bool) -> io::Result<()> {
         if place >= self.generations.len() {
             self.generations.resize(place + 1, 0);
         }
         let generation = self.generations[place] + 1;
-        let Some(bytes) = (Slot { generation, row: row.cloned() }).encode() else { return Ok(()) };
+        let Some(bytes) = (Slot { generation, row, forgotten }).encode() else { return Ok(()) };
         let slot = 1 + 2 * place as u64 + generation % 2;
         self.file.write_at(&bytes, slot * SLOT as u64)?;
         // Only now: after an error the same slot is written again, and the good one stays.
@@ -144,7 +141,7 @@ impl FastFile {
 }
 
 /// What the file in `dir` says about this run of the machine.
-pub fn load(io: &dyn StorageIo, dir: &Path, boot: &BootId) -> Vec<Row> {
+pub fn load(io: &dyn StorageIo, dir: &Path, boot: &BootId) -> Vec<Slot> {
     // Nobody but the last process could have left it half made; the file itself is still the old one.
     let _ = io.remove(&dir.join("positions.fast.tmp"));
     io.read(&dir.join("positions.fast")).map(|bytes| decode(&bytes, boot)).unwrap_or_default()
@@ -161,11 +158,11 @@ mod tests {
 
     #[test]
     fn a_slot_survives_its_bytes_and_one_too_long_is_not_written() {
-        for row in [None, Some(row(4, "s", "/var/log/x", 3, 8))] {
-            let slot = Slot { generation: 6, row };
+        for forgotten in [false, true] {
+            let slot = Slot { generation: 6, row: row(4, "s", "/var/log/x", 3, 8), forgotten };
             assert_eq!(slot.encode().as_ref().and_then(Slot::decode), Some(slot));
         }
-        let long = Slot { generation: 1, row: Some(row(4, "s", &"p".repeat(500), 3, 8)) };
+        let long = Slot { generation: 1, row: row(4, "s", &"p".repeat(500), 3, 8), forgotten: false };
         assert_eq!(long.encode(), None);
         assert_eq!(Slot::decode(&[0; SLOT]), None);
     }
@@ -174,20 +171,22 @@ mod tests {
     fn a_torn_slot_falls_back_to_the_one_before_and_another_boot_to_nothing() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let (io, path) = (Disk, dir.path().join("positions.fast"));
-        let rows = [Some(row(1, "s", "/a", 1, 10)), None, Some(row(2, "s", "/b", 2, 20))];
+        let rows = [(row(1, "s", "/a", 1, 10), false), (row(2, "s", "/b", 2, 20), false)];
         let mut fast = FastFile::create(&io, dir.path(), &BOOT_A, &rows)?;
-        fast.write(2, Some(&row(3, "s", "/b", 2, 21)))?;
-        fast.write(1, Some(&row(4, "s", "/c", 3, 30)))?;
-        fast.write(0, None)?;
-        let offsets =
-            |boot| load(&io, dir.path(), boot).iter().map(|row| row.position.offset).collect::<Vec<_>>();
-        assert_eq!(offsets(&BOOT_A), [30, 21]);
+        fast.write(1, row(3, "s", "/b", 2, 21), false)?;
+        fast.write(2, row(4, "s", "/c", 3, 30), false)?;
+        fast.write(0, row(5, "s", "/a", 1, 10), true)?;
+        let offsets = |boot| {
+            let slots = load(&io, dir.path(), boot).into_iter();
+            slots.filter(|slot| !slot.forgotten).map(|slot| slot.row.position.offset).collect::<Vec<_>>()
+        };
+        assert_eq!(offsets(&BOOT_A), [21, 30]);
         assert_eq!(offsets(&BOOT_B), Vec::<u64>::new());
         let mut bytes = std::fs::read(&path)?;
-        // The pair of place 2 stands in slots 5 and 6; its second write went to slot 5.
-        bytes[5 * SLOT + 40] ^= 1;
+        // The pair of place 1 stands in slots 3 and 4; its second write went to slot 3.
+        bytes[3 * SLOT + 40] ^= 1;
         std::fs::write(&path, bytes)?;
-        assert_eq!(offsets(&BOOT_A), [30, 20]);
+        assert_eq!(offsets(&BOOT_A), [20, 30]);
         Ok(())
     }
 }

@@ -60,6 +60,8 @@ struct Held {
     row: Row,
     /// No file is open for it: it may go when room is needed.
     gone: bool,
+    /// Kept only until a durable file without it is written: until then the fast tier must say so.
+    forgotten: bool,
 }
 
 #[derive(Default)]
@@ -67,6 +69,10 @@ struct Table {
     /// By place, which is also its place in the fast tier.
     held: Vec<Option<Held>>,
     free: Vec<u32>,
+    /// How many are not forgotten.
+    live: usize,
+    /// Places whose rows are forgotten.
+    forgotten: Vec<u32>,
     sources: Vec<Arc<str>>,
     /// Places to write to the fast tier; at most once each, as `is_dirty` says.
     dirty: Vec<u32>,
@@ -116,19 +122,23 @@ impl Checkpoint {
                 dir.display()
             );
         }
-        let Snapshot { generation, sources: mut known, rows } = loaded.best.unwrap_or_default();
-        let mut table = Table::default();
-        for row in merged(rows.into_iter().chain(recent)) {
+        let Snapshot { generation, stamp, sources: mut known, rows } = loaded.best.unwrap_or_default();
+        let recent = recent.into_iter().filter(|slot| slot.row.stamp > stamp).map(|slot| (slot.row, slot.forgotten));
+        let mut table = Table { last_stamp: stamp, ..Table::default() };
+        for (row, forgotten) in merged(rows.into_iter().map(|row| (row, false)).chain(recent)) {
             if !known.contains(&row.source) {
                 known.push(Arc::clone(&row.source));
             }
             table.last_stamp = table.last_stamp.max(row.stamp);
-            table.insert(row, true);
+            let key = table.insert(row, true);
+            if forgotten {
+                table.forget(key.place);
+            }
         }
         // What was lost must not look like a first start next time.
-        table.changed = lost;
+        table.changed |= lost;
         table.sources.clone_from(&known);
-        let rows: Vec<_> = table.held.iter().map(|held| held.as_ref().map(|held| held.row.clone())).collect();
+        let rows: Vec<_> = table.held.iter().flatten().map(|held| (held.row.clone(), held.forgotten)).collect();
         let fast = boot.map(|boot| FastFile::create(&*io, dir, &boot, &rows)).transpose()?;
         let durable = Durable { generation, main_is_good: loaded.main_is_good };
         let (table, fast, durable) = (Mutex::new(table), Mutex::new(fast), Mutex::new(durable));
@@ -155,7 +165,7 @@ impl Checkpoint {
         let table = self.table.lock();
         let rows = table.held.iter().enumerate();
         rows.filter_map(|(place, held)| {
-            let held = held.as_ref().filter(|held| &*held.row.source == source)?;
+            let held = held.as_ref().filter(|held| !held.forgotten && &*held.row.source == source)?;
             Some((Key { place: place as u32, id: held.id }, held.row.position.clone()))
         })
         .collect()
@@ -164,7 +174,7 @@ impl Checkpoint {
     /// Remembers a further file. If there is no room for it, the key names nothing and `set` does nothing.
     pub fn add(&self, source: &Arc<str>, position: Position) -> Key {
         let mut table = self.table.lock();
-        if table.len() >= POSITIONS_MAX && !table.forget_oldest_gone() {
+        if table.live >= POSITIONS_MAX && !table.forget_oldest_gone() {
             return Key::NONE;
         }
         let stamp = table.next_stamp();
@@ -216,13 +226,13 @@ impl Checkpoint {
     pub fn forget(&self, key: Key) {
         let mut table = self.table.lock();
         if table.get(key).is_some() {
-            table.remove(key.place);
+            table.forget(key.place);
         }
     }
 
     /// How many positions there are.
     pub fn len(&self) -> usize {
-        self.table.lock().len()
+        self.table.lock().live
     }
 
     /// Whether there is none.
@@ -237,8 +247,8 @@ impl Checkpoint {
         let places = self.table.lock().take_dirty();
         for (done, place) in places.iter().enumerate() {
             // Row by row, so that sources never wait for a whole flush.
-            let row = self.table.lock().row(*place);
-            if let Err(error) = fast.write(*place as usize, row.as_ref()) {
+            let Some((row, forgotten)) = self.table.lock().row(*place) else { continue };
+            if let Err(error) = fast.write(*place as usize, row, forgotten) {
                 let mut table = self.table.lock();
                 places[done..].iter().for_each(|place| table.mark_dirty(*place));
                 return Err(error);
@@ -256,11 +266,14 @@ impl Checkpoint {
     pub fn flush_durable(&self, sync: &mut dyn FnMut() -> io::Result<()>) -> io::Result<bool> {
         let mut durable = self.durable.lock();
         let generation = durable.generation + 1;
-        let Some(bytes) = self.table.lock().snapshot(generation) else { return Ok(false) };
+        let Some((bytes, forgotten)) = self.table.lock().snapshot(generation) else { return Ok(false) };
         let written = sync().and_then(|()| self.write_durable(&bytes, &mut durable));
         match written {
-            Ok(()) => durable.generation = generation,
-            Err(_) => self.table.lock().changed = true,
+            Ok(()) => {
+                durable.generation = generation;
+                self.table.lock().free(forgotten);
+            }
+            Err(_) => self.table.lock().keep(forgotten),
         }
         written.map(|()| true)
     }
@@ -283,16 +296,12 @@ impl Checkpoint {
 }
 
 impl Table {
-    fn len(&self) -> usize {
-        self.held.len() - self.free.len()
-    }
-
     fn get(&mut self, key: Key) -> Option<&mut Held> {
-        self.held.get_mut(key.place as usize)?.as_mut().filter(|held| held.id == key.id)
+        self.held.get_mut(key.place as usize)?.as_mut().filter(|held| held.id == key.id && !held.forgotten)
     }
 
-    fn row(&self, place: u32) -> Option<Row> {
-        self.held[place as usize].as_ref().map(|held| held.row.clone())
+    fn row(&self, place: u32) -> Option<(Row, bool)> {
+        self.held[place as usize].as_ref().map(|held| (held.row.clone(), held.forgotten))
     }
 
     fn next_stamp(&mut self) -> u64 {
@@ -307,15 +316,34 @@ impl Table {
             self.is_dirty.push(false);
         }
         self.last_id += 1;
-        self.held[place as usize] = Some(Held { id: self.last_id, row, gone });
+        self.held[place as usize] = Some(Held { id: self.last_id, row, gone, forgotten: false });
+        self.live += 1;
         self.touch(place);
         Key { place, id: self.last_id }
     }
 
-    fn remove(&mut self, place: u32) {
-        self.held[place as usize] = None;
-        self.free.push(place);
+    fn forget(&mut self, place: u32) {
+        let stamp = self.next_stamp();
+        if let Some(held) = &mut self.held[place as usize] {
+            (held.forgotten, held.row.stamp) = (true, stamp);
+        }
+        self.live -= 1;
+        self.forgotten.push(place);
         self.touch(place);
+    }
+
+    /// A durable file without these is written: their places may be used again.
+    fn free(&mut self, forgotten: Vec<u32>) {
+        for place in &forgotten {
+            self.held[*place as usize] = None;
+        }
+        self.free.extend(forgotten);
+    }
+
+    /// The file was not written after all.
+    fn keep(&mut self, forgotten: Vec<u32>) {
+        self.changed = true;
+        self.forgotten.extend(forgotten);
     }
 
     fn forget_oldest_gone(&mut self) -> bool {
@@ -325,12 +353,12 @@ impl Table {
             );
         }
         let gone = self.held.iter().enumerate().filter_map(|(place, held)| {
-            let held = held.as_ref().filter(|held| held.gone)?;
+            let held = held.as_ref().filter(|held| held.gone && !held.forgotten)?;
             Some((held.row.position.last_seen, place))
         });
         let oldest = gone.min();
         if let Some((_, place)) = oldest {
-            self.remove(place as u32);
+            self.forget(place as u32);
         }
         oldest.is_some()
     }
@@ -354,10 +382,15 @@ impl Table {
         places
     }
 
-    /// The bytes of a snapshot, or `None` if nothing changed since the last.
-    fn snapshot(&mut self, generation: u64) -> Option<Vec<u8>> {
-        let rows = self.held.iter().flatten().map(|held| &held.row).filter(|row| row.is_encodable());
-        std::mem::take(&mut self.changed).then(|| durable::encode_parts(generation, &self.sources, rows))
+    /// The bytes of a snapshot and the places it has forgotten, or `None` if nothing changed since the last.
+    fn snapshot(&mut self, generation: u64) -> Option<(Vec<u8>, Vec<u32>)> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let live = self.held.iter().flatten().filter(|held| !held.forgotten).map(|held| &held.row);
+        let rows = live.filter(|row| row.is_encodable());
+        let bytes = durable::encode_parts([generation, self.last_stamp], &self.sources, rows);
+        Some((bytes, std::mem::take(&mut self.forgotten)))
     }
 }
 
@@ -401,19 +434,19 @@ fn load_durable(io: &dyn StorageIo, dir: &Path) -> Loaded {
     loaded
 }
 
-/// Of several rows about one file the one with the highest stamp.
-fn merged(rows: impl Iterator<Item = Row>) -> Vec<Row> {
-    let mut newest: HashMap<(Arc<str>, Arc<Path>, u64, u64), Row> = HashMap::new();
-    for row in rows {
+/// Of several rows about one file the one with the highest stamp, with whether it says that the file was forgotten.
+fn merged(rows: impl Iterator<Item = (Row, bool)>) -> Vec<(Row, bool)> {
+    let mut newest: HashMap<(Arc<str>, Arc<Path>, u64, u64), (Row, bool)> = HashMap::new();
+    for (row, forgotten) in rows {
         let at = &row.position;
         let file = (Arc::clone(&row.source), Arc::clone(&at.path), at.dev, at.inode);
         match newest.get(&file) {
-            Some(known) if known.stamp >= row.stamp => {}
-            _ => drop(newest.insert(file, row)),
+            Some((known, _)) if known.stamp >= row.stamp => {}
+            _ => drop(newest.insert(file, (row, forgotten))),
         }
     }
     let mut rows: Vec<_> = newest.into_values().collect();
-    rows.sort_unstable_by_key(|row| row.stamp);
+    rows.sort_unstable_by_key(|(row, _)| row.stamp);
     rows
 }
 

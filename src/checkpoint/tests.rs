@@ -63,21 +63,30 @@ fn a_file_cut_back_to_nothing_does_not_get_its_old_higher_offset_back() {
 }
 
 #[test]
-fn forgotten_positions_stay_forgotten_and_their_place_is_used_again() {
+fn forgotten_positions_stay_forgotten_whichever_tier_last_heard_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let checkpoint = open(dir.path());
-    let (a, b) =
-        (checkpoint.add(&"app".into(), position("/a", 1)), checkpoint.add(&"app".into(), position("/b", 2)));
+    let source = "app".into();
+    let [a, b, c] = ["/a", "/b", "/c"].map(|path| checkpoint.add(&source, position(path, 1)));
     checkpoint.flush_fast().unwrap();
+    checkpoint.flush_durable(&mut || Ok(())).unwrap();
+    // Only the fast tier hears of the first, only the durable one of the second.
+    checkpoint.forget(a);
     checkpoint.forget(a);
     checkpoint.set(a, position("/a", 99));
-    let c = checkpoint.add(&"app".into(), position("/c", 3));
-    assert_eq!((c.place, checkpoint.len()), (a.place, 2));
+    checkpoint.flush_fast().unwrap();
+    let copy = copied(dir.path());
+    // Twice, as the next start after a start that ended at once.
+    assert_eq!([open(copy.path()).len(), open(copy.path()).len()], [2, 2]);
     checkpoint.forget(b);
-    checkpoint.forget(b);
+    checkpoint.flush_durable(&mut || Ok(())).unwrap();
+    assert_eq!(open(copied(dir.path()).path()).len(), 1);
+    // Their places are used again only now.
+    let d = checkpoint.add(&source, position("/d", 4));
+    assert!(d.place != c.place && d.place < 3);
     checkpoint.flush_fast().unwrap();
     drop(checkpoint);
-    assert_eq!(offsets(&open(dir.path()), "app"), [3]);
+    assert_eq!(offsets(&open(dir.path()), "app"), [1, 4]);
 }
 
 #[test]
@@ -152,7 +161,8 @@ fn when_there_is_no_room_the_file_gone_longest_is_forgotten_and_never_one_that_i
     checkpoint.release(keys[7]);
     checkpoint.release(keys[8]);
     let taken = checkpoint.add(&source, at(1 << 41));
-    assert_eq!((taken.place, checkpoint.len()), (keys[8].place, POSITIONS_MAX));
+    assert_eq!((taken.place as usize, checkpoint.len()), (POSITIONS_MAX, POSITIONS_MAX));
+    assert!(checkpoint.loaded("app").iter().all(|(key, _)| *key != keys[8]));
     checkpoint.set(keys[7], at(7));
     assert_eq!(checkpoint.add(&source, at(1 << 42)).id, 0, "it was found again");
 }

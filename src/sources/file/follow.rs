@@ -140,6 +140,11 @@ impl Reader {
             self.short.push_back(path.to_path_buf());
             return None;
         }
+        self.open_now(path)
+    }
+
+    /// As `open_log`, whether or not more files may be open: a rotated file has no name it would be looked for by later.
+    fn open_now(&mut self, path: &Path) -> Option<Opened> {
         let opened = match discover::open(path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -373,7 +378,8 @@ impl Reader {
     fn adopt_all(&mut self, origin: &Path, files: Vec<(PathBuf, Age)>, now: Instant) -> Vec<TailId> {
         let mut ids = Vec::new();
         for (path, _) in files {
-            if let Some(opened) = self.open_log(&path) {
+            self.make_room();
+            if let Some(opened) = self.open_now(&path) {
                 let begin = Begin { cursor: Cursor::default(), key: None, origin: origin.into() };
                 ids.push(self.adopt_rotated(&path, opened, begin, now));
             }

@@ -14,7 +14,6 @@
 //!
 //! Not here: what is stored of a position and when (see `checkpoint`).
 
-pub mod config;
 mod cursor;
 mod discover;
 mod follow;
@@ -45,8 +44,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where a file that was never read begins to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum ReadFrom {
     /// At its first byte.
     #[default]

@@ -767,7 +767,9 @@ fn whatever_happens_no_line_is_lost_and_none_comes_before_its_elder() {
         for _ in 0..120 {
             let file = rng.usize(..3);
             let name = format!("{file}.log");
-            match rng.u32(..20) {
+            let act = rng.u32(..20);
+            if std::env::var("TRACE").is_ok() { eprintln!("{file} act {act} written {written:?} closed {closed}"); }
+            match act {
                 0..10 => {
                     let most = [30, 400][rng.usize(..2)];
                     let many = rng.usize(1..most);
