@@ -47,7 +47,10 @@ sinks:
     let stats = instance.wait_delivered("json", 4);
     assert_ledger(&stats);
     let source = row(&stats, "sources", "in");
-    assert_eq!((number(source, "received"), number(source, "filtered"), number(source, "step_errors")), (6, 2, 1));
+    assert_eq!(
+        (number(source, "received"), number(source, "filtered"), number(source, "step_errors")),
+        (6, 2, 1)
+    );
     assert_eq!(number(row(&stats, "sinks", "none"), "copies"), 0);
     assert_eq!(read_lines(&dir.path().join("out/errors.log")), [lines[3]]);
     let out: Vec<Value> = read_lines(&dir.path().join("out/all.json"))
@@ -61,7 +64,11 @@ sinks:
     assert_eq!((&out[0]["fields"]["env"], &out[0]["fields"]["weight"]), (&"prod".into(), &7.into()));
     assert_eq!((&out[0]["message"], &out[0]["labels"]["job"]), (&lines[0].into(), &"web".into()));
     assert_eq!(out[2]["fields"]["none"], Value::Null);
-    assert_eq!((&out[3]["message"], &out[3]["fields"]["env"]), (&lines[5].into(), &"prod".into()), "broken JSON goes on");
+    assert_eq!(
+        (&out[3]["message"], &out[3]["fields"]["env"]),
+        (&lines[5].into(), &"prod".into()),
+        "broken JSON goes on"
+    );
     assert_eq!(instance.terminate(), 0);
 }
 
@@ -86,7 +93,9 @@ sinks:
         let fill = "x".repeat(180);
         for thousand in 0..LINES / 1000 {
             let text: String = (0..1000)
-                .map(|n| format!("{{\"rare\":{},\"n\":{},\"fill\":\"{fill}\"}}\n", n == 500, thousand * 1000 + n))
+                .map(|n| {
+                    format!("{{\"rare\":{},\"n\":{},\"fill\":\"{fill}\"}}\n", n == 500, thousand * 1000 + n)
+                })
                 .collect();
             stdin.write_all(text.as_bytes()).expect("it reads on");
         }
@@ -127,11 +136,15 @@ fn a_sink_that_never_answers_leaves_the_positions_where_they_were() {
     let mut instance = Instance::start(dir.path(), &dead);
     // Everything is read and waits at a console nobody reads: two checkpoints and more pass.
     instance.wait_stats("all is read", |stats| number(row(stats, "sources", "logs"), "received") == 5_000);
-    instance.wait_stats("two seconds passed", |stats| stats["uptime_seconds"].as_f64().is_some_and(|up| up > 2.5));
+    instance.wait_stats("two seconds passed", |stats| {
+        stats["uptime_seconds"].as_f64().is_some_and(|up| up > 2.5)
+    });
     instance.kill();
     let live = config(&format!("{source}sinks: {{ out: {{ type: file, path: out/all.log }} }}\n"));
     let mut instance = Instance::start(dir.path(), &live);
-    instance.wait_stats("read again", |stats| number(row(stats, "sources", "logs"), "lag_bytes") == 0 && at_rest(stats));
+    instance.wait_stats("read again", |stats| {
+        number(row(stats, "sources", "logs"), "lag_bytes") == 0 && at_rest(stats)
+    });
     assert_eq!(instance.terminate(), 0);
     let recount = Recount::of(&dir.path().join("out"));
     let delivered = recount.lines();
@@ -158,7 +171,8 @@ fn syslog_of_both_kinds_arrives_with_its_fields_and_is_seen_in_stats_and_metrics
     connection.write_all(frames.as_bytes()).expect("it reads");
     drop(connection);
     instance.wait_delivered("out", 2);
-    let (code, said, _) = run(dir.path(), &["send", "--to", &format!("udp://{udp}"), "--count", "3", "over udp"]);
+    let (code, said, _) =
+        run(dir.path(), &["send", "--to", &format!("udp://{udp}"), "--count", "3", "over udp"]);
     assert_eq!(code, 0, "{said}");
     let stats = instance.wait_delivered("out", 5);
     assert_ledger(&stats);
@@ -168,12 +182,27 @@ fn syslog_of_both_kinds_arrives_with_its_fields_and_is_seen_in_stats_and_metrics
         .collect();
     let field = |at: usize, name: &str| out[at]["fields"][name].as_str().unwrap_or("(none)").to_string();
     let names = ["facility", "severity", "host", "app", "procid", "msgid", "a@1.x", "a@1.y", "message"];
-    let expected = ["local4", "notice", "web-1", "shop", "4711", "ORDER", "1", "q\"r", "caf\u{e9} \u{1b}[31m"];
+    let expected =
+        ["local4", "notice", "web-1", "shop", "4711", "ORDER", "1", "q\"r", "caf\u{e9} \u{1b}[31m"];
     assert_eq!(names.map(|name| field(0, name)), expected);
-    assert_eq!((&out[0]["message"], &out[0]["time"]), (&modern.into(), &"2026-03-01T08:20:30.123456000Z".into()));
-    assert_eq!((field(1, "app"), field(1, "procid"), field(1, "host")), ("su".into(), "123".into(), "mymachine".into()));
-    assert!(out[1]["time"].as_str().is_some_and(|time| time.ends_with("-03-01T08:20:31.000000000Z")), "{}", out[1]);
-    assert!(out[2..].iter().all(|entry| entry["fields"]["message"].as_str().is_some_and(|m| m.contains("over udp"))));
+    assert_eq!(
+        (&out[0]["message"], &out[0]["time"]),
+        (&modern.into(), &"2026-03-01T08:20:30.123456000Z".into())
+    );
+    assert_eq!(
+        (field(1, "app"), field(1, "procid"), field(1, "host")),
+        ("su".into(), "123".into(), "mymachine".into())
+    );
+    assert!(
+        out[1]["time"].as_str().is_some_and(|time| time.ends_with("-03-01T08:20:31.000000000Z")),
+        "{}",
+        out[1]
+    );
+    assert!(
+        out[2..]
+            .iter()
+            .all(|entry| entry["fields"]["message"].as_str().is_some_and(|m| m.contains("over udp")))
+    );
 
     let (status, metrics) = instance.get("/metrics");
     assert_eq!(status, 200);
@@ -185,11 +214,16 @@ fn syslog_of_both_kinds_arrives_with_its_fields_and_is_seen_in_stats_and_metrics
     ] {
         assert!(metrics.lines().any(|known| known == line), "{line} in\n{metrics}");
     }
-    for name in ["dispatcher_processing_duration_seconds_count", "dispatcher_queue_wait_duration_seconds_count"] {
+    for name in
+        ["dispatcher_processing_duration_seconds_count", "dispatcher_queue_wait_duration_seconds_count"]
+    {
         let counted = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
         assert!(counted.is_some_and(|count| count > 0), "{name} moved\n{metrics}");
     }
-    assert_eq!((instance.get("/health").0, instance.get("/ready").0, instance.get("/nothing").0), (200, 200, 404));
+    assert_eq!(
+        (instance.get("/health").0, instance.get("/ready").0, instance.get("/nothing").0),
+        (200, 200, 404)
+    );
     assert_eq!(instance.terminate(), 0);
 }
 
@@ -204,7 +238,9 @@ fn check_prints_the_plan_with_defaults_and_who_can_stop_whom() {
     fs::write(dir.path().join("config.yaml"), text).expect("written");
     let (code, plan, error) = run(dir.path(), &["check", "-c", "config.yaml"]);
     assert_eq!(code, 0, "{error}");
-    for words in ["queue_size", "5000", "(set)", "(default)", "drain_timeout", "30s", "drop_newest", "out", "some"] {
+    for words in
+        ["queue_size", "5000", "(set)", "(default)", "drain_timeout", "30s", "drop_newest", "out", "some"]
+    {
         assert!(plan.contains(words), "{words:?} in\n{plan}");
     }
     assert!(!dir.path().join("state").exists(), "check changes nothing");
@@ -244,7 +280,11 @@ fn under_drop_newest_a_dead_sink_costs_entries_and_every_one_is_counted() {
         let lost = dropped(row(&stats, "sources", "in")) + dropped(row(&stats, "sinks", "dead"));
         assert_eq!(instance.terminate(), 0);
         let recount = reader.join().expect("no panic");
-        assert_eq!(recount.lines() + lost, LINES, "{strategy}: what came out and what was counted as dropped");
+        assert_eq!(
+            recount.lines() + lost,
+            LINES,
+            "{strategy}: what came out and what was counted as dropped"
+        );
         let numbers = &recount.streams["s"];
         assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{strategy}: in order");
         match strategy {

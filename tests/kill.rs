@@ -12,8 +12,10 @@ const KILLS: u32 = 20;
 
 #[test]
 fn killed_20_times_file_to_file_loses_nothing_and_doubles_under_1_percent_a_kill() {
-    let seed =
-        std::env::var("RINGMAIN_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed = std::env::var("RINGMAIN_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed} (set RINGMAIN_SEED to run it again)");
     let mut random = fastrand::Rng::with_seed(seed);
     let dir = tempfile::tempdir().expect("a directory");

@@ -96,9 +96,8 @@ pub fn decode(bytes: &[u8], boot: &BootId) -> Vec<Slot> {
     if *front != header(boot) {
         return Vec::new();
     }
-    let newest = |pair: &[[u8; SLOT]]| {
-        pair.iter().filter_map(Slot::decode).max_by_key(|slot| slot.generation)
-    };
+    let newest =
+        |pair: &[[u8; SLOT]]| pair.iter().filter_map(Slot::decode).max_by_key(|slot| slot.generation);
     slots.as_chunks().0.chunks(2).filter_map(newest).collect()
 }
 

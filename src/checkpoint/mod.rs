@@ -123,7 +123,8 @@ impl Checkpoint {
             );
         }
         let Snapshot { generation, stamp, sources: mut known, rows } = loaded.best.unwrap_or_default();
-        let recent = recent.into_iter().filter(|slot| slot.row.stamp > stamp).map(|slot| (slot.row, slot.forgotten));
+        let recent =
+            recent.into_iter().filter(|slot| slot.row.stamp > stamp).map(|slot| (slot.row, slot.forgotten));
         let mut table = Table { last_stamp: stamp, ..Table::default() };
         for (row, forgotten) in merged(rows.into_iter().map(|row| (row, false)).chain(recent)) {
             if !known.contains(&row.source) {
@@ -138,7 +139,8 @@ impl Checkpoint {
         // What was lost must not look like a first start next time.
         table.changed |= lost;
         table.sources.clone_from(&known);
-        let rows: Vec<_> = table.held.iter().flatten().map(|held| (held.row.clone(), held.forgotten)).collect();
+        let rows: Vec<_> =
+            table.held.iter().flatten().map(|held| (held.row.clone(), held.forgotten)).collect();
         let fast = boot.map(|boot| FastFile::create(&*io, dir, &boot, &rows)).transpose()?;
         let durable = Durable { generation, main_is_good: loaded.main_is_good };
         let (table, fast, durable) = (Mutex::new(table), Mutex::new(fast), Mutex::new(durable));

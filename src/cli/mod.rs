@@ -11,19 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, Report, describe};
 
-/// What the process says by ending.
-pub mod exit {
-    /// Ended as it was told to, everything delivered.
-    pub const CLEAN: u8 = 0;
-    /// Ended with entries that were not delivered.
-    pub const UNDELIVERED: u8 = 1;
-    /// A wrong config or wrong usage.
-    pub const USAGE: u8 = 2;
-    /// Could not start: a port, a directory, the lock.
-    pub const NOT_STARTED: u8 = 3;
-    /// A second signal ended it at once.
-    pub const SECOND_SIGNAL: u8 = 130;
-}
+pub use crate::engine::run::exit;
 
 const EXIT_CODES: &str = "\
 Exit codes:

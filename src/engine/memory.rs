@@ -6,7 +6,7 @@
 use crate::lane::Quota;
 
 /// The least that may be in transit, in bytes.
-pub const TRANSIT_MIN: usize = 8 << 20;
+pub const TRANSIT_MIN: usize = 4 << 20;
 /// The most, in bytes: more would only wait longer.
 pub const TRANSIT_MAX: usize = 32 << 20;
 
@@ -30,17 +30,19 @@ pub fn share_out(
     low: f64,
 ) -> Result<Shares, String> {
     let lanes = lanes.max(1);
-    let transit = (budget / 8).clamp(TRANSIT_MIN, TRANSIT_MAX).max(2 * threads * largest);
-    let needed = transit + lanes * 2 * transit;
-    if budget < needed {
+    // Each lane must be able to take in all of transit, and hold on to as much again.
+    let shares = 2 * lanes + 1;
+    let least = TRANSIT_MIN.max(2 * threads * largest);
+    if budget / shares < least {
         return Err(format!(
             "`quotas.max_memory` of {} MiB is too small: {lanes} sinks and {threads} threads with blocks of {} KiB need \
              {} MiB",
             budget >> 20,
             largest >> 10,
-            needed.div_ceil(1 << 20),
+            (shares * least).div_ceil(1 << 20),
         ));
     }
+    let transit = (budget / 8).min(TRANSIT_MAX).min(budget / shares).max(least);
     let quota = (budget - transit) / lanes;
     let high = quota - transit;
     Ok(Shares { transit, lane: Quota { high, low: (high as f64 * low) as usize } })
@@ -64,8 +66,8 @@ mod tests {
 
     #[test]
     fn a_budget_that_cannot_hold_them_is_refused_with_the_one_that_would() {
-        let error = share_out(40 * MIB, 3, 4, 260 << 10, 0.75).unwrap_err();
-        assert!(error.contains("need 56 MiB"), "{error}");
-        assert!(share_out(56 * MIB, 3, 4, 260 << 10, 0.75).is_ok());
+        let error = share_out(27 * MIB, 3, 4, 260 << 10, 0.75).unwrap_err();
+        assert!(error.contains("need 28 MiB"), "{error}");
+        assert!(share_out(28 * MIB, 3, 4, 260 << 10, 0.75).is_ok());
     }
 }

@@ -7,16 +7,19 @@ use signal_hook::iterator::Signals;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Everything was delivered.
-pub const CLEAN: u8 = 0;
-/// Ended with entries that were not delivered.
-pub const UNDELIVERED: u8 = 1;
-/// The config or the command line is wrong.
-pub const WRONG_CONFIG: u8 = 2;
-/// A port, a directory or the lock could not be had.
-pub const COULD_NOT_START: u8 = 3;
-/// A second signal ended it at once.
-pub const SECOND_SIGNAL: u8 = 130;
+/// What the process says by ending.
+pub mod exit {
+    /// Ended as it was told to, everything delivered.
+    pub const CLEAN: u8 = 0;
+    /// Ended with entries that were not delivered.
+    pub const UNDELIVERED: u8 = 1;
+    /// A wrong config or wrong usage.
+    pub const USAGE: u8 = 2;
+    /// Could not start: a port, a directory, the lock.
+    pub const NOT_STARTED: u8 = 3;
+    /// A second signal ended it at once.
+    pub const SECOND_SIGNAL: u8 = 130;
+}
 
 /// Runs the engine until it is told to end, and gives the process' exit code.
 pub fn run(config: Config) -> ExitCode {
@@ -48,14 +51,14 @@ pub fn run(config: Config) -> ExitCode {
     // The rest of the signals are this thread's, so that a second one is not held up by anything the end waits for.
     std::thread::spawn(move || {
         if signals.forever().any(|signal| signal != SIGHUP) {
-            std::process::exit(SECOND_SIGNAL.into());
+            std::process::exit(exit::SECOND_SIGNAL.into());
         }
     });
     let begun = Instant::now();
     let ended = engine.stop(begun + drain);
     say(ended, begun.elapsed());
     crate::logs::flush();
-    ExitCode::from(if ended.undelivered == 0 { CLEAN } else { UNDELIVERED })
+    ExitCode::from(if ended.undelivered == 0 { exit::CLEAN } else { exit::UNDELIVERED })
 }
 
 fn say(ended: Ended, took: Duration) {
@@ -76,7 +79,7 @@ fn say(ended: Ended, took: Duration) {
 fn refuse(error: &StartError) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::from(match error {
-        StartError::Config(_) => WRONG_CONFIG,
-        StartError::Start(_) => COULD_NOT_START,
+        StartError::Config(_) => exit::USAGE,
+        StartError::Start(_) => exit::NOT_STARTED,
     })
 }

@@ -112,8 +112,14 @@ impl Builder {
         let whole = Arc::new(Ack::new(self.blocks, self.heard.clone())).whole();
         self.blocks += 1;
         for run in block.runs() {
-            let mut part =
-                Part { block: block.clone(), range: run.first..run.end, row: 0, entries: 0, bytes: 0, pin: 0 };
+            let mut part = Part {
+                block: block.clone(),
+                range: run.first..run.end,
+                row: 0,
+                entries: 0,
+                bytes: 0,
+                pin: 0,
+            };
             part.entries = part.places().count() as u32;
             part.bytes = part.iter().map(|entry| u64::from(entry.entry().len)).sum();
             if part.entries > 0 {

@@ -6,7 +6,9 @@
 
 use super::ReadFrom;
 use super::cursor::{Cursor, looks_binary};
-use super::discover::{self, Found, Opened, is_compressed, is_numbered, rotated_from, rotation_rank, rotations};
+use super::discover::{
+    self, Found, Opened, is_compressed, is_numbered, rotated_from, rotation_rank, rotations,
+};
 use super::identity::{Age, Before, FileId, HEAD_ENOUGH, Head, agrees};
 use super::progress::{Point, Progress};
 use super::reader::{AWAY_LOOK, Reader};
@@ -366,7 +368,11 @@ impl Reader {
                 Ordering::Equal => name_before.is_none_or(|before| rank(rotated) > rank(before)),
                 order => order == Ordering::Greater,
             };
-            newer && !known && is_numbered(own, name) && !is_compressed(own) && age.compare(after) != Ordering::Greater
+            newer
+                && !known
+                && is_numbered(own, name)
+                && !is_compressed(own)
+                && age.compare(after) != Ordering::Greater
         };
         let mut unread = rotations(path);
         unread.retain(is_unread);

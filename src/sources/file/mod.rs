@@ -14,6 +14,7 @@
 //!
 //! Not here: what is stored of a position and when (see `checkpoint`).
 
+pub mod config;
 mod cursor;
 mod discover;
 mod follow;
@@ -44,7 +45,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where a file that was never read begins to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReadFrom {
     /// At its first byte.
     #[default]

@@ -8,7 +8,7 @@ use crate::entry::Entry;
 use crate::ledger::{Named, SourceLedger};
 use crate::pool::Budget;
 use crate::ring::Ring;
-use crate::ring::credits::Credits;
+use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::sources::inlet::{DomainId, Gate, Hallway, Shipment, Strategy};
 use crate::storage_io::Disk;
 use crate::thread::WaitList;
@@ -55,7 +55,7 @@ fn rig(change: impl FnOnce(&mut FileSettings, &Path)) -> Rig {
     change(&mut settings, &log);
     let hallway = Arc::new(Hallway {
         ring: Ring::new(1024),
-        credits: Credits::new(1 << 20, 1 << 28),
+        credits: Credits::new(Amount { entries: 1 << 20, bytes: 1 << 28 }, Watermarks::default()),
         freed: WaitList::default(),
         transit: Budget::new(64 << 20),
         blocks: Blocks::new(settings.max_line + 1),
@@ -114,7 +114,7 @@ impl Rig {
         drop(reader);
         self.held.clear();
         while let Some(shipment) = self.hallway.ring.pop() {
-            self.hallway.credits.give(shipment.credits.0, shipment.credits.1);
+            self.hallway.credits.give(shipment.credits.0 as u64, shipment.credits.1 as u64);
         }
     }
 
@@ -159,7 +159,7 @@ impl Rig {
             self.got.push((origin.into(), String::from_utf8(view.text().to_vec()).unwrap(), entry.flags));
         }
         assert_eq!(block.text().len(), next as usize);
-        self.hallway.credits.give(shipment.credits.0, shipment.credits.1);
+        self.hallway.credits.give(shipment.credits.0 as u64, shipment.credits.1 as u64);
         self.hallway.freed.call();
         match self.fate {
             None => self.held.push(shipment),
@@ -768,7 +768,9 @@ fn whatever_happens_no_line_is_lost_and_none_comes_before_its_elder() {
             let file = rng.usize(..3);
             let name = format!("{file}.log");
             let act = rng.u32(..20);
-            if std::env::var("TRACE").is_ok() { eprintln!("{file} act {act} written {written:?} closed {closed}"); }
+            if std::env::var("TRACE").is_ok() {
+                eprintln!("{file} act {act} written {written:?} closed {closed}");
+            }
             match act {
                 0..10 => {
                     let most = [30, 400][rng.usize(..2)];
