@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --bench json [-- PART_OF_A_NAME]`
 
+// The lines and conditions are its own.
+#![allow(clippy::expect_used)]
+
 // Its measurements for criterion are the other benches'.
 #[allow(dead_code)]
 mod cpu;
@@ -23,6 +26,9 @@ const ROUNDS: usize = 15;
 const PASSES: usize = 100;
 /// How many times as fast as `serde_json` reading ten members and finding three is to be.
 const RATIO_MARK: f64 = 4.0;
+
+/// What is measured: its name, and one pass over all lines.
+type Pass<'a> = (String, Box<dyn FnMut() + 'a>);
 
 const LEVELS: [&str; 4] = ["info", "warn", "error", "debug"];
 const NAMES: [&str; 3] = ["level", "status", "msg"];
@@ -55,8 +61,7 @@ fn read(name: &str, lines: &[String]) -> f64 {
         }
     };
     let steps = ParseJson::all();
-    let mut passes: Vec<(String, Box<dyn FnMut() + '_>)> =
-        vec![(format!("{name} serde_json Value + 3 gets"), Box::new(&mut serde))];
+    let mut passes: Vec<Pass<'_>> = vec![(format!("{name} serde_json Value + 3 gets"), Box::new(&mut serde))];
     for step in &steps {
         let (mut block, mut same, range, same_range) =
             (filled(lines), filled(lines), all.clone(), all.clone());
@@ -107,7 +112,7 @@ fn ask(lines: &[String]) {
 }
 
 /// Runs the passes, each of which works on all `lines` once, in turn; prints and gives the best time per line of each.
-fn measure(lines: &[String], passes: &mut [(String, Box<dyn FnMut() + '_>)]) -> Vec<f64> {
+fn measure(lines: &[String], passes: &mut [Pass<'_>]) -> Vec<f64> {
     let mut times = vec![Vec::new(); passes.len()];
     for _ in 0..ROUNDS {
         for ((_, pass), times) in passes.iter_mut().zip(&mut times) {

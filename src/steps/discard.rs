@@ -59,10 +59,10 @@ impl Step for Discard {
 
 /// Clears the bits of `range`.
 fn clear(bits: &mut [u64], range: Range<usize>) {
-    for word in range.start / 64..range.end.div_ceil(64) {
-        let first = word * 64;
+    let words = range.start / 64..range.end.div_ceil(64);
+    for (first, bits) in (words.start * 64..).step_by(64).zip(&mut bits[words]) {
         let (from, to) = (range.start.max(first) - first, range.end.min(first + 64) - first);
         let below = if to == 64 { u64::MAX } else { (1 << to) - 1 };
-        bits[word] &= !(below & (u64::MAX << from));
+        *bits &= !(below & (u64::MAX << from));
     }
 }

@@ -314,14 +314,14 @@ fn limits_are_kept_exactly() {
         format!("{{{}}}", members.join(","))
     };
     let named = |len: usize| format!("{{\"{}\":1}}", "k".repeat(len));
-    let pairs: [(&dyn Fn(usize) -> String, usize, &str); 4] = [
-        (&nested, DEPTH_MAX as usize, "64 levels"),
-        (&objects, DEPTH_MAX as usize, "64 levels"),
-        (&wide, FIELDS_PER_ENTRY_MAX, "1000 members"),
-        (&named, Field::KEY_MAX, "1024 bytes"),
+    let (depth, fields, key) = (DEPTH_MAX as usize, FIELDS_PER_ENTRY_MAX, Field::KEY_MAX);
+    let pairs = [
+        (nested(depth), nested(depth + 1), "64 levels"),
+        (objects(depth), objects(depth + 1), "64 levels"),
+        (wide(fields), wide(fields + 1), "1000 members"),
+        (named(key), named(key + 1), "1024 bytes"),
     ];
-    for (make, most, named) in pairs {
-        let (fits, too_much) = (make(most), make(most + 1));
+    for (fits, too_much, named) in pairs {
         let mut block = block_of(&[fits.as_bytes(), too_much.as_bytes()], b"\n");
         let step = ParseJson::default();
         assert!(step.apply(&mut block, 0).is_ok(), "{named}");
