@@ -1,0 +1,12 @@
+//! The binary together with the programs it meets in the field.
+//!
+//! Plain `cargo test` leaves this out, as it needs nothing but a toolchain. With the programs on the `PATH`
+//! (`.ci/parts DIR` gets them into `DIR/bin`): `cargo test --test real`. A missing program is a failure.
+
+mod loggen;
+mod logrotate;
+mod part;
+mod promtool;
+mod rsyslog;
+#[path = "../support/mod.rs"]
+mod support;
