@@ -186,8 +186,13 @@ impl<'a> EntryView<'a> {
     /// The last field with this name (a repeated JSON key: the last one counts).
     pub fn field(&self, name: &[u8]) -> Option<FieldView<'a>> {
         let block = self.block;
-        let view = |field: &Field| FieldView { block, field: *field };
-        block.fields_of(self.index).iter().rev().map(view).find(|field| field.is_named(name))
+        let mut fields = block.fields_of(self.index).iter().rev();
+        // Most names differ in length already: the row tells, their bytes need not be fetched.
+        let named = |field: &&Field| {
+            let maybe = usize::from(field.key_len) == name.len() || field.key_escaped();
+            maybe && FieldView { block, field: **field }.is_named(name)
+        };
+        fields.find(named).map(|field| FieldView { block, field: *field })
     }
 }
 

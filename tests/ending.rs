@@ -1,5 +1,7 @@
 //! How it ends, and how it refuses to begin: exit codes and what they are said with.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! What a user configures, seen from outside: steps, conditions, formats, isolation, looking in, `send` and `check`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod support;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Kills the binary at random moments: nothing is lost, and hardly anything comes twice.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod support;
 
 use std::fs::{self, OpenOptions};

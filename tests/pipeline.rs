@@ -1,5 +1,7 @@
 //! Whole pipelines, driven from outside: numbered lines in, a recount of what came out, the ledger exact.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod support;
 
 use std::fs::{self, File, OpenOptions};

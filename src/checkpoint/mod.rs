@@ -438,7 +438,9 @@ fn load_durable(io: &dyn StorageIo, dir: &Path) -> Loaded {
 
 /// Of several rows about one file the one with the highest stamp, with whether it says that the file was forgotten.
 fn merged(rows: impl Iterator<Item = (Row, bool)>) -> Vec<(Row, bool)> {
-    let mut newest: HashMap<(Arc<str>, Arc<Path>, u64, u64), (Row, bool)> = HashMap::new();
+    /// Source, path, device, inode.
+    type File = (Arc<str>, Arc<Path>, u64, u64);
+    let mut newest: HashMap<File, (Row, bool)> = HashMap::new();
     for (row, forgotten) in rows {
         let at = &row.position;
         let file = (Arc::clone(&row.source), Arc::clone(&at.path), at.dev, at.inode);

@@ -225,7 +225,10 @@ impl<M> Inlet<M> {
             return Err((block, mark));
         };
         let (block, mark, kept) = match self.push(block, mark, credits) {
-            Ok(()) => return Ok(self.count_received(came, credits)),
+            Ok(()) => {
+                self.count_received(came, credits);
+                return Ok(());
+            }
             Err(back) if self.spec.strategy == Strategy::Block => {
                 self.ledger().blocked.add(1);
                 return Err(back);

@@ -570,7 +570,8 @@ impl Reader {
             }
         }
         self.tell_checkpoint();
-        if !leaving && !(self.told && self.inlet.is_idle()) {
+        let settled = self.told && self.inlet.is_idle();
+        if !leaving && !settled {
             self.report.update(now, &self.tails, self.inlet.ledger());
             return Next::Sleep { until: None, listen: false, blocked: !self.told };
         }
