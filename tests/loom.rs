@@ -116,6 +116,31 @@ fn a_waiter_never_sleeps_through_a_change() {
 }
 
 #[test]
+fn a_waiter_that_did_not_need_its_wake_up_leaves_no_trace() {
+    // Whoever finds the change while getting ready to sleep may have been picked by a waker already. If the wake-up
+    // that is under way stayed behind, its next sleep would end early and leave it registered twice, and a later
+    // wake-up would go to nobody.
+    check(3, || {
+        let shared = Arc::new((Waiters::new(0), AtomicUsize::new(0)));
+        let waiter = |wanted: &'static [usize]| {
+            spawn(&shared, move |(waiters, level)| {
+                let mut sleeper = Sleeper::new();
+                for wanted in wanted {
+                    waiters.wait_until(&mut sleeper, || (level.load(Relaxed) >= *wanted).then_some(()));
+                }
+            })
+        };
+        let both = [waiter(&[2]), waiter(&[1, 2])];
+        for level in [1, 2] {
+            shared.1.store(level, Relaxed);
+            shared.0.wake_one();
+        }
+        shared.0.wake_one();
+        both.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+}
+
+#[test]
 fn one_batch_wakes_every_sleeper_it_has_an_item_for() {
     check(2, || {
         let ring = Arc::new(Ring::new(2));
@@ -148,6 +173,30 @@ fn closing_loses_no_accepted_item_and_releases_every_consumer() {
         ring.close();
         let taken = drain_to_the_end(&ring) + consumer.join().unwrap();
         assert_eq!(taken, usize::from(producer.join().unwrap()));
+    });
+}
+
+#[test]
+fn closing_wakes_who_sleeps_already() {
+    check(6, || {
+        let ring = Arc::new(Ring::<u32>::new(2));
+        let consumer = spawn(&ring, |ring| ring.pop_wait(&mut Sleeper::new()));
+        ring.close();
+        assert_eq!(consumer.join().unwrap(), Pop::Closed);
+    });
+}
+
+#[test]
+fn the_last_item_of_a_closed_ring_releases_the_consumer_that_does_not_get_it() {
+    check(3, || {
+        let ring = Arc::new(Ring::new(2));
+        let consumer = spawn(&ring, |ring| ring.pop_wait(&mut Sleeper::new()));
+        let closer = spawn(&ring, Ring::close);
+        let pushed = ring.push(1).is_ok();
+        // Takes one with `pop`, and so tells nobody that this was the last.
+        let taken = ring.pop().is_some();
+        closer.join().unwrap();
+        assert_eq!(matches!(consumer.join().unwrap(), Pop::Item(_)), pushed && !taken);
     });
 }
 
@@ -185,11 +234,11 @@ fn nudge((ring, flags): &(Ring<u32>, AtomicUsize)) {
 
 #[test]
 fn a_nudge_and_an_item_at_once_find_two_sleepers() {
-    check(2, || {
+    check(3, || {
         let ring = Arc::new(Ring::new(2));
+        ring.push(1).unwrap();
         let one = spawn(&ring, |ring| ring.pop_wait(&mut Sleeper::new()));
         let two = spawn(&ring, |ring| ring.pop_wait(&mut Sleeper::new()));
-        ring.push(1).unwrap();
         ring.nudge();
         let both = [one.join().unwrap(), two.join().unwrap()];
         assert!(both.contains(&Pop::Item(1)) && both.contains(&Pop::Nudged));
@@ -353,22 +402,27 @@ fn after_a_panic_in_a_drain_every_other_ticket_is_still_drained() {
     // Two at most: loom runs all its threads on one, so from three on one can hold a lock when another begins to unwind
     // and std's lock inside loom's takes that for a panic of its own.
     check(2, || {
-        let line = line(3);
-        let other = spawn(&line, |line| deposit_and_survive(line, 1));
-        deposit_and_survive(&line, 0);
+        let line = line(4);
+        for ticket in [0, 1] {
+            assert_eq!(line.0.deposit(ticket, ticket), Deposit::Accepted);
+        }
+        let other = spawn(&line, |line| deposit_and_survive(line, 2));
+        deposit_and_survive(&line, 3);
         other.join().unwrap();
-        assert!(line.1.is(&[1]));
+        assert!(line.1.is(&[0, 1, 2, 3]));
     });
 }
 
-/// A worker whose drain panics over ticket 0, and which, as a worker does, catches it and drains again.
+/// A worker whose drain panics when it has half done ticket 1, and which, as a worker does, catches it and drains again.
 fn deposit_and_survive(line: &Line, ticket: u64) {
     let (sequencer, order) = line;
     assert_eq!(sequencer.deposit(ticket, ticket), Deposit::Accepted);
     let drain = || {
-        sequencer.drain(|ticket, _| match ticket {
-            0 => std::panic::resume_unwind(Box::new("on purpose")),
-            _ => order.push(ticket),
+        sequencer.drain(|ticket, _| {
+            order.push(ticket);
+            if ticket == 1 {
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
         })
     };
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(drain)).is_err() {

@@ -107,7 +107,7 @@ impl<T> Ring<T> {
         match self.claim_tail(1) {
             Ok((at, _)) => {
                 self.write(at, item);
-                self.announce();
+                self.waiters.wake_one();
                 Ok(())
             }
             Err(PushError::Full(())) => Err(PushError::Full(item)),
@@ -128,7 +128,7 @@ impl<T> Ring<T> {
         for (position, item) in (at..).zip(items.drain(..n)) {
             self.write(position, item);
         }
-        self.announce();
+        self.waiters.wake_one();
         Ok(n)
     }
 
@@ -156,7 +156,8 @@ impl<T> Ring<T> {
             None => self.waiters.wait_until(sleeper, || self.look()),
         };
         // A wake-up reaches one consumer. It passes the word on while there is something left for another: a batch
-        // is announced once, and an item can become ready only when a slower producer before it is done.
+        // is announced once, an item can become ready only when a slower producer before it is done, and the end
+        // of a closed ring is for all of them.
         if self.is_ready() || self.waiters.is_nudged() || self.is_closed() {
             self.waiters.wake_one();
         }
@@ -288,16 +289,6 @@ impl<T> Ring<T> {
         // is over. With Relaxed a producer could overwrite the value while it is still being copied.
         slot.turn.store(at + self.slots.len() as u64, Release);
         item
-    }
-
-    /// After publishing: wakes one consumer, or all of those that wait for the last items of a closed ring.
-    fn announce(&self) {
-        if self.waiters.anyone_asleep() {
-            match self.is_closed() {
-                true => self.waiters.wake_all(),
-                false => self.waiters.wake_one(),
-            }
-        }
     }
 
     /// One look for whatever ends a wait.
