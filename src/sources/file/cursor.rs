@@ -75,6 +75,11 @@ impl Cursor {
         Ok(Cursor { read: offset, edge, head, before, partial: 0 })
     }
 
+    /// At the beginning of `file`, whose first bytes are looked at now: it may be cut before it is read.
+    pub fn at_start(file: &File) -> io::Result<Cursor> {
+        Ok(Cursor { head: Head::read(file, u64::MAX)?, ..Cursor::default() })
+    }
+
     /// At the end of `file`, which is `size` bytes long. If it ends within a line, the rest of that line is skipped.
     pub fn at_end(file: &File, size: u64) -> io::Result<Cursor> {
         let mut cursor = Cursor::at(file, size, Edge::Line)?;
@@ -91,12 +96,14 @@ impl Cursor {
         Ok(())
     }
 
-    /// Whether what stands before the cursor is what was read there; if not, the file was rewritten. One small read.
+    /// Whether the file is still as it was read: what stands before the cursor, and its beginning where that is known
+    /// beyond the cursor. If not, it was rewritten. One small read, rarely two.
     pub fn holds(&mut self, file: &File, size: u64) -> io::Result<bool> {
         if size < self.read + self.partial {
             self.partial = 0;
         }
-        Ok(size >= self.read && Before::read(file, self.read)?.bytes() == self.before.bytes())
+        let begins = u64::from(self.head.len) <= self.read || Head::read(file, self.head.len.into())? == self.head;
+        Ok(begins && size >= self.read && Before::read(file, self.read)?.bytes() == self.before.bytes())
     }
 
     /// Reads on into the spare room of `block`, whose entries become those of `stream`. The file was `size` bytes long

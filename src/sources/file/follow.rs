@@ -204,7 +204,7 @@ impl Reader {
             self.is_first_scan && self.start == Start::First && self.settings.read_from == ReadFrom::End;
         let age = opened.meta.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
         let old = self.settings.ignore_older.zip(age).is_some_and(|(limit, age)| age > limit);
-        if first || old { Cursor::at_end(&opened.file, opened.meta.len()) } else { Ok(Cursor::default()) }
+        if first || old { Cursor::at_end(&opened.file, opened.meta.len()) } else { Cursor::at_start(&opened.file) }
     }
 
     /// Makes a tail of an open file.
@@ -385,8 +385,10 @@ impl Reader {
         let mut ids = Vec::new();
         for (path, _) in files {
             self.make_room();
-            if let Some(opened) = self.open_now(&path) {
-                let begin = Begin { cursor: Cursor::default(), key: None, origin: origin.into() };
+            if let Some(opened) = self.open_now(&path)
+                && let Ok(cursor) = Cursor::at_start(&opened.file)
+            {
+                let begin = Begin { cursor, key: None, origin: origin.into() };
                 ids.push(self.adopt_rotated(&path, opened, begin, now));
             }
         }
@@ -431,11 +433,11 @@ impl Reader {
             self.open_count -= 1;
             return;
         };
-        let Ok(meta) = file.metadata() else { return };
         // `adopt` counts it again.
         self.open_count -= 1;
+        let (Ok(meta), Ok(cursor)) = (file.metadata(), Cursor::at_start(&file)) else { return };
         let opened = Opened { file, meta, link: false };
-        let begin = Begin { cursor: Cursor::default(), key: None, origin: Arc::clone(&origin) };
+        let begin = Begin { cursor, key: None, origin: Arc::clone(&origin) };
         let fresh = self.adopt(&path, opened, begin, now);
         if let Some(tail) = self.tails.get_mut(fresh) {
             // It is as old as it ever was, though it begins anew.
