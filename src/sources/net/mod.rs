@@ -6,9 +6,11 @@
 //! When nobody has anything to do the thread sleeps until a socket, a waker or the next deadline; there is no tick.
 //!
 //! What members are made of: [`listen`] opens sockets, [`incoming`] frames bytes of one stream into the [`filler`]'s
-//! open block, [`datagrams`] does so for UDP, [`framed`] is the whole member for streams of frames (syslog).
+//! open block, [`datagrams`] does so for UDP, [`connections`] holds the streams and their limits, [`framed`] is the
+//! whole member for sources of frames (syslog).
 //! Not here: what an entry means, and who else fills blocks.
 
+pub mod connections;
 pub mod datagrams;
 pub mod filler;
 pub mod framed;

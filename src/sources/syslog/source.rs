@@ -3,7 +3,8 @@
 use super::octet::OctetFramer;
 use crate::sources::inlet::InletSpec;
 use crate::sources::net::Intake;
-use crate::sources::net::framed::{Framed, Settings};
+use crate::sources::net::connections::Settings;
+use crate::sources::net::framed::Framed;
 use crate::sources::net::listen::Listen;
 use std::io;
 

@@ -1,0 +1,420 @@
+//! The connections of one source: who may come, whose turn it is to be read, and who has to go.
+//!
+//! Limits (RELIABILITY.md S07): connections in all and per address; memory for unfinished frames in all; and time: a
+//! connection that completes no frame for `idle_timeout`, silent or dripping, is closed. Whatever closes a connection,
+//! what it had sent is handed in first, an unfinished message as it stands.
+//! Not here: accepting, and when a source ends (see `framed`).
+
+use super::Place;
+use super::filler::Filler;
+use super::incoming::{Framing, Incoming, Pumped, READ_MAX};
+use super::listen::Listen;
+use super::quiet::Quiet;
+use crate::labels::{Labels, SourceId, Stream};
+use mio::Interest;
+use mio::net::TcpStream;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most bytes a turn reads from connections, all together.
+const TURN_BYTES: usize = 512 << 10;
+/// Most reads in a turn: small ones cost about a microsecond each, whatever they bring.
+const TURN_READS: usize = 256;
+/// Bounds of the time between two looks for idle connections; within them it is a quarter of the timeout.
+const IDLE_LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
+
+/// What a source of frames is told by its config.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The source's number.
+    pub source: SourceId,
+    /// Where to listen.
+    pub listen: Vec<Listen>,
+    /// Most connections at once; further ones are closed at once and counted.
+    pub max_connections: usize,
+    /// Most connections of one address at once. IPv6 peers count by their /64, as one host can have all of it.
+    pub max_connections_per_address: usize,
+    /// A connection that completes no message for this long is closed. Zero: never.
+    pub idle_timeout: Duration,
+    /// Longest message in bytes; a longer one is cut or refused, as the framing says.
+    pub max_message: usize,
+    /// Most memory for unfinished messages, all connections together, in bytes.
+    pub partial_memory: usize,
+    /// The receive buffer to ask for at each UDP socket, in bytes.
+    pub receive_buffer: usize,
+    /// The labels every entry has.
+    pub labels: Labels,
+}
+
+/// The open connections of a source.
+pub struct Connections<F> {
+    settings: Settings,
+    kind: &'static str,
+    framing: F,
+    place: Place,
+    /// The key of slot 0 at `place`.
+    first_key: u32,
+    slots: Vec<Option<Connection<F>>>,
+    free: Vec<u32>,
+    /// Those that may have something to read, each once, in the order they will be read.
+    queue: VecDeque<u32>,
+    per_address: HashMap<IpAddr, usize>,
+    /// Memory of unfinished messages.
+    partial: usize,
+    /// When to look for idle ones; none while there are no connections.
+    look: Option<Instant>,
+    /// Nobody is idle because of time before this: we did not read.
+    excused: Option<Instant>,
+    /// The source is ending: who has nothing to read now is closed.
+    last: bool,
+    quiet: Causes,
+}
+
+struct Connection<F> {
+    socket: TcpStream,
+    peer: SocketAddr,
+    incoming: Incoming<F>,
+    /// When it last completed a message, or was accepted.
+    progress: Instant,
+    queued: bool,
+    /// The peer sends no more: read to the end, as no further event will say so.
+    closed: bool,
+    /// Its part of `Connections::partial`.
+    charged: usize,
+}
+
+#[derive(Default)]
+struct Causes {
+    refused: Quiet,
+    idle: Quiet,
+    memory: Quiet,
+    broken: Quiet,
+}
+
+enum Drive {
+    /// It may have more: to the end of the queue.
+    Again,
+    /// Nothing to do until it is noticed again.
+    Rest,
+    /// The way is full: it stays at the head of the queue.
+    Blocked,
+    /// To be closed and forgotten.
+    Gone,
+}
+
+impl<F: Framing + Clone> Connections<F> {
+    /// No connection yet. They will be registered at `place` under keys from `first_key` on.
+    pub fn new(settings: Settings, kind: &'static str, framing: F, place: Place, first_key: u32) -> Self {
+        Connections {
+            settings,
+            kind,
+            framing,
+            place,
+            first_key,
+            slots: Vec::new(),
+            free: Vec::new(),
+            queue: VecDeque::new(),
+            per_address: HashMap::new(),
+            partial: 0,
+            look: None,
+            excused: None,
+            last: false,
+            quiet: Causes::default(),
+        }
+    }
+
+    /// What the source is told by its config.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where the source's sockets are registered.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether one of them may have something to read.
+    pub fn is_ready(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// When it is time to look for idle ones.
+    pub fn look(&self) -> Option<Instant> {
+        self.look
+    }
+
+    /// Time up to `now` makes nobody idle, as we did not read.
+    pub fn excuse(&mut self, now: Instant) {
+        self.excused = Some(now);
+    }
+
+    /// The socket under `key` has something to say; `closed`: its peer sends no more.
+    pub fn notice(&mut self, key: u32, closed: bool) {
+        let slot = key - self.first_key;
+        if let Some(Some(connection)) = self.slots.get_mut(slot as usize) {
+            connection.closed |= closed;
+        }
+        self.enqueue(slot);
+    }
+
+    /// The source ends: every connection is read until there is nothing to read now, and closed.
+    pub fn read_last(&mut self) {
+        self.last = true;
+        (0..self.slots.len() as u32).for_each(|slot| self.enqueue(slot));
+    }
+
+    /// Nothing more is read: every connection hands in what it has and is closed.
+    pub fn end_all(&mut self) {
+        (0..self.slots.len() as u32).for_each(|slot| self.end(slot));
+    }
+
+    /// A stream of the source called `source`.
+    pub fn stream(&self, source: Arc<str>, origin: String) -> Arc<Stream> {
+        let Settings { source: id, labels, .. } = &self.settings;
+        Arc::new(Stream::new(*id, source, self.kind, origin, labels.clone()))
+    }
+
+    /// Takes the connection in, unless that would pass a limit: then it is closed and counted.
+    pub fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, filler: &Filler, now: Instant) {
+        let of_address = self.per_address.get(&counted_as(peer.ip())).copied().unwrap_or(0);
+        let limit = match &self.settings {
+            limits if self.len() >= limits.max_connections => {
+                Some(format!("{} connections in all", limits.max_connections))
+            }
+            limits if of_address >= limits.max_connections_per_address => {
+                Some(format!("{} connections of one address", limits.max_connections_per_address))
+            }
+            _ => None,
+        };
+        if let Some(limit) = limit {
+            self.refuse(peer, &limit, filler, now);
+            return;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        let key = self.first_key + slot;
+        if let Err(error) = self.place.register(key, &mut socket, Interest::READABLE) {
+            self.free.push(slot);
+            self.refuse(peer, &error.to_string(), filler, now);
+            return;
+        }
+        let incoming = Incoming::new(
+            self.stream(filler.source_name(), peer.to_string()),
+            self.framing.clone(),
+            self.settings.max_message,
+        );
+        let connection =
+            Connection { socket, peer, incoming, progress: now, queued: false, closed: false, charged: 0 };
+        self.slots[slot as usize] = Some(connection);
+        *self.per_address.entry(counted_as(peer.ip())).or_default() += 1;
+        filler.ledger().streams.add(1);
+        // Senders mostly speak at once: looking now often saves the event.
+        self.enqueue(slot);
+        if !self.settings.idle_timeout.is_zero() {
+            self.look.get_or_insert(now + self.look_interval());
+        }
+    }
+
+    fn refuse(&mut self, peer: SocketAddr, limit: &str, filler: &Filler, now: Instant) {
+        filler.ledger().refused_connections.add(1);
+        if let Some(more) = self.quiet.refused.may_speak(now) {
+            tracing::warn!(
+                "source {}: connection of {peer} refused: {limit} ({more} more refused since this was last said)",
+                filler.source_name()
+            );
+        }
+    }
+
+    // --- reading
+
+    fn enqueue(&mut self, slot: u32) {
+        if let Some(Some(connection)) = self.slots.get_mut(slot as usize)
+            && !std::mem::replace(&mut connection.queued, true)
+        {
+            self.queue.push_back(slot);
+        }
+    }
+
+    /// Reads from those in the queue, each at most once, as far as a turn goes.
+    pub fn read(&mut self, filler: &mut Filler, now: Instant) {
+        let (mut bytes, mut reads) = (TURN_BYTES, TURN_READS);
+        for _ in 0..self.queue.len() {
+            if bytes == 0 || reads == 0 {
+                return;
+            }
+            let Some(slot) = self.queue.pop_front() else { return };
+            match self.drive(slot, filler, now, &mut bytes, &mut reads) {
+                Drive::Again => self.queue.push_back(slot),
+                Drive::Rest => {}
+                Drive::Blocked => {
+                    self.queue.push_front(slot);
+                    return;
+                }
+                Drive::Gone => self.forget(slot, filler),
+            }
+            if self.partial > self.settings.partial_memory {
+                self.free_partial_memory(filler, now);
+            }
+        }
+    }
+
+    fn drive(
+        &mut self,
+        slot: u32,
+        filler: &mut Filler,
+        now: Instant,
+        bytes: &mut usize,
+        reads: &mut usize,
+    ) -> Drive {
+        let Some(Some(connection)) = self.slots.get_mut(slot as usize) else { return Drive::Rest };
+        let mut turn_read = 0;
+        let drive = loop {
+            *reads = reads.saturating_sub(1);
+            match connection.incoming.pump(&mut connection.socket, filler, now) {
+                Pumped::Moved { read, entries, more } => {
+                    turn_read += read;
+                    *bytes = bytes.saturating_sub(read);
+                    if entries > 0 {
+                        connection.progress = now;
+                    }
+                    if !more && !connection.closed && !self.last {
+                        break Drive::Rest;
+                    }
+                    if turn_read >= READ_MAX || *reads == 0 {
+                        break Drive::Again;
+                    }
+                }
+                // What had arrived by the time we were told to stop has been read.
+                Pumped::Empty if self.last => connection.incoming.end(),
+                Pumped::Empty => break Drive::Rest,
+                Pumped::Blocked => break Drive::Blocked,
+                Pumped::Ended => break Drive::Gone,
+                Pumped::Broken { reason, given_up } => {
+                    if let Some(more) = self.quiet.broken.may_speak(now) {
+                        tracing::warn!(
+                            "source {}: connection of {} closed, {given_up} bytes of it lost: {reason} ({more} more \
+                             closed since this was last said)",
+                            filler.source_name(),
+                            connection.peer
+                        );
+                    }
+                    break Drive::Gone;
+                }
+            }
+        };
+        connection.queued = matches!(drive, Drive::Again | Drive::Blocked);
+        let charge = if connection.incoming.is_ended() { 0 } else { connection.incoming.carried() };
+        self.partial = self.partial - connection.charged + charge;
+        connection.charged = charge;
+        let cut = connection.incoming.take_cut();
+        filler.ledger().cut.add(cut);
+        drive
+    }
+
+    fn forget(&mut self, slot: u32, filler: &Filler) {
+        let Some(connection) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.free.push(slot);
+        self.partial -= connection.charged;
+        let address = counted_as(connection.peer.ip());
+        if let Some(count) = self.per_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&address);
+            }
+        }
+        filler.ledger().streams.sub(1);
+        if self.is_empty() {
+            self.look = None;
+            // A crowd that has left leaves no memory behind.
+            (self.slots, self.free, self.queue) = Default::default();
+        }
+    }
+
+    // --- limits
+
+    /// Closes the connections with the longest unfinished messages until the rest has room.
+    fn free_partial_memory(&mut self, filler: &Filler, now: Instant) {
+        while self.partial > self.settings.partial_memory {
+            let open = self.slots.iter().enumerate();
+            let partial = open.filter_map(|(slot, connection)| Some((slot, connection.as_ref()?)));
+            let longest = partial
+                .filter(|(_, connection)| connection.incoming.is_partial() && connection.charged > 0)
+                .max_by_key(|(_, connection)| connection.charged);
+            let Some((slot, connection)) = longest else { return };
+            if let Some(more) = self.quiet.memory.may_speak(now) {
+                tracing::warn!(
+                    "source {}: connection of {} closed with {} bytes of an unfinished message: all of them took more \
+                     than partial_memory, {} bytes ({more} more closed since this was last said)",
+                    filler.source_name(),
+                    connection.peer,
+                    connection.charged,
+                    self.settings.partial_memory
+                );
+            }
+            self.end(slot as u32);
+        }
+    }
+
+    /// Reads no more from the connection: its next turn hands in what there is and closes it.
+    fn end(&mut self, slot: u32) {
+        if let Some(Some(connection)) = self.slots.get_mut(slot as usize) {
+            connection.incoming.end();
+            self.partial -= std::mem::take(&mut connection.charged);
+            self.enqueue(slot);
+        }
+    }
+
+    fn look_interval(&self) -> Duration {
+        (self.settings.idle_timeout / 4).clamp(IDLE_LOOK.0, IDLE_LOOK.1)
+    }
+
+    /// Ends those that completed nothing for too long, if it is time to look.
+    pub fn end_idle(&mut self, filler: &Filler, now: Instant) {
+        if self.look.is_none_or(|look| now < look) {
+            return;
+        }
+        self.look = Some(now + self.look_interval());
+        let timeout = self.settings.idle_timeout;
+        for slot in 0..self.slots.len() {
+            let Some(connection) = &self.slots[slot] else { continue };
+            let excused = self.excused.unwrap_or(connection.progress);
+            // One in the queue has bytes we have not read: that is our delay.
+            if connection.queued || now < connection.progress.max(excused) + timeout {
+                continue;
+            }
+            if let Some(more) = self.quiet.idle.may_speak(now) {
+                let state =
+                    if connection.incoming.is_partial() { "an unfinished message" } else { "nothing" };
+                tracing::info!(
+                    "source {}: connection of {} closed: {state} for {timeout:?} ({more} more closed since this was \
+                     last said)",
+                    filler.source_name(),
+                    connection.peer
+                );
+            }
+            self.end(slot as u32);
+        }
+    }
+}
+
+/// The address a peer is counted under.
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
+    }
+}
