@@ -20,10 +20,15 @@ mod discover;
 mod follow;
 mod identity;
 mod marks;
+mod opening;
 mod positions;
 mod progress;
 mod reader;
+mod reading;
 mod report;
+mod resume;
+mod rotation;
+mod settling;
 mod tail;
 mod watch;
 
