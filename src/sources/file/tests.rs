@@ -654,6 +654,50 @@ fn settled_in_any_order_the_position_moves_over_the_done_prefix_only() {
 }
 
 #[test]
+fn what_comes_back_of_an_older_reading_does_not_count_for_the_newer_one() {
+    let mut rig = rig(|_, _| {});
+    rig.fate = None;
+    let (text, _) = numbered(0..3000);
+    rig.append("a.log", &text);
+    rig.run();
+    let mut old = std::mem::take(&mut rig.held);
+    assert!(old.len() >= 3);
+    drop(old.remove(0));
+    rig.run();
+    rig.after(SEC);
+    let mut new = std::mem::take(&mut rig.held);
+    let first = new.remove(0);
+    let len = first.block.text().len() as u64;
+    old.into_iter().chain([first]).for_each(|shipment| shipment.whole.settle(Status::Delivered));
+    rig.run();
+    assert_eq!(rig.running.as_ref().unwrap().2.loaded("app")[0].1.offset, len);
+}
+
+#[test]
+fn a_rotated_file_is_kept_until_everything_of_it_is_settled() {
+    for delete in [false, true] {
+        let mut rig = rig(|_, _| {});
+        rig.append("a.log", "1\n2\n");
+        rig.fate = None;
+        rig.run();
+        rig.rotate("a.log", 2);
+        rig.append("a.log", "3\n");
+        if delete {
+            fs::remove_file(rig.path("a.log.1")).unwrap();
+        }
+        rig.run();
+        rig.after(60 * SEC);
+        assert_eq!(rig.texts(), ["1", "2", "3"]);
+        let failed = rig.held.remove(0);
+        drop(failed);
+        rig.fate = Some(Status::Delivered);
+        rig.run();
+        rig.after(SEC);
+        assert_eq!(rig.texts(), ["1", "2"]);
+    }
+}
+
+#[test]
 fn no_more_than_the_window_is_on_its_way() {
     let mut rig = rig(|_, _| {});
     rig.fate = None;
