@@ -1,8 +1,8 @@
 //! What one request to one sink carries: parts of blocks, each with the share of acknowledgement it answers for.
 
 use crate::ack::{Hold, Status};
+use crate::block::EntryView;
 use crate::block::{Block, count_selected, selected};
-use crate::entry::EntryView;
 use crate::labels::Stream;
 use crate::ledger::{Reason, SinkLedger};
 use crate::pool::Shared;

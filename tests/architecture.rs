@@ -13,9 +13,9 @@ const FLOORS: &[&str] = &[
     "cli",
     "engine",
     "config admin",
-    "worker sequencer lane delivery",
+    "worker sequencer delivery lane",
     "sources steps sinks",
-    "route expr checkpoint ledger ack batch",
+    "route expr checkpoint batch ledger ack",
     "block pool labels entry",
     "ring thread metrics logs clock units sys storage_io",
 ];

@@ -4,7 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use ringmain::block::{Block, ENTRIES_MAX};
-use ringmain::entry::{Entry, EntryView, Kind, unescape};
+use ringmain::block::EntryView;
+use ringmain::entry::{Entry, Kind, unescape};
 use ringmain::labels::{Labels, SourceId, Stream};
 use ringmain::steps::Step;
 use ringmain::steps::parse::json::ParseJson;

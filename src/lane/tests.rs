@@ -96,7 +96,7 @@ impl Rig {
     }
 
     fn texts(taken: &Taken) -> Vec<(String, String)> {
-        let text = |entry: crate::entry::EntryView<'_>| {
+        let text = |entry: crate::block::EntryView<'_>| {
             (entry.stream().origin.to_string(), String::from_utf8_lossy(entry.text()).into_owned())
         };
         taken.batch.iter().map(text).collect()

@@ -5,8 +5,8 @@
 //! `A-Z a-z 0-9 . _ -` remain, without a dot at its start, and at most [`VALUE_MAX`] bytes. A value that had to be
 //! changed carries a checksum of what it was, so that two values do not meet in one file unnoticed.
 
+use crate::block::EntryView;
 use crate::clock::UnixNanos;
-use crate::entry::EntryView;
 use crate::labels::Stream;
 use crate::sinks::format::civil;
 use std::fmt::Write;

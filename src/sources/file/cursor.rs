@@ -102,7 +102,8 @@ impl Cursor {
         if size < self.read + self.partial {
             self.partial = 0;
         }
-        let begins = u64::from(self.head.len) <= self.read || Head::read(file, self.head.len.into())? == self.head;
+        let begins =
+            u64::from(self.head.len) <= self.read || Head::read(file, self.head.len.into())? == self.head;
         Ok(begins && size >= self.read && Before::read(file, self.read)?.bytes() == self.before.bytes())
     }
 

@@ -204,7 +204,11 @@ impl Reader {
             self.is_first_scan && self.start == Start::First && self.settings.read_from == ReadFrom::End;
         let age = opened.meta.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
         let old = self.settings.ignore_older.zip(age).is_some_and(|(limit, age)| age > limit);
-        if first || old { Cursor::at_end(&opened.file, opened.meta.len()) } else { Cursor::at_start(&opened.file) }
+        if first || old {
+            Cursor::at_end(&opened.file, opened.meta.len())
+        } else {
+            Cursor::at_start(&opened.file)
+        }
     }
 
     /// Makes a tail of an open file.
