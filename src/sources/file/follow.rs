@@ -66,9 +66,26 @@ impl Reader {
         gone.iter().for_each(|path| self.look_at(path, now));
         self.skipped.retain(|_, seen| *seen == scan);
         self.refused.retain(|_, seen| *seen == scan);
+        self.look_behind(now);
         // What could not be read on is tried again.
         let failed: Vec<_> = self.tails.iter().filter(|(_, tail)| tail.failed).map(|(id, _)| id).collect();
         failed.into_iter().for_each(|id| self.make_ready(id));
+    }
+
+    /// Looks for files that came and were rotated away again before we opened them, where nothing came after them.
+    fn look_behind(&mut self, now: Instant) {
+        let is_away =
+            |id: &TailId| self.tails.get(*id).is_some_and(|tail| matches!(tail.place, Place::Away(_)));
+        let away: Vec<_> =
+            self.origins.iter().filter(|(_, id)| is_away(id)).map(|(at, id)| (Arc::clone(at), *id)).collect();
+        for (origin, newest) in away {
+            let unread = self.between(&origin, newest, &Age::seen_at(i64::MAX));
+            let chain: Vec<_> = [newest].into_iter().chain(self.adopt_all(&origin, unread, now)).collect();
+            if let Some(last) = chain.last() {
+                self.origins.insert(origin, *last);
+            }
+            self.chain(&chain, now);
+        }
     }
 
     /// Looks what is at a path now.
@@ -92,6 +109,7 @@ impl Reader {
                 tail.scan = scan;
                 if tail.has_news(&meta) {
                     self.make_ready(id);
+                    self.heard.push(id);
                 }
                 return;
             }
@@ -195,6 +213,13 @@ impl Reader {
         let chain: Vec<_> =
             before.into_iter().chain(self.adopt_all(path, between, now)).chain([id]).collect();
         self.chain(&chain, now);
+        let left = self.positions.left_at(path);
+        if !self.is_first_scan && !left.is_empty() {
+            // A file of the last run was here, and was not found before it was rotated: too many were open.
+            let origin = Arc::from(path);
+            self.find_rotated(&origin, left, now);
+            self.chain_resumed(Some(path), now);
+        }
         Ok(())
     }
 
@@ -428,7 +453,7 @@ impl Reader {
         );
         self.by_inode.remove(&old);
         self.by_path.retain(|_, at| *at != id);
-        let kept = copy.is_some();
+        let kept = copy.as_ref().map(|(path, opened)| (path.clone(), Age::of(&opened.meta)));
         match copy {
             Some((path, opened)) => self.take_over(id, &path, opened, now),
             None => self.lose(id, key),
@@ -447,8 +472,12 @@ impl Reader {
             // It is as old as it ever was, though it begins anew.
             tail.age = age;
         }
-        if kept {
-            self.chain(&[id, fresh], now);
+        if let Some((name, age)) = kept {
+            // Cut more than once since the last look: what was written in between is in copies of its own.
+            let between = self.unread_since(&path, &age, Some(&name), &Age::seen_at(i64::MAX));
+            let between = self.adopt_all(&origin, between, now);
+            let chain: Vec<_> = [id].into_iter().chain(between).chain([fresh]).collect();
+            self.chain(&chain, now);
         }
     }
 
@@ -681,7 +710,7 @@ impl Reader {
         for (origin, positions) in left {
             self.find_rotated(&origin, positions, now);
         }
-        self.chain_resumed(now);
+        self.chain_resumed(None, now);
     }
 
     /// Resumes the file at `path`, if its number and its content say that it is a known one.
@@ -756,10 +785,14 @@ impl Reader {
         }
     }
 
-    /// Puts resumed files in order: those that were rotated away before the one that is at their path now.
-    fn chain_resumed(&mut self, now: Instant) {
+    /// Puts resumed files in order, of one origin or of all: those that were rotated away before the one that is at their
+    /// path now.
+    fn chain_resumed(&mut self, only: Option<&Path>, now: Instant) {
         let mut chains: HashMap<Arc<Path>, Vec<_>> = HashMap::new();
         for (id, tail) in self.tails.iter().filter(|(_, tail)| tail.path != tail.origin) {
+            if only.is_some_and(|only| *only != *tail.origin) {
+                continue;
+            }
             let order = (tail.age.order(), rotation_rank(&tail.path, &tail.origin));
             chains.entry(Arc::clone(&tail.origin)).or_default().push((order, id));
         }

@@ -115,8 +115,8 @@ pub struct Reader {
     pub(super) next_scan: Option<Instant>,
 
     ready: VecDeque<TailId>,
-    /// Reused between turns: who was written to.
-    heard: Vec<TailId>,
+    /// Who was written to, as heard or seen in this turn.
+    pub(super) heard: Vec<TailId>,
     timers: BinaryHeap<Reverse<(Instant, TailId)>>,
     dirty: Vec<TailId>,
     filling: Option<Filling>,
@@ -199,6 +199,7 @@ impl Reader {
         self.open_short(now);
         self.ring_timers(now);
         let mut did = self.read(now);
+        self.peek(now);
         let due = self.last_ship.map(|at| at + PACE).filter(|due| *due > now);
         if did != Did::More && due.is_none() && !self.ship(now) {
             did = Did::Blocked;
@@ -225,7 +226,7 @@ impl Reader {
             (_, known) if known.is_some() || globs.wants(path) => others.push(path.to_path_buf()),
             _ => {}
         });
-        written.drain(..).for_each(|id| self.make_ready(id));
+        written.iter().for_each(|id| self.make_ready(*id));
         self.heard = written;
         others.dedup();
         others.iter().for_each(|path| self.look_at(path, now));
@@ -298,6 +299,29 @@ impl Reader {
         // An empty block would pin memory while nothing happens.
         self.filling.take_if(|filling| filling.marks.pieces().is_empty());
         Did::Drained
+    }
+
+    /// Looks at files that have news and could not be read in this turn: one that is cut twice before it can be read must
+    /// be seen in between, while its bytes are still in a copy.
+    fn peek(&mut self, now: Instant) {
+        let mut heard = std::mem::take(&mut self.heard);
+        for id in heard.drain(..) {
+            let Some(tail) = self.tails.get_mut(id).filter(|tail| tail.used != self.turns) else { continue };
+            let Some(file) = &tail.file else { continue };
+            let holds = file.metadata().and_then(|meta| {
+                tail.size = meta.len();
+                let holds = tail.cursor.holds(file, tail.size)?;
+                if holds {
+                    tail.cursor.look_ahead(file)?;
+                }
+                Ok(holds)
+            });
+            // An error is told when the file is read.
+            if let Ok(false) = holds {
+                self.rewritten(id, now);
+            }
+        }
+        self.heard = heard;
     }
 
     /// One file's turn. Unless it is `Blocked` or `More` the file has left the queue.
@@ -398,18 +422,22 @@ impl Reader {
     /// One read into the open block.
     fn fill(&mut self, id: TailId, tail: &mut Tail, file: &std::fs::File, now: Instant) -> io::Result<Then> {
         let Some(filling) = &mut self.filling else { return Ok(Then::Full) };
-        let before = tail.cursor.read;
+        let (before, head) = (tail.cursor.read, tail.cursor.head.len);
         let filled =
             tail.cursor.fill(file, tail.size, &mut filling.block, &tail.stream, &self.limits, tail.whole)?;
         if tail.cursor.read == before {
             return Ok(filled.then);
         }
         (tail.need, tail.whole) = (0, false);
+        if tail.cursor.head.len != head {
+            // How it begins is worth remembering before anything of it is safe: a copy is known by that.
+            mark_dirty(&mut self.dirty, id, tail);
+        }
         let point = tail.point();
         let last = filling.marks.pieces().last();
         if filled.entries == 0 {
             tail.progress.pass(point, now);
-            self.mark_dirty(id, tail);
+            mark_dirty(&mut self.dirty, id, tail);
         } else if last.is_some_and(|last| last.tail == id && last.generation == tail.generation) {
             tail.progress.extend(point);
         } else {
@@ -495,7 +523,7 @@ impl Reader {
             );
         }
         if tail.progress.settle(piece.number) {
-            self.mark_dirty(piece.tail, tail);
+            mark_dirty(&mut self.dirty, piece.tail, tail);
         }
     }
 
@@ -531,12 +559,6 @@ impl Reader {
                 Place::Away(_) => self.finish(id, now),
                 Place::Lost => drop(self.remove(id)),
             }
-        }
-    }
-
-    pub(super) fn mark_dirty(&mut self, id: TailId, tail: &mut Tail) {
-        if !std::mem::replace(&mut tail.dirty, true) {
-            self.dirty.push(id);
         }
     }
 
@@ -604,5 +626,12 @@ impl Reader {
         tail.file = Some(opened.file);
         self.open_count += 1;
         Ok(None)
+    }
+}
+
+/// Notes that the tail's position is to be told.
+fn mark_dirty(dirty: &mut Vec<TailId>, id: TailId, tail: &mut Tail) {
+    if !std::mem::replace(&mut tail.dirty, true) {
+        dirty.push(id);
     }
 }
