@@ -82,6 +82,8 @@ pub struct FileSettings {
     pub open_files: usize,
     /// Files and directories we write to ourselves.
     pub never_read: Vec<PathBuf>,
+    /// Globs of real paths we write to: a sink whose files stand among others'.
+    pub never_match: Vec<String>,
     /// Labels of every entry.
     pub labels: Labels,
 }

@@ -143,7 +143,7 @@ impl Reader {
         };
         Ok(Reader {
             globs: Globs::new(&settings.include, &settings.exclude)?,
-            never: NeverRead::new(settings.never_read.clone()),
+            never: NeverRead::new(settings.never_read.clone(), &settings.never_match)?,
             start: checkpoint.start(&name),
             positions: Positions::new(checkpoint.loaded(&name)),
             watch: Watch::new(),
