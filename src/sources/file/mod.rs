@@ -5,7 +5,7 @@
 //! - every line written to a matched file goes out, in order within the file, through renaming (several times, also
 //!   while we are down), truncation, deletion and restart, as long as its bytes can be read somewhere under the file's
 //!   name or a rotated form of it (`NAME.*`, `NAME-*`);
-//! - a position moves only over what is settled; after a crash or a failure at most [`reader`]'s window per file is
+//! - a position moves only over what is settled; after a crash or a failure at most `reader`'s window per file is
 //!   read again;
 //! - nothing but text is read, nothing but regular files is opened, and never what we write ourselves.
 //!
