@@ -107,12 +107,14 @@ impl Cursor {
         Ok(begins && size >= self.read && Before::read(file, self.read)?.bytes() == self.before.bytes())
     }
 
-    /// Learns as much of how the file begins as it now has, though none of it was read.
-    pub fn look_ahead(&mut self, file: &File) -> io::Result<()> {
-        if usize::from(self.head.len) < HEAD_MAX {
+    /// Learns as much of how the file begins as it now has, though none of it was read. Whether that was more than
+    /// before is the result.
+    pub fn look_ahead(&mut self, file: &File) -> io::Result<bool> {
+        let before = self.head.len;
+        if usize::from(before) < HEAD_MAX {
             self.head = Head::read(file, u64::MAX)?;
         }
-        Ok(())
+        Ok(self.head.len > before)
     }
 
     /// Reads on into the spare room of `block`, whose entries become those of `stream`. The file was `size` bytes long

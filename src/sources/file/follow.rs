@@ -9,10 +9,10 @@ use super::cursor::{Cursor, looks_binary};
 use super::discover::{
     self, Found, Opened, is_compressed, is_numbered, rotated_from, rotation_rank, rotations,
 };
-use super::identity::{Age, Before, FileId, HEAD_ENOUGH, Head, agrees};
+use super::identity::{Age, Before, FileId, HEAD_ENOUGH, HEAD_ENOUGH_FRESH, Head, agrees};
 use super::progress::{Point, Progress};
 use super::reader::{AWAY_LOOK, Reader};
-use super::tail::{Place, Tail, TailId};
+use super::tail::{Place, Tail, TailId, written};
 use crate::checkpoint::{HEAD_MAX, Key, Position, Start, TAIL_MAX};
 use crate::clock::unix_nanos;
 use crate::labels::Stream;
@@ -256,6 +256,7 @@ impl Reader {
             generation: 0,
             key: Key::NONE,
             size: opened.meta.len(),
+            written: written(&opened.meta),
             seen: None,
             place: if here { Place::Here } else { Place::Away(now) },
             queued: false,
@@ -366,7 +367,9 @@ impl Reader {
         files.retain(|(_, meta)| FileId::of(meta) == own || !self.by_inode.contains_key(&FileId::of(meta)));
         files.sort_by_key(|(_, meta)| FileId::of(meta) != own);
         files.into_iter().find_map(|(path, meta)| {
-            let may = FileId::of(&meta) == own || position.head_len >= HEAD_ENOUGH;
+            // A short beginning is enough for a copy that was made since the file was last looked at.
+            let least = if written(&meta) >= position.last_seen { HEAD_ENOUGH_FRESH } else { HEAD_ENOUGH };
+            let may = FileId::of(&meta) == own || position.head_len >= least;
             let opened = may.then(|| discover::open(&path).ok()).flatten()?;
             agrees(&opened.file, position).ok()?.then_some((path, opened))
         })
@@ -375,26 +378,28 @@ impl Reader {
     /// Files that were made and rotated away between two that we know, oldest first: nobody has read them.
     fn between(&self, path: &Path, before: TailId, after: &Age) -> Vec<(PathBuf, Age)> {
         let Some(tail) = self.tails.get(before) else { return Vec::new() };
-        // Which name it has now is not known; those that were read in this run are.
-        self.unread_since(path, &tail.age, None, after)
+        self.unread_since(path, &tail.age, Some(tail.id), after)
     }
 
-    /// Files under rotated names of `path` that are newer than a file of the age `before`, called `name_before`, and not
-    /// newer than `after`. Where the clock cannot tell, the names do.
+    /// Files under rotated names of `path` that are newer than a file of the age `before` and not newer than `after`.
+    /// Where the clock cannot tell, the names do, if that file has one of them.
     fn unread_since(
         &self,
         path: &Path,
         before: &Age,
-        name_before: Option<&Path>,
+        before_id: Option<FileId>,
         after: &Age,
     ) -> Vec<(PathBuf, Age)> {
         let name = path.file_name().unwrap_or_default();
         let rank = |rotated: &Path| rotation_rank(rotated, path);
+        let mut unread = rotations(path);
+        let before_rank = unread.iter().find(|(_, meta)| Some(FileId::of(meta)) == before_id);
+        let before_rank = before_rank.map(|(before, _)| rank(before));
         let is_unread = |(rotated, meta): &(PathBuf, Metadata)| {
             let (own, id, age) = (rotated.file_name().unwrap_or_default(), FileId::of(meta), Age::of(meta));
             let known = self.by_inode.contains_key(&id) || self.finished.contains(&id);
             let newer = match age.compare(before) {
-                Ordering::Equal => name_before.is_none_or(|before| rank(rotated) > rank(before)),
+                Ordering::Equal => before_rank.as_ref().is_none_or(|before| rank(rotated) > *before),
                 order => order == Ordering::Greater,
             };
             newer
@@ -403,7 +408,6 @@ impl Reader {
                 && !is_compressed(own)
                 && age.compare(after) != Ordering::Greater
         };
-        let mut unread = rotations(path);
         unread.retain(is_unread);
         let mut unread: Vec<_> = unread.into_iter().map(|(path, meta)| (path, Age::of(&meta))).collect();
         unread.sort_by_cached_key(|(path, age)| (age.order(), rank(path)));
@@ -453,7 +457,7 @@ impl Reader {
         );
         self.by_inode.remove(&old);
         self.by_path.retain(|_, at| *at != id);
-        let kept = copy.as_ref().map(|(path, opened)| (path.clone(), Age::of(&opened.meta)));
+        let kept = copy.as_ref().map(|(_, opened)| (FileId::of(&opened.meta), Age::of(&opened.meta)));
         match copy {
             Some((path, opened)) => self.take_over(id, &path, opened, now),
             None => self.lose(id, key),
@@ -472,9 +476,9 @@ impl Reader {
             // It is as old as it ever was, though it begins anew.
             tail.age = age;
         }
-        if let Some((name, age)) = kept {
+        if let Some((copy, age)) = kept {
             // Cut more than once since the last look: what was written in between is in copies of its own.
-            let between = self.unread_since(&path, &age, Some(&name), &Age::seen_at(i64::MAX));
+            let between = self.unread_since(&path, &age, Some(copy), &Age::seen_at(i64::MAX));
             let between = self.adopt_all(&origin, between, now);
             let chain: Vec<_> = [id].into_iter().chain(between).chain([fresh]).collect();
             self.chain(&chain, now);
@@ -486,7 +490,8 @@ impl Reader {
         let here = self.globs.wants(path);
         let Some(tail) = self.tails.get_mut(id) else { return };
         tail.id = FileId::of(&opened.meta);
-        (tail.path, tail.size, tail.seen) = (path.into(), opened.meta.len(), None);
+        (tail.path, tail.seen) = (path.into(), None);
+        tail.note(&opened.meta);
         tail.place = if here { Place::Here } else { Place::Away(now) };
         tail.scan = self.scans;
         tail.file = Some(opened.file);
@@ -742,12 +747,12 @@ impl Reader {
                 self.not_found(origin, key, &at);
                 continue;
             };
-            let age = Age::of(&opened.meta);
+            let (age, id) = (Age::of(&opened.meta), FileId::of(&opened.meta));
             if let Ok(begin) = resumed(key, &at, &opened) {
                 self.positions.remove(key);
                 self.adopt_rotated(&path, opened, begin, now);
             }
-            newest = newest.into_iter().chain([(age, path)]).max_by(|(a, _), (b, _)| a.compare(b));
+            newest = newest.into_iter().chain([(age, id)]).max_by(|(a, _), (b, _)| a.compare(b));
         }
         let current = self.by_path.get(origin).and_then(|id| self.tails.get(*id));
         let resumed = current.is_some_and(|tail| tail.origin == *origin && tail.cursor.read > 0);
@@ -755,8 +760,8 @@ impl Reader {
             // A file that was cut in place is older than the copies of what it held, and still comes last.
             let until = current.filter(|tail| !numbers.contains(&tail.id));
             let until = until.map_or(Age::seen_at(i64::MAX), |tail| tail.age);
-            let (before, name) = newest.map_or((Age::seen_at(seen), None), |(age, path)| (age, Some(path)));
-            let unread = self.unread_since(origin, &before, name.as_deref(), &until);
+            let (before, id) = newest.map_or((Age::seen_at(seen), None), |(age, id)| (age, Some(id)));
+            let unread = self.unread_since(origin, &before, id, &until);
             self.adopt_all(origin, unread, now);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::discover::is_rotation;
 use super::identity::{FileId, HEAD_ENOUGH, Head, agrees};
-use crate::checkpoint::{Key, Position};
+use crate::checkpoint::{HEAD_MAX, Key, Position};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
@@ -59,7 +59,9 @@ impl Positions {
             }
             places.extend(self.by_head.get(&head).into_iter().flatten());
         }
-        self.take_best(&places, file, |at| is_rotated(path, &at.path) || has_left(at))
+        // Many files begin alike: under a name of its own it must also agree further on.
+        let elsewhere = |at: &Position| at.offset > HEAD_MAX as u64 && has_left(at);
+        self.take_best(&places, file, |at| is_rotated(path, &at.path) || elsewhere(at))
     }
 
     fn take_best(

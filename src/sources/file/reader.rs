@@ -11,7 +11,7 @@ use super::marks::{Marks, Piece};
 use super::positions::Positions;
 use super::progress::Progress;
 use super::report::Report;
-use super::tail::{Place, Tail, TailId, Tails};
+use super::tail::{Place, Tail, TailId, Tails, written};
 use super::watch::{News, Watch};
 use crate::ack::Status;
 use crate::block::{Block, ENTRIES_MAX, ORDINARY};
@@ -308,14 +308,18 @@ impl Reader {
         for id in heard.drain(..) {
             let Some(tail) = self.tails.get_mut(id).filter(|tail| tail.used != self.turns) else { continue };
             let Some(file) = &tail.file else { continue };
+            let mut learnt = false;
             let holds = file.metadata().and_then(|meta| {
-                tail.size = meta.len();
-                let holds = tail.cursor.holds(file, tail.size)?;
+                let holds = tail.cursor.holds(file, meta.len())?;
                 if holds {
-                    tail.cursor.look_ahead(file)?;
+                    (tail.size, tail.written) = (meta.len(), written(&meta));
+                    learnt = tail.cursor.look_ahead(file)?;
                 }
                 Ok(holds)
             });
+            if learnt {
+                mark_dirty(&mut self.dirty, id, tail);
+            }
             // An error is told when the file is read.
             if let Ok(false) = holds {
                 self.rewritten(id, now);
@@ -377,15 +381,15 @@ impl Reader {
         now: Instant,
     ) -> io::Result<Did> {
         let meta = file.metadata()?;
-        tail.size = meta.len();
         if !tail.whole && !tail.has_news(&meta) {
             return Ok(Did::Drained);
         }
         // Cheap enough to ask each time (one read of 256 bytes per turn and file): a file that was cut and has grown
         // past the cursor again looks like one that has just grown.
-        if !tail.cursor.holds(file, tail.size)? {
+        if !tail.cursor.holds(file, meta.len())? {
             return Ok(Did::Rewritten);
         }
+        tail.note(&meta);
         // It has grown since it was to go out as it is: it may be complete now.
         tail.whole &= tail.size == tail.cursor.read + tail.cursor.partial;
         if tail.size > tail.cursor.read {
