@@ -82,7 +82,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         domains.push(Domain {
             source: named.clone(),
             strategy: source.strategy,
-            sequencer: Sequencer::new(window(config, &hallway)),
+            sequencer: Sequencer::new(window(config, hallway.block_entries)),
             plan: Arc::new(plan(config, source, &sinks, &lanes)?),
         });
     }
@@ -205,8 +205,8 @@ fn hallway(config: &Config, shares: &Shares, blocks: Blocks) -> Hallway {
 }
 
 /// How many blocks a sequencer lets run ahead: as many as hold `worker_pool.queue_size` entries, two per worker at least.
-fn window(config: &Config, hallway: &Hallway) -> usize {
-    let blocks = config.dispatcher.worker_pool.queue_size / hallway.block_entries;
+fn window(config: &Config, block_entries: usize) -> usize {
+    let blocks = config.dispatcher.worker_pool.queue_size / block_entries;
     blocks.max(2 * config.decided.workers).max(WINDOW_MIN)
 }
 
@@ -327,4 +327,22 @@ fn plan(
         routes: Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?),
         lanes: lanes.to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_worker_pool_queue_lets_more_blocks_run_ahead_and_two_per_worker_always_may() {
+        let blocks = |queue_size: usize, workers: usize, block_entries| {
+            let text = format!(
+                "dispatcher: {{ worker_count: {workers}, worker_pool: {{ queue_size: {queue_size} }} }}\n\
+                 sources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: blackhole }} }}\n"
+            );
+            window(&Config::parse("test", &text, &|_| None).unwrap(), block_entries)
+        };
+        assert_eq!([blocks(1000, 1, 10), blocks(2000, 1, 10)], [100, 200]);
+        assert_eq!([blocks(1, 1, 10), blocks(1, 20, 10)], [WINDOW_MIN, 40]);
+    }
 }
