@@ -17,13 +17,18 @@
 pub mod config;
 mod cursor;
 mod discover;
+mod finish;
 mod follow;
 mod identity;
 mod marks;
 mod positions;
 mod progress;
+mod read;
 mod reader;
 mod report;
+mod resume;
+mod rotation;
+mod settle;
 mod tail;
 mod watch;
 
