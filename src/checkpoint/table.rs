@@ -1,6 +1,6 @@
 //! The positions in memory, and what of them waits to be written.
 
-use super::{Key, POSITIONS_MAX, Position, Row, Snapshot};
+use super::{Key, POSITIONS_MAX, Row, durable};
 use std::sync::Arc;
 
 pub(super) struct Held {
