@@ -190,7 +190,7 @@ fn join(
             name,
             pipeline: keys.pipeline,
             labels: keys.labels,
-            strategy: keys.strategy.unwrap_or(dispatcher.backpressure.strategy),
+            strategy: keys.strategy.unwrap_or(dispatcher.backpressure.in_force()),
             kind,
         };
     let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {

@@ -67,6 +67,13 @@ pub struct BackpressureConfig {
     pub strategy: Strategy,
 }
 
+impl BackpressureConfig {
+    /// What sources do that have no `strategy` of their own: they block where backpressure is off.
+    pub fn in_force(&self) -> Strategy {
+        if self.enabled { self.strategy } else { Strategy::Block }
+    }
+}
+
 impl Default for BackpressureConfig {
     fn default() -> Self {
         BackpressureConfig {
