@@ -23,6 +23,8 @@ pub struct Run {
     pub batches: u64,
     /// Times a thread went to sleep.
     pub sleeps: u64,
+    /// Bytes of memory touched for the first time: how far sources ran ahead of sinks, mostly.
+    pub touched: u64,
 }
 
 impl Run {
@@ -37,7 +39,7 @@ impl Run {
         let config = config.replace("\"in/", &format!("\"{}/", place("in")));
         let config = config.replace("\"out/", &format!("\"{}/", place("out")));
         let config = Config::parse("bench", &config, &|_| None).unwrap_or_else(|report| panic!("{report}"));
-        let (sleeps, cpu, wall) = (sleeps(), clock::process(), Instant::now());
+        let (before, cpu, wall) = (usage(), clock::process(), Instant::now());
         let engine = Engine::start(config).unwrap_or_else(|error| panic!("{error}"));
         let sender = listening(&engine).map(|address| data.send(address));
         let waiting = clock::thread();
@@ -52,7 +54,10 @@ impl Run {
         let ended = engine.stop(Instant::now() + PATIENCE);
         let cpu = clock::process() - cpu - waited - sent;
         assert_eq!((ended.undelivered, ended.dropped, ended.all_ended), (0, 0, true));
-        Run { cpu, wall, batches, sleeps: self::sleeps() - sleeps }
+        let after = usage();
+        let sleeps = (after.ru_nvcsw - before.ru_nvcsw) as u64;
+        let touched = (after.ru_minflt - before.ru_minflt) as u64 * 4096;
+        Run { cpu, wall, batches, sleeps, touched }
     }
 }
 
@@ -69,14 +74,13 @@ fn listening(engine: &Engine) -> Option<SocketAddr> {
     found[..end.unwrap_or(found.len())].parse().ok()
 }
 
-/// Times the threads of this process went to sleep, those that have ended too (getrusage(2)).
+/// What the threads of this process have used, those that have ended too (getrusage(2)).
 #[allow(unsafe_code)]
-fn sleeps() -> u64 {
+fn usage() -> libc::rusage {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the call writes one rusage to the address of one; all zeros is a valid rusage before that.
-    let usage = unsafe {
+    unsafe {
         assert_eq!(libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()), 0, "usage can be had");
         usage.assume_init()
-    };
-    usage.ru_nvcsw as u64
+    }
 }

@@ -73,6 +73,7 @@ impl Report {
         let ratio = self.most(|round| seconds(round.bound) / seconds(round.run.cpu));
         let batch = self.most(|round| self.kept / round.run.batches as f64);
         let sleeps = self.least(|round| round.run.sleeps as f64);
+        let touched = self.least(|round| round.run.touched as f64 / f64::from(1 << 20));
         println!("\npipeline/{} ({} rounds; best, median)", self.name, self.rounds.len());
         let row = |what: &str, Spread { best, median }: Spread, digits: usize| {
             println!("  {what:<38}{best:>14.digits$}{median:>14.digits$}");
@@ -94,6 +95,7 @@ impl Report {
         }
         row("entries per batch", batch, 0);
         row("sleeps of all threads", sleeps, 0);
+        row("MiB of memory touched anew", touched, 0);
         let (reached, mark) = match self.mark {
             None => return,
             Some(Mark::GigabytesPerCore(mark)) => (per_core, mark),
