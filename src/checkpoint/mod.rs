@@ -14,6 +14,7 @@
 pub mod durable;
 pub mod fast;
 mod position;
+mod table;
 
 pub use position::{Edge, HEAD_MAX, Position, Row, TAIL_MAX};
 
@@ -26,6 +27,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use table::Table;
 
 /// Most positions kept. Beyond it files that are gone are forgotten, longest unseen first; if none is gone, new files
 /// are read but not remembered.
@@ -53,35 +55,6 @@ pub enum Start {
     Again,
     /// There were checkpoints, and none of them can be read: it may have run.
     Lost,
-}
-
-struct Held {
-    id: u64,
-    row: Row,
-    /// No file is open for it: it may go when room is needed.
-    gone: bool,
-    /// Kept only until a durable file without it is written: until then the fast tier must say so.
-    forgotten: bool,
-}
-
-#[derive(Default)]
-struct Table {
-    /// By place, which is also its place in the fast tier.
-    held: Vec<Option<Held>>,
-    free: Vec<u32>,
-    /// How many are not forgotten.
-    live: usize,
-    /// Places whose rows are forgotten.
-    forgotten: Vec<u32>,
-    sources: Vec<Arc<str>>,
-    /// Places to write to the fast tier; at most once each, as `is_dirty` says.
-    dirty: Vec<u32>,
-    is_dirty: Vec<bool>,
-    /// Something changed since the last durable snapshot.
-    changed: bool,
-    last_id: u64,
-    last_stamp: u64,
-    warned_full: bool,
 }
 
 /// The durable tier as it stands on disk.
@@ -294,105 +267,6 @@ impl Checkpoint {
         durable.main_is_good = true;
         // The bytes are durable but their name is not: a power cut here could bring the previous generation back.
         self.io.sync_dir(&self.dir)
-    }
-}
-
-impl Table {
-    fn get(&mut self, key: Key) -> Option<&mut Held> {
-        self.held.get_mut(key.place as usize)?.as_mut().filter(|held| held.id == key.id && !held.forgotten)
-    }
-
-    fn row(&self, place: u32) -> Option<(Row, bool)> {
-        self.held[place as usize].as_ref().map(|held| (held.row.clone(), held.forgotten))
-    }
-
-    fn next_stamp(&mut self) -> u64 {
-        self.last_stamp += 1;
-        self.last_stamp
-    }
-
-    fn insert(&mut self, row: Row, gone: bool) -> Key {
-        let place = self.free.pop().unwrap_or(self.held.len() as u32);
-        if place as usize == self.held.len() {
-            self.held.push(None);
-            self.is_dirty.push(false);
-        }
-        self.last_id += 1;
-        self.held[place as usize] = Some(Held { id: self.last_id, row, gone, forgotten: false });
-        self.live += 1;
-        self.touch(place);
-        Key { place, id: self.last_id }
-    }
-
-    fn forget(&mut self, place: u32) {
-        let stamp = self.next_stamp();
-        if let Some(held) = &mut self.held[place as usize] {
-            (held.forgotten, held.row.stamp) = (true, stamp);
-        }
-        self.live -= 1;
-        self.forgotten.push(place);
-        self.touch(place);
-    }
-
-    /// A durable file without these is written: their places may be used again.
-    fn free(&mut self, forgotten: Vec<u32>) {
-        for place in &forgotten {
-            self.held[*place as usize] = None;
-        }
-        self.free.extend(forgotten);
-    }
-
-    /// The file was not written after all.
-    fn keep(&mut self, forgotten: Vec<u32>) {
-        self.changed = true;
-        self.forgotten.extend(forgotten);
-    }
-
-    fn forget_oldest_gone(&mut self) -> bool {
-        if !std::mem::replace(&mut self.warned_full, true) {
-            tracing::warn!(
-                "checkpoint: {POSITIONS_MAX} positions are kept; those of files long gone are forgotten"
-            );
-        }
-        let gone = self.held.iter().enumerate().filter_map(|(place, held)| {
-            let held = held.as_ref().filter(|held| held.gone && !held.forgotten)?;
-            Some((held.row.position.last_seen, place))
-        });
-        let oldest = gone.min();
-        if let Some((_, place)) = oldest {
-            self.forget(place as u32);
-        }
-        oldest.is_some()
-    }
-
-    fn touch(&mut self, place: u32) {
-        self.changed = true;
-        self.mark_dirty(place);
-    }
-
-    fn mark_dirty(&mut self, place: u32) {
-        if !std::mem::replace(&mut self.is_dirty[place as usize], true) {
-            self.dirty.push(place);
-        }
-    }
-
-    fn take_dirty(&mut self) -> Vec<u32> {
-        let places = std::mem::take(&mut self.dirty);
-        for place in &places {
-            self.is_dirty[*place as usize] = false;
-        }
-        places
-    }
-
-    /// The bytes of a snapshot and the places it has forgotten, or `None` if nothing changed since the last.
-    fn snapshot(&mut self, generation: u64) -> Option<(Vec<u8>, Vec<u32>)> {
-        if !std::mem::take(&mut self.changed) {
-            return None;
-        }
-        let live = self.held.iter().flatten().filter(|held| !held.forgotten).map(|held| &held.row);
-        let rows = live.filter(|row| row.is_encodable());
-        let bytes = durable::encode_parts([generation, self.last_stamp], &self.sources, rows);
-        Some((bytes, std::mem::take(&mut self.forgotten)))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::config::{Config, SinkConfig};
 use crate::labels::{Labels, SourceId};
 use crate::ledger::Ledger;
 use crate::sinks::config::SinkKind;
+use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
@@ -96,11 +97,12 @@ impl Sources<'_> {
     }
 
     fn file_settings(&self, config: &FileSourceConfig, source: SourceId, labels: Labels) -> FileSettings {
-        // What file sources must not read: our own state, and what our file sinks write.
-        let outputs = self.sinks.iter().filter_map(|sink| match &sink.kind {
-            SinkKind::File(file) => Some(file.base().to_path_buf()),
+        // What file sources must not read: our own state, and what our file sinks write (also what they cut off).
+        let templates = self.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::File(file) => Template::compile(&file.path).ok()?.as_glob(),
             _ => None,
         });
+        let never_match = templates.flat_map(|glob| [format!("{glob}.torn"), glob]).collect();
         FileSettings {
             source,
             include: config.include.clone(),
@@ -112,7 +114,8 @@ impl Sources<'_> {
             rotate_wait: config.rotate_wait,
             ignore_older: config.ignore_older,
             open_files: config.open_files,
-            never_read: outputs.chain(Some(self.config.data_dir.clone())).collect(),
+            never_read: vec![self.config.data_dir.clone()],
+            never_match,
             labels,
         }
     }

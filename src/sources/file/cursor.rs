@@ -5,7 +5,7 @@
 
 use super::identity::{Before, Head};
 use crate::block::Block;
-use crate::checkpoint::Edge;
+use crate::checkpoint::{Edge, HEAD_MAX};
 use crate::entry::Entry;
 use crate::labels::Stream;
 use std::fs::File;
@@ -105,6 +105,16 @@ impl Cursor {
         let begins =
             u64::from(self.head.len) <= self.read || Head::read(file, self.head.len.into())? == self.head;
         Ok(begins && size >= self.read && Before::read(file, self.read)?.bytes() == self.before.bytes())
+    }
+
+    /// Learns as much of how the file begins as it now has, though none of it was read. Whether that was more than
+    /// before is the result.
+    pub fn look_ahead(&mut self, file: &File) -> io::Result<bool> {
+        let before = self.head.len;
+        if usize::from(before) < HEAD_MAX {
+            self.head = Head::read(file, u64::MAX)?;
+        }
+        Ok(self.head.len > before)
     }
 
     /// Reads on into the spare room of `block`, whose entries become those of `stream`. The file was `size` bytes long

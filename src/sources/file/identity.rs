@@ -13,6 +13,8 @@ use std::time::SystemTime;
 
 /// Shortest beginning that may tell a moved or copied file by its content alone.
 pub const HEAD_ENOUGH: u16 = 256;
+/// The same, for a file under a rotated name that was written since the original was last looked at.
+pub const HEAD_ENOUGH_FRESH: u16 = 32;
 
 /// Device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,16 +54,15 @@ impl Age {
 
     /// Whether this file is older or newer than `other`; `Equal` if the clock, which ticks in milliseconds, cannot tell.
     pub fn compare(&self, other: &Age) -> Ordering {
-        let written = self.written.cmp(&other.written);
         match self.born.zip(other.born) {
-            Some((ours, theirs)) => ours.cmp(&theirs).then(written),
-            None => written,
+            Some((ours, theirs)) => ours.cmp(&theirs),
+            None => self.written.cmp(&other.written),
         }
     }
 
     /// What to sort by, oldest first.
-    pub fn order(&self) -> (SystemTime, SystemTime) {
-        (self.born.unwrap_or(self.written), self.written)
+    pub fn order(&self) -> SystemTime {
+        self.born.unwrap_or(self.written)
     }
 }
 

@@ -2,17 +2,19 @@
 
 use super::discover::is_rotation;
 use super::identity::{FileId, HEAD_ENOUGH, Head, agrees};
-use crate::checkpoint::{Key, Position};
+use crate::checkpoint::{HEAD_MAX, Key, Position};
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Positions waiting for their files.
 #[derive(Default)]
 pub struct Positions {
     rows: Vec<Option<(Key, Position)>>,
     by_inode: HashMap<FileId, Vec<usize>>,
+    by_path: HashMap<Arc<Path>, Vec<usize>>,
     by_head: HashMap<Head, Vec<usize>>,
     /// The lengths of the heads that are enough to go by.
     lens: BTreeSet<u16>,
@@ -24,6 +26,7 @@ impl Positions {
         let mut all = Positions::default();
         for (place, (_, at)) in rows.iter().enumerate() {
             all.by_inode.entry(FileId { dev: at.dev, inode: at.inode }).or_default().push(place);
+            all.by_path.entry(Arc::clone(&at.path)).or_default().push(place);
             if at.head_len >= HEAD_ENOUGH {
                 all.lens.insert(at.head_len);
                 all.by_head.entry(Head { crc: at.head_crc, len: at.head_len }).or_default().push(place);
@@ -56,7 +59,9 @@ impl Positions {
             }
             places.extend(self.by_head.get(&head).into_iter().flatten());
         }
-        self.take_best(&places, file, |at| is_rotated(path, &at.path) || has_left(at))
+        // Many files begin alike: under a name of its own it must also agree further on.
+        let elsewhere = |at: &Position| at.offset > HEAD_MAX as u64 && has_left(at);
+        self.take_best(&places, file, |at| is_rotated(path, &at.path) || elsewhere(at))
     }
 
     fn take_best(
@@ -78,6 +83,12 @@ impl Positions {
     /// Those that are left.
     pub fn left(&self) -> Vec<(Key, Position)> {
         self.rows.iter().flatten().cloned().collect()
+    }
+
+    /// Those of files that were found at `path` first.
+    pub fn left_at(&self, path: &Path) -> Vec<(Key, Position)> {
+        let places = self.by_path.get(path).into_iter().flatten();
+        places.filter_map(|place| self.rows[*place].clone()).collect()
     }
 
     /// Takes one out.

@@ -4,19 +4,16 @@
 //! argument, so that tests need no clock.
 
 use super::FileSettings;
-use super::cursor::{Limits, Then};
+use super::cursor::Limits;
 use super::discover::{self, Globs, NeverRead};
 use super::identity::FileId;
-use super::marks::{Marks, Piece};
+use super::marks::Marks;
 use super::positions::Positions;
-use super::progress::Progress;
 use super::report::Report;
 use super::tail::{Place, Tail, TailId, Tails};
 use super::watch::{News, Watch};
-use crate::ack::Status;
-use crate::block::{Block, ENTRIES_MAX, ORDINARY};
+use crate::block::{Block, ENTRIES_MAX};
 use crate::checkpoint::{Checkpoint, Start};
-use crate::clock::unix_nanos;
 use crate::pool::Owned;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::Inlet;
@@ -29,17 +26,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most bytes of one file in a turn: with thousands of them, none waits long for the others.
-const FILE_TURN: u64 = 256 << 10;
+pub(super) const FILE_TURN: u64 = 256 << 10;
 /// Most files in a turn: in between, settlements and news are heard.
-const FILES_TURN: usize = 64;
+pub(super) const FILES_TURN: usize = 64;
 /// Most bytes of one file that may be on their way: what is read again, at worst, after a failure or a crash.
 pub(super) const WINDOW: u64 = 4 << 20;
 /// How long a part-filled block may wait for company.
-const PACE: Duration = Duration::from_millis(5);
+pub(super) const PACE: Duration = Duration::from_millis(5);
 /// Less room than this in a block is not worth a read.
-const ROOM_MIN: usize = 512;
+pub(super) const ROOM_MIN: usize = 512;
 /// How long a file rests before what failed of it is read again.
-const REPLAY_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const REPLAY_PAUSE: Duration = Duration::from_millis(100);
 /// How often a renamed or deleted file is looked at: its name may lie where nothing is watched.
 pub(super) const AWAY_LOOK: Duration = Duration::from_millis(250);
 
@@ -56,7 +53,7 @@ pub enum Next {
 
 /// How one attempt at one file, or at all, ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Did {
+pub(super) enum Did {
     /// No room further down.
     Blocked,
     /// Its turn is over, there is more.
@@ -74,9 +71,9 @@ enum Did {
 }
 
 /// The block being filled.
-struct Filling {
-    block: Owned<Block>,
-    marks: Marks,
+pub(super) struct Filling {
+    pub(super) block: Owned<Block>,
+    pub(super) marks: Marks,
 }
 
 /// All of one source's files.
@@ -88,9 +85,9 @@ pub struct Reader {
     pub(super) watch: Watch,
     pub(super) checkpoint: Arc<Checkpoint>,
     pub(super) start: Start,
-    ending: Arc<Ending>,
-    inlet: Inlet<Marks>,
-    limits: Limits,
+    pub(super) ending: Arc<Ending>,
+    pub(super) inlet: Inlet<Marks>,
+    pub(super) limits: Limits,
 
     pub(super) tails: Tails,
     pub(super) by_inode: HashMap<FileId, TailId>,
@@ -114,16 +111,16 @@ pub struct Reader {
     pub(super) is_first_scan: bool,
     pub(super) next_scan: Option<Instant>,
 
-    ready: VecDeque<TailId>,
-    /// Reused between turns: who was written to.
-    heard: Vec<TailId>,
-    timers: BinaryHeap<Reverse<(Instant, TailId)>>,
-    dirty: Vec<TailId>,
-    filling: Option<Filling>,
-    unpushed: Option<(Owned<Block>, Marks)>,
-    last_ship: Option<Instant>,
+    pub(super) ready: VecDeque<TailId>,
+    /// Who was written to, as heard or seen in this turn.
+    pub(super) heard: Vec<TailId>,
+    pub(super) timers: BinaryHeap<Reverse<(Instant, TailId)>>,
+    pub(super) dirty: Vec<TailId>,
+    pub(super) filling: Option<Filling>,
+    pub(super) unpushed: Option<(Owned<Block>, Marks)>,
+    pub(super) last_ship: Option<Instant>,
     pub(super) turns: u64,
-    told: bool,
+    pub(super) told: bool,
     pub(super) report: Report,
 }
 
@@ -143,7 +140,7 @@ impl Reader {
         };
         Ok(Reader {
             globs: Globs::new(&settings.include, &settings.exclude)?,
-            never: NeverRead::new(settings.never_read.clone()),
+            never: NeverRead::new(settings.never_read.clone(), &settings.never_match)?,
             start: checkpoint.start(&name),
             positions: Positions::new(checkpoint.loaded(&name)),
             watch: Watch::new(),
@@ -199,6 +196,7 @@ impl Reader {
         self.open_short(now);
         self.ring_timers(now);
         let mut did = self.read(now);
+        self.peek(now);
         let due = self.last_ship.map(|at| at + PACE).filter(|due| *due > now);
         if did != Did::More && due.is_none() && !self.ship(now) {
             did = Did::Blocked;
@@ -216,7 +214,7 @@ impl Reader {
 
     // --- what comes in
 
-    fn hear(&mut self, now: Instant) {
+    pub(super) fn hear(&mut self, now: Instant) {
         let (mut written, mut others) = (std::mem::take(&mut self.heard), Vec::new());
         let (by_path, globs, next_scan) = (&self.by_path, &self.globs, &mut self.next_scan);
         self.watch.read(&mut |path, news| match (news, by_path.get(path)) {
@@ -225,7 +223,7 @@ impl Reader {
             (_, known) if known.is_some() || globs.wants(path) => others.push(path.to_path_buf()),
             _ => {}
         });
-        written.drain(..).for_each(|id| self.make_ready(id));
+        written.iter().for_each(|id| self.make_ready(*id));
         self.heard = written;
         others.dedup();
         others.iter().for_each(|path| self.look_at(path, now));
@@ -253,7 +251,7 @@ impl Reader {
         }
     }
 
-    fn ring_timers(&mut self, now: Instant) {
+    pub(super) fn ring_timers(&mut self, now: Instant) {
         while let Some(Reverse((at, id))) = self.timers.peek().copied()
             && at <= now
         {
@@ -270,323 +268,11 @@ impl Reader {
             }
         }
     }
-
-    // --- reading
-
-    fn read(&mut self, now: Instant) -> Did {
-        if !self.push_waiting(now) {
-            return Did::Blocked;
-        }
-        for _ in 0..FILES_TURN {
-            let Some(id) = self.ready.pop_front() else { break };
-            if !self.inlet.may_read() {
-                self.ready.push_front(id);
-                return Did::Blocked;
-            }
-            match self.read_file(id, now) {
-                Did::Blocked => {
-                    self.ready.push_front(id);
-                    return Did::Blocked;
-                }
-                Did::More => self.ready.push_back(id),
-                _ => {}
-            }
-        }
-        if !self.ready.is_empty() {
-            return Did::More;
-        }
-        // An empty block would pin memory while nothing happens.
-        self.filling.take_if(|filling| filling.marks.pieces().is_empty());
-        Did::Drained
-    }
-
-    /// One file's turn. Unless it is `Blocked` or `More` the file has left the queue.
-    fn read_file(&mut self, id: TailId, now: Instant) -> Did {
-        let Some(mut tail) = self.tails.take(id) else { return Did::Parked };
-        if tail.waits {
-            // It was queued before it was known what comes before it.
-            tail.queued = false;
-            self.tails.put(id, tail);
-            return Did::Parked;
-        }
-        tail.used = self.turns;
-        let did = self.read_tail(id, &mut tail, now).unwrap_or_else(|error| {
-            if !std::mem::replace(&mut tail.failed, true) {
-                let (name, path) = (&self.name, tail.path.display());
-                tracing::warn!(
-                    "source {name}: {path} cannot be read on, tried again at each rescan: {error}"
-                );
-            }
-            tail.seen = None;
-            Did::Parked
-        });
-        tail.queued = matches!(did, Did::Blocked | Did::More);
-        let path = Arc::clone(&tail.path);
-        self.tails.put(id, tail);
-        match did {
-            Did::Drained => self.drained(id, now),
-            Did::Rewritten => self.rewritten(id, now),
-            Did::Binary => self.skip_binary(id),
-            Did::Moved => self.look_at(&path, now),
-            _ => {}
-        }
-        did
-    }
-
-    fn read_tail(&mut self, id: TailId, tail: &mut Tail, now: Instant) -> io::Result<Did> {
-        if tail.file.is_none()
-            && let Some(did) = self.reopen(tail)?
-        {
-            return Ok(did);
-        }
-        let Some(file) = tail.file.take() else { return Ok(Did::Parked) };
-        let did = self.read_open(id, tail, &file, now);
-        tail.file = Some(file);
-        did
-    }
-
-    fn read_open(
-        &mut self,
-        id: TailId,
-        tail: &mut Tail,
-        file: &std::fs::File,
-        now: Instant,
-    ) -> io::Result<Did> {
-        let meta = file.metadata()?;
-        tail.size = meta.len();
-        if !tail.whole && !tail.has_news(&meta) {
-            return Ok(Did::Drained);
-        }
-        // Cheap enough to ask each time (one read of 256 bytes per turn and file): a file that was cut and has grown
-        // past the cursor again looks like one that has just grown.
-        if !tail.cursor.holds(file, tail.size)? {
-            return Ok(Did::Rewritten);
-        }
-        // It has grown since it was to go out as it is: it may be complete now.
-        tail.whole &= tail.size == tail.cursor.read + tail.cursor.partial;
-        if tail.size > tail.cursor.read {
-            tail.unread_since.get_or_insert(now);
-        }
-        let begin = tail.cursor.read;
-        let did = loop {
-            if tail.cursor.read - begin >= FILE_TURN {
-                break Did::More;
-            }
-            tail.parked = tail.cursor.read - tail.progress.safe().offset >= WINDOW;
-            if tail.parked && !tail.progress.is_settled() {
-                break Did::Parked;
-            }
-            if !self.open_block(tail.need, now) {
-                break Did::Blocked;
-            }
-            match self.fill(id, tail, file, now)? {
-                Then::More => {}
-                Then::Full if self.ship(now) => {}
-                Then::Full => break Did::Blocked,
-                Then::Wider(need) => tail.need = need,
-                Then::Binary => break Did::Binary,
-                Then::End => {
-                    tail.seen = meta.modified().ok().map(|time| (tail.size, time));
-                    break Did::Drained;
-                }
-            }
-        };
-        tail.failed = false;
-        Ok(did)
-    }
-
-    /// One read into the open block.
-    fn fill(&mut self, id: TailId, tail: &mut Tail, file: &std::fs::File, now: Instant) -> io::Result<Then> {
-        let Some(filling) = &mut self.filling else { return Ok(Then::Full) };
-        let before = tail.cursor.read;
-        let filled =
-            tail.cursor.fill(file, tail.size, &mut filling.block, &tail.stream, &self.limits, tail.whole)?;
-        if tail.cursor.read == before {
-            return Ok(filled.then);
-        }
-        (tail.need, tail.whole) = (0, false);
-        let point = tail.point();
-        let last = filling.marks.pieces().last();
-        if filled.entries == 0 {
-            tail.progress.pass(point, now);
-            self.mark_dirty(id, tail);
-        } else if last.is_some_and(|last| last.tail == id && last.generation == tail.generation) {
-            tail.progress.extend(point);
-        } else {
-            let number = tail.progress.add(point, now);
-            filling.marks.push(Piece { tail: id, generation: tail.generation, number });
-        }
-        self.inlet.ledger().cut.add(filled.cut as u64);
-        Ok(filled.then)
-    }
-
-    /// Makes sure that a block with room for `need` bytes is open.
-    fn open_block(&mut self, need: usize, now: Instant) -> bool {
-        if let Some(filling) = &mut self.filling {
-            let empty = filling.marks.pieces().is_empty();
-            let fits = filling.block.capacity() >= need && filling.block.spare().len() >= ROOM_MIN;
-            if fits {
-                return true;
-            }
-            if empty {
-                self.filling = None;
-            } else if !self.ship(now) {
-                return false;
-            }
-        }
-        let block = self.inlet.open(need.max(ORDINARY));
-        self.filling = block.map(|block| Filling { block, marks: Marks::None });
-        self.filling.is_some()
-    }
-
-    /// Sends the open block on its way, if there is anything in it. False if it has to wait.
-    fn ship(&mut self, now: Instant) -> bool {
-        let Some(Filling { block, marks }) = self.filling.take() else { return true };
-        if marks.pieces().is_empty() {
-            return true;
-        }
-        self.unpushed = Some((block, marks));
-        self.push_waiting(now)
-    }
-
-    /// Tries once more to send what could not be sent. False if it still has to wait.
-    fn push_waiting(&mut self, now: Instant) -> bool {
-        let Some((block, marks)) = self.unpushed.take() else { return true };
-        match self.inlet.ship(block, marks) {
-            Ok(()) => self.last_ship = Some(now),
-            Err(back) => self.unpushed = Some(back),
-        }
-        self.unpushed.is_none()
-    }
-
-    // --- what comes back
-
-    fn settle(&mut self, now: Instant) {
-        while let Some((marks, status)) = self.inlet.settled() {
-            let mut current = false;
-            for piece in marks.pieces() {
-                let Some(mut tail) = self.tails.take(piece.tail) else { continue };
-                if tail.generation == piece.generation {
-                    current = true;
-                    self.settle_piece(*piece, &mut tail, status, now);
-                }
-                self.tails.put(piece.tail, tail);
-                self.after_settling(piece.tail, now);
-            }
-            if current && status == Status::Failed {
-                self.inlet.ledger().replayed_blocks.add(1);
-            }
-        }
-    }
-
-    fn settle_piece(&mut self, piece: Piece, tail: &mut Tail, status: Status, now: Instant) {
-        let replay = status == Status::Failed && tail.place != Place::Lost;
-        if replay && !self.ending.is_stopping() {
-            return self.replay(piece.tail, tail, now);
-        }
-        if replay {
-            // Nothing more will be read: the safe place stays before it, for the next start.
-            return;
-        }
-        if status == Status::Failed {
-            let (name, path, end) = (&self.name, tail.path.display(), tail.progress.safe().offset);
-            tracing::error!(
-                "source {name}: {path}: entries after byte {end} are lost: they failed, and the file is gone"
-            );
-        }
-        if tail.progress.settle(piece.number) {
-            self.mark_dirty(piece.tail, tail);
-        }
-    }
-
-    /// Reads the file again from its safe place, after a pause.
-    fn replay(&mut self, id: TailId, tail: &mut Tail, now: Instant) {
-        let safe = tail.progress.safe();
-        tail.generation = tail.generation.wrapping_add(1);
-        tail.progress = Progress::new(safe);
-        (tail.seen, tail.partial, tail.parked) = (None, None, true);
-        tail.paused = Some(now + REPLAY_PAUSE);
-        if let Some(file) = &tail.file
-            && let Err(error) = tail.cursor.rewind(file, safe.offset, safe.edge)
-        {
-            tracing::warn!("source {}: {} cannot be read again: {error}", self.name, tail.path.display());
-        }
-        tail.timer = tail.timer.filter(|at| *at <= now + REPLAY_PAUSE);
-        if tail.timer.is_none() {
-            tail.timer = tail.paused;
-            self.timers.push(Reverse((now + REPLAY_PAUSE, id)));
-        }
-    }
-
-    fn after_settling(&mut self, id: TailId, now: Instant) {
-        let Some(tail) = self.tails.get_mut(id) else { return };
-        let (parked, settled, place) = (tail.parked, tail.progress.is_settled(), tail.place);
-        if parked && tail.cursor.read - tail.progress.safe().offset < WINDOW {
-            self.make_ready(id);
-        }
-        if settled {
-            self.room_again = true;
-            match place {
-                Place::Here => {}
-                Place::Away(_) => self.finish(id, now),
-                Place::Lost => drop(self.remove(id)),
-            }
-        }
-    }
-
-    pub(super) fn mark_dirty(&mut self, id: TailId, tail: &mut Tail) {
-        if !std::mem::replace(&mut tail.dirty, true) {
-            self.dirty.push(id);
-        }
-    }
-
-    /// Tells the checkpoint every position that moved.
-    fn tell_checkpoint(&mut self) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let now = unix_nanos();
-        for id in self.dirty.drain(..) {
-            let Some(tail) = self.tails.get_mut(id) else { continue };
-            tail.dirty = false;
-            // The position of a lost file was forgotten; told again, it would look newer than its successor's.
-            if tail.place != Place::Lost {
-                self.checkpoint.set(tail.key, tail.position(now));
-            }
-        }
-    }
-
-    // --- the end
-
-    /// Ships what was read, waits for what is on its way, and says good-bye.
-    fn wind_down(&mut self, now: Instant) -> Next {
-        let leaving = self.ending.is_leaving();
-        if !self.told {
-            let shipped = self.push_waiting(now) && self.ship(now);
-            if shipped || leaving {
-                // What could not be shipped was never admitted: its position stands before it.
-                (self.filling, self.unpushed, self.told) = (None, None, true);
-                self.ending.shipped_all();
-            }
-        }
-        self.tell_checkpoint();
-        let settled = self.told && self.inlet.is_idle();
-        if !leaving && !settled {
-            self.report.update(now, &self.tails, self.inlet.ledger());
-            return Next::Sleep { until: None, listen: false, blocked: !self.told };
-        }
-        let seen = unix_nanos();
-        for (_, tail) in self.tails.iter().filter(|(_, tail)| tail.place != Place::Lost) {
-            self.checkpoint.set(tail.key, tail.position(seen));
-        }
-        self.inlet.ledger().streams.set(0);
-        Next::Done
-    }
 }
 
 impl Reader {
     /// Opens the tail's file again where it was. If that cannot be: why not.
-    fn reopen(&mut self, tail: &mut Tail) -> io::Result<Option<Did>> {
+    pub(super) fn reopen(&mut self, tail: &mut Tail) -> io::Result<Option<Did>> {
         if tail.place != Place::Here {
             return Ok(Some(Did::Parked));
         }
@@ -604,5 +290,12 @@ impl Reader {
         tail.file = Some(opened.file);
         self.open_count += 1;
         Ok(None)
+    }
+}
+
+/// Notes that the tail's position is to be told.
+pub(super) fn mark_dirty(dirty: &mut Vec<TailId>, id: TailId, tail: &mut Tail) {
+    if !std::mem::replace(&mut tail.dirty, true) {
+        dirty.push(id);
     }
 }

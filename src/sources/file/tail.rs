@@ -6,6 +6,7 @@ use super::progress::{Point, Progress};
 use crate::checkpoint::{Key, Position};
 use crate::labels::Stream;
 use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -53,6 +54,8 @@ pub struct Tail {
     pub key: Key,
     /// How long it was when last looked at.
     pub size: u64,
+    /// When it had been written to when last looked at, in nanoseconds since 1970-01-01 UTC.
+    pub written: i64,
     /// Length and time of writing when it was last read to its end.
     pub seen: Option<(u64, SystemTime)>,
     /// Where it is.
@@ -101,7 +104,13 @@ impl Tail {
 
     /// What to know the file again by, wherever its bytes turn up: the place reading has reached.
     pub fn reached(&self) -> Position {
-        self.position_at(self.point(), 0)
+        self.position_at(self.point(), self.written)
+    }
+
+    /// Notes what the file looks like now.
+    pub fn note(&mut self, meta: &Metadata) {
+        self.size = meta.len();
+        self.written = written(meta);
     }
 
     fn position_at(&self, point: Point, last_seen: i64) -> Position {
@@ -133,6 +142,11 @@ impl Tail {
     pub fn lag(&self) -> u64 {
         if self.place == Place::Lost { 0 } else { self.size.saturating_sub(self.progress.safe().offset) }
     }
+}
+
+/// When the file was last written to, in nanoseconds since 1970-01-01 UTC.
+pub fn written(meta: &Metadata) -> i64 {
+    meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())
 }
 
 /// All tails.

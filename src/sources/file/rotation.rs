@@ -1,0 +1,234 @@
+//! Files that were renamed, copied or cut off: which is which, and in which order they are read.
+
+use super::cursor::Cursor;
+use super::discover::{self, Opened, is_compressed, is_numbered, rotated_from, rotation_rank, rotations};
+use super::follow::Begin;
+use super::identity::{Age, Before, FileId, HEAD_ENOUGH, HEAD_ENOUGH_FRESH, Head, agrees};
+use super::reader::{AWAY_LOOK, Reader};
+use super::resume::position_id;
+use super::tail::{Place, TailId, written};
+use crate::checkpoint::{HEAD_MAX, Key, Position, TAIL_MAX};
+use crate::clock::unix_nanos;
+use std::cmp::Ordering;
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Reader {
+    /// The file is no longer at its path.
+    pub(super) fn away(&mut self, id: TailId, now: Instant) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let path = Arc::clone(&tail.path);
+        (tail.place, tail.seen) = (Place::Away(now), None);
+        if self.by_path.get(&path) == Some(&id) {
+            self.by_path.remove(&path);
+        }
+        if tail.file.is_none() {
+            // It was closed to make room. What was written to it before it was renamed is found by the rotated name.
+            let reached = tail.reached();
+            match self.find(&path, &reached) {
+                Some((path, opened)) => {
+                    if let Some(tail) = self.tails.get_mut(id) {
+                        (tail.path, tail.file) = (path.into(), Some(opened.file));
+                        self.open_count += 1;
+                    }
+                }
+                None => return self.finish(id, now),
+            }
+        }
+        self.make_ready(id);
+        self.set_timer(id, now + AWAY_LOOK);
+    }
+
+    /// The file among the rotated names of `path` that `position` speaks of: by its number, or by its content.
+    pub(super) fn find(&self, path: &Path, position: &Position) -> Option<(PathBuf, Opened)> {
+        let own = FileId { dev: position.dev, inode: position.inode };
+        let mut files = rotations(path);
+        files.retain(|(_, meta)| FileId::of(meta) == own || !self.by_inode.contains_key(&FileId::of(meta)));
+        files.sort_by_key(|(_, meta)| FileId::of(meta) != own);
+        files.into_iter().find_map(|(path, meta)| {
+            // A short beginning is enough for a copy that was made since the file was last looked at.
+            let least = if written(&meta) >= position.last_seen { HEAD_ENOUGH_FRESH } else { HEAD_ENOUGH };
+            let may = FileId::of(&meta) == own || position.head_len >= least;
+            let opened = may.then(|| discover::open(&path).ok()).flatten()?;
+            agrees(&opened.file, position).ok()?.then_some((path, opened))
+        })
+    }
+
+    /// Files that were made and rotated away between two that we know, oldest first: nobody has read them.
+    pub(super) fn between(&self, path: &Path, before: TailId, after: &Age) -> Vec<(PathBuf, Age)> {
+        let Some(tail) = self.tails.get(before) else { return Vec::new() };
+        self.unread_since(path, &tail.age, Some(tail.id), after)
+    }
+
+    /// Files under rotated names of `path` that are newer than a file of the age `before` and not newer than `after`.
+    /// Where the clock cannot tell, the names do, if that file has one of them.
+    pub(super) fn unread_since(
+        &self,
+        path: &Path,
+        before: &Age,
+        before_id: Option<FileId>,
+        after: &Age,
+    ) -> Vec<(PathBuf, Age)> {
+        let name = path.file_name().unwrap_or_default();
+        let rank = |rotated: &Path| rotation_rank(rotated, path);
+        let mut unread = rotations(path);
+        let before_rank = unread.iter().find(|(_, meta)| Some(FileId::of(meta)) == before_id);
+        let before_rank = before_rank.map(|(before, _)| rank(before));
+        let is_unread = |(rotated, meta): &(PathBuf, Metadata)| {
+            let (own, id, age) = (rotated.file_name().unwrap_or_default(), FileId::of(meta), Age::of(meta));
+            let known = self.by_inode.contains_key(&id) || self.finished.contains(&id);
+            let newer = match age.compare(before) {
+                Ordering::Equal => before_rank.as_ref().is_none_or(|before| rank(rotated) > *before),
+                order => order == Ordering::Greater,
+            };
+            newer
+                && !known
+                && is_numbered(own, name)
+                && !is_compressed(own)
+                && age.compare(after) != Ordering::Greater
+        };
+        unread.retain(is_unread);
+        let mut unread: Vec<_> = unread.into_iter().map(|(path, meta)| (path, Age::of(&meta))).collect();
+        unread.sort_by_cached_key(|(path, age)| (age.order(), rank(path)));
+        unread
+    }
+
+    pub(super) fn adopt_all(
+        &mut self,
+        origin: &Path,
+        files: Vec<(PathBuf, Age)>,
+        now: Instant,
+    ) -> Vec<TailId> {
+        let mut ids = Vec::new();
+        for (path, _) in files {
+            self.make_room();
+            if let Some(opened) = self.open_now(&path)
+                && let Ok(cursor) = Cursor::at_start(&opened.file)
+            {
+                let begin = Begin { cursor, key: None, origin: origin.into() };
+                ids.push(self.adopt_rotated(&path, opened, begin, now));
+            }
+        }
+        ids
+    }
+
+    /// As `adopt`, for a file that is not the newest of its stream.
+    pub(super) fn adopt_rotated(
+        &mut self,
+        path: &Path,
+        opened: Opened,
+        begin: Begin,
+        now: Instant,
+    ) -> TailId {
+        let origin = Arc::clone(&begin.origin);
+        let newest = self.origins.get(&origin).copied();
+        let id = self.adopt(path, opened, begin, now);
+        match newest {
+            Some(newest) => drop(self.origins.insert(origin, newest)),
+            None => drop(self.origins.entry(origin).or_insert(id)),
+        }
+        id
+    }
+
+    /// What the file held before the cursor is gone: it was cut, or written anew in place.
+    pub(super) fn rewritten(&mut self, id: TailId, now: Instant) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let (path, origin, place) = (Arc::clone(&tail.path), Arc::clone(&tail.origin), tail.place);
+        let (file, reached, key) = (tail.file.take(), tail.reached(), tail.key);
+        let (old, age) = (tail.id, tail.age);
+        let copy = self.find(&path, &reached);
+        let rest = copy
+            .as_ref()
+            .map_or(String::new(), |(path, _)| format!("; its rest is read from {}", path.display()));
+        tracing::info!(
+            "source {}: {} was rewritten and is read from its beginning{rest}",
+            self.name,
+            path.display()
+        );
+        self.by_inode.remove(&old);
+        self.by_path.retain(|_, at| *at != id);
+        let kept = copy.as_ref().map(|(_, opened)| (FileId::of(&opened.meta), Age::of(&opened.meta)));
+        match copy {
+            Some((path, opened)) => self.take_over(id, &path, opened, now),
+            None => self.lose(id, key),
+        }
+        let (Some(file), Place::Here) = (file, place) else {
+            self.open_count -= 1;
+            return;
+        };
+        // `adopt` counts it again.
+        self.open_count -= 1;
+        let (Ok(meta), Ok(cursor)) = (file.metadata(), Cursor::at_start(&file)) else { return };
+        let opened = Opened { file, meta, link: false };
+        let begin = Begin { cursor, key: None, origin: Arc::clone(&origin) };
+        let fresh = self.adopt(&path, opened, begin, now);
+        if let Some(tail) = self.tails.get_mut(fresh) {
+            // It is as old as it ever was, though it begins anew.
+            tail.age = age;
+        }
+        if let Some((copy, age)) = kept {
+            // Cut more than once since the last look: what was written in between is in copies of its own.
+            let between = self.unread_since(&path, &age, Some(copy), &Age::seen_at(i64::MAX));
+            let between = self.adopt_all(&origin, between, now);
+            let chain: Vec<_> = [id].into_iter().chain(between).chain([fresh]).collect();
+            self.chain(&chain, now);
+        }
+    }
+
+    /// The tail goes on in a copy of what it had.
+    pub(super) fn take_over(&mut self, id: TailId, path: &Path, opened: Opened, now: Instant) {
+        let here = self.globs.wants(path);
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.id = FileId::of(&opened.meta);
+        (tail.path, tail.seen) = (path.into(), None);
+        tail.note(&opened.meta);
+        tail.place = if here { Place::Here } else { Place::Away(now) };
+        tail.scan = self.scans;
+        tail.file = Some(opened.file);
+        let (key, position) = (tail.key, tail.position(unix_nanos()));
+        self.open_count += 1;
+        self.by_inode.insert(position_id(&position), id);
+        if here {
+            self.by_path.insert(path.into(), id);
+        }
+        self.checkpoint.set(key, position);
+        self.make_ready(id);
+        self.set_timer(id, now + AWAY_LOOK);
+    }
+
+    /// The tail's bytes are nowhere any more. It stays until what is on its way is settled.
+    pub(super) fn lose(&mut self, id: TailId, key: Key) {
+        self.checkpoint.forget(key);
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        (tail.place, tail.key) = (Place::Lost, Key::NONE);
+        let (settled, next) = (tail.progress.is_settled(), tail.next.take());
+        self.release(next);
+        if settled {
+            self.remove(id);
+        }
+    }
+
+    /// Whether the file is, so far as it goes, a copy of the file that its name is a rotation of (or will be one soon:
+    /// an empty file tells nothing). It is left alone until that file is cut (`copytruncate`); then its rest is read,
+    /// and nothing of it twice.
+    pub(super) fn is_copy(&self, path: &Path, opened: &Opened) -> io::Result<bool> {
+        let of = rotated_from(path).find_map(|of| self.tails.get(*self.by_path.get(of.as_path())?));
+        let Some((tail, file)) = of.and_then(|tail| Some((tail, tail.file.as_ref()?))) else {
+            return Ok(false);
+        };
+        if tail.cursor.head.len < HEAD_ENOUGH {
+            return Ok(false);
+        }
+        let size = opened.meta.len();
+        if size >= tail.cursor.read {
+            return agrees(&opened.file, &tail.reached());
+        }
+        let head = size.min(HEAD_MAX as u64);
+        let last = size.saturating_sub(TAIL_MAX as u64) + size.min(TAIL_MAX as u64);
+        Ok(Head::read(&opened.file, head)? == Head::read(file, head)?
+            && Before::read(&opened.file, last)?.bytes() == Before::read(file, last)?.bytes())
+    }
+}
