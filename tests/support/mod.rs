@@ -141,6 +141,11 @@ impl Instance {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its standard input.
     pub fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().expect("piped and not yet taken")
