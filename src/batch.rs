@@ -1,8 +1,8 @@
 //! What one request to one sink carries: parts of blocks, each with the share of acknowledgement it answers for.
 
 use crate::ack::{Hold, Status};
+use crate::block::EntryView;
 use crate::block::{Block, count_selected, selected};
-use crate::entry::EntryView;
 use crate::labels::Stream;
 use crate::ledger::{Reason, SinkLedger};
 use crate::pool::Shared;
@@ -47,15 +47,19 @@ impl Part {
         self.entries == self.range.end - self.range.start
     }
 
-    /// Where the first `count` selected entries end, and how many bytes of text they have.
-    pub fn measure(block: &Block, row: u16, range: Range<u32>, count: u32) -> (u32, u64) {
+    /// The first selected entries of `range`, `count` and `bytes` at most but one at least: how many they are, where they
+    /// end, and how many bytes of text they have.
+    pub fn first(block: &Block, row: u16, range: Range<u32>, count: u32, bytes: u64) -> (u32, u32, u64) {
         let span = range.start as usize..range.end as usize;
-        let mut bytes = 0;
-        let mut places = selected(block.selection(row.into()), span);
-        for place in places.by_ref().take(count as usize) {
-            bytes += u64::from(block.entries()[place].len);
+        let (mut taken, mut sum) = (0, 0);
+        for place in selected(block.selection(row.into()), span) {
+            let len = u64::from(block.entries()[place].len);
+            if taken > 0 && (taken >= count || sum + len > bytes) {
+                return (taken, place as u32, sum);
+            }
+            (taken, sum) = (taken + 1, sum + len);
         }
-        (places.next().map_or(range.end, |place| place as u32), bytes)
+        (taken, range.end, sum)
     }
 }
 

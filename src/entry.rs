@@ -1,7 +1,4 @@
-//! One log message inside a block: its index row, its fields, and the borrowed view that steps and sinks get of it.
-
-use crate::block::Block;
-use crate::labels::Stream;
+//! One log message inside a block: its row of the index, and its fields.
 
 /// The row of a block's index that describes one entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,103 +136,6 @@ impl Field {
             3 => Kind::Bool,
             4 => Kind::Null,
             _ => Kind::Json,
-        }
-    }
-}
-
-/// One entry of a block, to be read.
-#[derive(Clone, Copy)]
-pub struct EntryView<'a> {
-    block: &'a Block,
-    index: usize,
-}
-
-impl<'a> EntryView<'a> {
-    /// The entry `index` of `block`.
-    pub fn new(block: &'a Block, index: usize) -> Self {
-        EntryView { block, index }
-    }
-
-    /// Its row of the index.
-    pub fn entry(&self) -> &'a Entry {
-        &self.block.entries()[self.index]
-    }
-
-    /// Its text as received, without the frame's end.
-    pub fn text(&self) -> &'a [u8] {
-        let entry = self.entry();
-        &self.block.text()[entry.offset as usize..][..entry.len as usize]
-    }
-
-    /// When it was said, in nanoseconds since 1970-01-01 UTC.
-    pub fn time(&self) -> i64 {
-        self.entry().time
-    }
-
-    /// The stream it came in by: a binary search over the block's runs.
-    pub fn stream(&self) -> &'a Stream {
-        self.block.stream_of(self.index)
-    }
-
-    /// Its fields in the order they were found.
-    pub fn fields(&self) -> impl Iterator<Item = FieldView<'a>> + use<'a> {
-        let block = self.block;
-        block.fields_of(self.index).iter().map(move |field| FieldView { block, field: *field })
-    }
-
-    /// The last field with this name (a repeated JSON key: the last one counts).
-    pub fn field(&self, name: &[u8]) -> Option<FieldView<'a>> {
-        let block = self.block;
-        let mut fields = block.fields_of(self.index).iter().rev();
-        // Most names differ in length already: the row tells, their bytes need not be fetched.
-        let named = |field: &&Field| {
-            let maybe = usize::from(field.key_len) == name.len() || field.key_escaped();
-            maybe && FieldView { block, field: **field }.is_named(name)
-        };
-        fields.find(named).map(|field| FieldView { block, field: *field })
-    }
-}
-
-/// One field of an entry, to be read.
-#[derive(Clone, Copy)]
-pub struct FieldView<'a> {
-    block: &'a Block,
-    field: Field,
-}
-
-impl<'a> FieldView<'a> {
-    /// Its name as written (JSON escapes, if any, still in it: see [`FieldView::key_escaped`]).
-    pub fn key(&self) -> &'a [u8] {
-        self.block.bytes(self.field.key())
-    }
-
-    /// Whether the name has JSON escapes in it.
-    pub fn key_escaped(&self) -> bool {
-        self.field.key_escaped()
-    }
-
-    /// Whether it is called `name`, escapes resolved.
-    pub fn is_named(&self, name: &[u8]) -> bool {
-        let key = self.key();
-        if self.field.key_escaped() { unescape(key).as_deref() == Some(name) } else { key == name }
-    }
-
-    /// The bytes of its value as written; how to read them says [`FieldView::kind`].
-    pub fn raw(&self) -> &'a [u8] {
-        self.block.bytes(self.field.value())
-    }
-
-    /// How to read [`FieldView::raw`].
-    pub fn kind(&self) -> Kind {
-        self.field.kind()
-    }
-
-    /// The value as text: escapes resolved, everything else as written.
-    pub fn text(&self) -> std::borrow::Cow<'a, [u8]> {
-        let raw = self.raw();
-        match self.kind() {
-            Kind::Escaped => unescape(raw).map_or(raw.into(), Into::into),
-            _ => raw.into(),
         }
     }
 }

@@ -109,8 +109,7 @@ impl Worker {
         let charge = block.take_charge();
         let entries = credits.0 as u64;
         let kind = if whole.claim().take() {
-            self.hallway.credits.give(entries, credits.1 as u64);
-            self.hallway.freed.call();
+            self.hallway.give_back(entries, credits.1 as u64);
             let tally = work(domain, &mut block, routing);
             self.telemetry.processing.record(begun.elapsed().as_secs_f64());
             Kind::Routed { block: block.share(), tally }

@@ -13,9 +13,9 @@ const FLOORS: &[&str] = &[
     "cli",
     "engine",
     "config admin",
-    "worker sequencer lane delivery",
+    "worker sequencer delivery lane",
     "sources steps sinks",
-    "route expr checkpoint ledger ack batch",
+    "route expr checkpoint batch ledger ack",
     "block pool labels entry",
     "ring thread metrics logs clock units sys storage_io",
 ];
@@ -232,14 +232,11 @@ fn shipped(code: &str) -> String {
 
 /// The files that stand for `mod name;` under `#[cfg(test)]` in the bare code of `path`.
 fn test_files(path: &str, code: &str) -> Vec<String> {
-    let lines: Vec<&str> = code.lines().collect();
-    let declared = lines
-        .windows(2)
-        .filter(|pair| TEST.iter().any(|test| pair[0].trim().starts_with(test)))
-        .filter_map(|pair| {
-            let (_, name) = pair[1].trim().strip_suffix(';')?.split_once("mod ")?;
-            Some(name)
-        });
+    let attributes = TEST.iter().flat_map(|test| code.match_indices(test).map(|(at, _)| &code[at..]));
+    let declared = attributes.filter_map(|rest| {
+        let item = rest.lines().map(str::trim).find(|line| !line.starts_with("#["))?;
+        Some(item.strip_suffix(';')?.split_once("mod ")?.1)
+    });
     let folder = path.trim_end_matches(".rs").trim_end_matches("/mod").trim_end_matches("lib");
     declared.map(|name| format!("{folder}/{name}.rs").trim_start_matches('/').to_string()).collect()
 }
@@ -280,7 +277,8 @@ fn a<'a>() -> &'a str { "crate::cli \" unsafe \\" }
 fn b() -> (char, char, &str) { ('"', '\'', r#"use " crate::cli"#) }
 /* crate::cli */ pub(in crate::lane) fn c() {}
 #[cfg(test)]
-mod testing;
+#[cfg(not(loom))]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests {
     use crate::engine;

@@ -295,3 +295,26 @@ fn under_drop_newest_a_dead_sink_costs_entries_and_every_one_is_counted() {
         }
     }
 }
+
+#[test]
+fn a_sink_that_writes_beside_what_is_read_is_not_read_itself_and_opens_anew_on_sighup() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let logs = dir.path().join("logs");
+    fs::create_dir(&logs).expect("created");
+    fs::write(logs.join("app.log"), "one\n").expect("written");
+    let text = config(
+        "sources: { logs: { type: file, include: [\"logs/*.log\"], rescan: 100ms } }\n\
+         sinks: { out: { type: file, path: \"logs/all-{source}.log\" } }\n",
+    );
+    let mut instance = Instance::start(dir.path(), &text);
+    instance.wait_delivered("out", 1);
+    fs::rename(logs.join("all-logs.log"), dir.path().join("moved")).expect("renamed");
+    instance.signal("HUP");
+    instance.wait_log("SIGHUP");
+    fs::write(logs.join("late.log"), "two\n").expect("written");
+    let stats = instance.wait_delivered("out", 2);
+    assert_eq!(instance.terminate(), 0);
+    assert_eq!(number(row(&stats, "sources", "logs"), "received"), 2, "only what others wrote");
+    assert_eq!(read_lines(&dir.path().join("moved")), ["one"]);
+    assert_eq!(read_lines(&logs.join("all-logs.log")), ["two"]);
+}

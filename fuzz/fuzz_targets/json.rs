@@ -3,8 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use ringmain::block::EntryView;
 use ringmain::block::{Block, ENTRIES_MAX};
-use ringmain::entry::{Entry, EntryView, Kind, unescape};
+use ringmain::entry::{Entry, Kind, unescape};
 use ringmain::labels::{Labels, SourceId, Stream};
 use ringmain::steps::Step;
 use ringmain::steps::parse::json::ParseJson;

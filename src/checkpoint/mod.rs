@@ -17,7 +17,6 @@ mod position;
 mod table;
 
 pub use position::{Edge, HEAD_MAX, Position, Row, TAIL_MAX};
-pub use table::{Key, POSITIONS_MAX};
 
 use crate::storage_io::{Access, PRIVATE, StorageIo};
 use crate::thread::Wake;
@@ -29,6 +28,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use table::Table;
+
+/// Most positions kept. Beyond it files that are gone are forgotten, longest unseen first; if none is gone, new files
+/// are read but not remembered.
+pub const POSITIONS_MAX: usize = 65_536;
+
+/// One position's handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    place: u32,
+    /// Tells later users of the same place apart.
+    id: u64,
+}
+
+impl Key {
+    /// The handle of nothing.
+    pub const NONE: Key = Key { place: u32::MAX, id: 0 };
+}
 
 /// What a source finds when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,27 +1,8 @@
-//! All positions in memory, and which of them each tier has yet to hear of.
+//! The positions in memory, and what of them waits to be written.
 
-use super::durable;
-use super::position::Row;
+use super::{Key, POSITIONS_MAX, Row, durable};
 use std::sync::Arc;
 
-/// Most positions kept. Beyond it files that are gone are forgotten, longest unseen first; if none is gone, new files
-/// are read but not remembered.
-pub const POSITIONS_MAX: usize = 65_536;
-
-/// One position's handle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    pub(super) place: u32,
-    /// Tells later users of the same place apart.
-    pub(super) id: u64,
-}
-
-impl Key {
-    /// The handle of nothing.
-    pub const NONE: Key = Key { place: u32::MAX, id: 0 };
-}
-
-/// One position.
 pub(super) struct Held {
     pub(super) id: u64,
     pub(super) row: Row,
@@ -31,7 +12,6 @@ pub(super) struct Held {
     pub(super) forgotten: bool,
 }
 
-/// All positions.
 #[derive(Default)]
 pub(super) struct Table {
     /// By place, which is also its place in the fast tier.

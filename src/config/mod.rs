@@ -1,6 +1,6 @@
 //! The configuration file: read, checked, joined.
 //!
-//! Text becomes a tree that knows its places ([`tree`]), variables are replaced ([`env`]), structs are filled from it
+//! Text becomes a tree that knows its places ([`tree`]), variables are replaced ([`mod@env`]), structs are filled from it
 //! ([`de`], [`read`]), everything is looked at together ([`check`]), and what was left open is decided ([`decide`]).
 //! Either all of it is right or a [`Report`] names everything that is not. The structs stand beside what they configure.
 
@@ -190,7 +190,7 @@ fn join(
             name,
             pipeline: keys.pipeline,
             labels: keys.labels,
-            strategy: keys.strategy.unwrap_or(dispatcher.backpressure.strategy),
+            strategy: keys.strategy.unwrap_or(dispatcher.backpressure.in_force()),
             kind,
         };
     let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {

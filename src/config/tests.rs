@@ -721,6 +721,20 @@ sinks:
 }
 
 #[test]
+fn without_backpressure_sources_block_unless_they_say_themselves_what_they_do() {
+    let strategies = |enabled: bool| {
+        let text = format!(
+            "dispatcher: {{ backpressure: {{ enabled: {enabled}, strategy: drop_newest }} }}\n\
+             sources: {{ a: {{ type: stdin }}, b: {{ type: file, include: ['/x'], strategy: drop_oldest }} }}\n\
+             sinks: {{ out: {{ type: blackhole }} }}"
+        );
+        parse(&text).unwrap().sources.into_iter().map(|source| source.strategy).collect::<Vec<_>>()
+    };
+    assert_eq!(strategies(true), [Strategy::DropNewest, Strategy::DropOldest]);
+    assert_eq!(strategies(false), [Strategy::Block, Strategy::DropOldest]);
+}
+
+#[test]
 fn variables_are_replaced_after_parsing_and_a_whole_one_takes_its_type() {
     let config =
         parse(&format!("dispatcher:\n  queue_size: ${{SIZE}}\n  batch_timeout: ${{WAIT:-250ms}}\n{SMALL}"))

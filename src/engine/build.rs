@@ -1,8 +1,9 @@
 //! From a checked config to everything it describes, bound and opened, but not yet running.
 
-use super::inside::{House, SourceView};
+use super::inside::House;
 use super::memory::{self, Shares};
-use super::{Parts, Runner, StartError};
+use super::sources::Sources;
+use super::{Parts, StartError};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
 use crate::checkpoint::Checkpoint;
@@ -10,7 +11,6 @@ use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
 use crate::delivery::retry::Retry;
 use crate::expr::Expr;
-use crate::labels::{Labels, SourceId};
 use crate::lane::batcher::{BatchLimits, Batcher, FlowControl};
 use crate::lane::{Lane, LaneSpec};
 use crate::ledger::{Ledger, Named};
@@ -28,15 +28,8 @@ use crate::sinks::file::{FileSink, FileSinkSettings};
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
-use crate::sources::file::config::FileSourceConfig;
-use crate::sources::file::{FileReader, FileSettings};
-use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
-use crate::sources::net::Intake;
+use crate::sources::inlet::{Gate, Hallway};
 use crate::sources::net::incoming::HEADROOM;
-use crate::sources::net::listen::Listen;
-use crate::sources::stdin::StdinReader;
-use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
-use crate::sources::syslog::source::SyslogSettings;
 use crate::steps::config::{ParseFormat, SetValue, StepConfig};
 use crate::steps::pipeline::{Pipeline, StepSpec};
 use crate::steps::set::ConstValue;
@@ -89,7 +82,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         domains.push(Domain {
             source: named.clone(),
             strategy: source.strategy,
-            sequencer: Sequencer::new(window(config, &hallway)),
+            sequencer: Sequencer::new(window(config, hallway.block_entries)),
             plan: Arc::new(plan(config, source, &sinks, &lanes)?),
         });
     }
@@ -212,8 +205,8 @@ fn hallway(config: &Config, shares: &Shares, blocks: Blocks) -> Hallway {
 }
 
 /// How many blocks a sequencer lets run ahead: as many as hold `worker_pool.queue_size` entries, two per worker at least.
-fn window(config: &Config, hallway: &Hallway) -> usize {
-    let blocks = config.dispatcher.worker_pool.queue_size / hallway.block_entries;
+fn window(config: &Config, block_entries: usize) -> usize {
+    let blocks = config.dispatcher.worker_pool.queue_size / block_entries;
     blocks.max(2 * config.decided.workers).max(WINDOW_MIN)
 }
 
@@ -336,130 +329,20 @@ fn plan(
     })
 }
 
-fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
-    let listen = config.listen.iter().map(|listen| match listen.transport {
-        Transport::Tcp => Listen::Tcp(listen.address),
-        Transport::Udp => Listen::Udp(listen.address),
-    });
-    SyslogSettings {
-        source,
-        listen: listen.collect(),
-        max_connections: config.max_connections,
-        max_connections_per_address: config.max_connections_per_address,
-        idle_timeout: config.idle_timeout,
-        max_message: config.max_message,
-        partial_memory: config.partial_memory,
-        receive_buffer: config.receive_buffer,
-        labels,
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Opens the sources one by one.
-struct Sources<'a> {
-    config: &'a Config,
-    sinks: &'a [&'a SinkConfig],
-    hallway: &'a Arc<Hallway>,
-    gates: &'a [Arc<Gate>],
-    ledger: &'a Ledger,
-    ending: &'a Arc<Ending>,
-    checkpoint: Arc<Checkpoint>,
-    /// The one network thread, if any source needs it.
-    intake: Option<Intake>,
-    runners: Vec<Runner>,
-    views: Vec<SourceView>,
-}
-
-impl Sources<'_> {
-    fn open(&mut self, at: usize) -> Result<(), StartError> {
-        let source = &self.config.sources[at];
-        let id = SourceId(at as u16);
-        let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let spec = InletSpec {
-            domain: DomainId(at as u32),
-            source: self.ledger.sources[at].clone(),
-            strategy: source.strategy,
-            gate: Arc::clone(&self.gates[at]),
-            hallway: Arc::clone(self.hallway),
+    #[test]
+    fn a_larger_worker_pool_queue_lets_more_blocks_run_ahead_and_two_per_worker_always_may() {
+        let blocks = |queue_size: usize, workers: usize, block_entries| {
+            let text = format!(
+                "dispatcher: {{ worker_count: {workers}, worker_pool: {{ queue_size: {queue_size} }} }}\n\
+                 sources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: blackhole }} }}\n"
+            );
+            window(&Config::parse("test", &text, &|_| None).unwrap(), block_entries)
         };
-        let failed = |error: std::io::Error| StartError::start(format!("source {}", source.name), error);
-        let mut view = SourceView {
-            gate: Arc::clone(&self.gates[at]),
-            listening: Vec::new(),
-            files: None,
-            what: String::new(),
-        };
-        match &source.kind {
-            SourceKind::File(file) => {
-                let settings = self.file_settings(file, id, labels);
-                view.what = format!("reads {}", file.include.join(", "));
-                let reader =
-                    FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
-                let reader = reader.map_err(failed)?;
-                view.files = Some(reader.files());
-                self.add_reader(&source.name, move |row| reader.run(row));
-            }
-            SourceKind::Stdin(stdin) => {
-                view.what = "reads standard input".into();
-                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels)
-                    .map_err(failed)?;
-                self.add_reader(&source.name, move |row| reader.run(row));
-            }
-            SourceKind::Syslog(syslog) => {
-                let intake = match &mut self.intake {
-                    Some(intake) => intake,
-                    None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
-                };
-                let bound = intake.add_syslog(syslog_settings(syslog, id, labels), spec);
-                // The error names the source and the address itself.
-                let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
-                view.listening = bound.iter().map(ToString::to_string).collect();
-                view.what = format!("listens on {}", view.listening.join(", "));
-            }
-        }
-        self.views.push(view);
-        Ok(())
-    }
-
-    fn add_reader(&mut self, source: &str, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
-        let name = format!("reader-{source}");
-        self.runners.push(Runner {
-            name,
-            cores: self.config.decided.cores.readers.clone(),
-            body: Box::new(body),
-        });
-    }
-
-    fn file_settings(&self, config: &FileSourceConfig, source: SourceId, labels: Labels) -> FileSettings {
-        // What file sources must not read: our own state, and what our file sinks write.
-        let outputs = self.sinks.iter().filter_map(|sink| match &sink.kind {
-            SinkKind::File(file) => Some(file.base().to_path_buf()),
-            _ => None,
-        });
-        FileSettings {
-            source,
-            include: config.include.clone(),
-            exclude: config.exclude.clone(),
-            read_from: config.read_from,
-            max_line: config.max_line,
-            partial_timeout: config.partial_timeout,
-            rescan: config.rescan,
-            rotate_wait: config.rotate_wait,
-            ignore_older: config.ignore_older,
-            open_files: config.open_files,
-            never_read: outputs.chain(Some(self.config.data_dir.clone())).collect(),
-            labels,
-        }
-    }
-
-    fn finish(mut self) -> (Vec<Runner>, Vec<SourceView>, Arc<Checkpoint>) {
-        if let Some(intake) = self.intake.take() {
-            let cores = self.config.decided.cores.intake.clone();
-            self.runners.push(Runner {
-                name: "intake".into(),
-                cores,
-                body: Box::new(move |row| intake.run(row)),
-            });
-        }
-        (self.runners, self.views, self.checkpoint)
+        assert_eq!([blocks(1000, 1, 10), blocks(2000, 1, 10)], [100, 200]);
+        assert_eq!([blocks(1, 1, 10), blocks(1, 20, 10)], [WINDOW_MIN, 40]);
     }
 }

@@ -9,6 +9,7 @@ mod inside;
 mod keeper;
 mod memory;
 pub mod run;
+mod sources;
 
 pub use run::run;
 

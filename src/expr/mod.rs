@@ -144,7 +144,7 @@ impl Subject {
     }
 }
 
-/// The last field of that name, as [`crate::entry::EntryView::field`] finds it, but without an allocation for keys with
+/// The last field of that name, as [`crate::block::EntryView::field`] finds it, but without an allocation for keys with
 /// escapes. Most names differ in length already: the row tells, their bytes need not be fetched.
 fn last_named<'a>(block: &'a Block, index: usize, name: &[u8]) -> Option<&'a Field> {
     let is_named = |field: &&Field| {

@@ -176,11 +176,12 @@ impl State {
                 return true;
             }
             let room = hard - batch.len();
-            let item = if front.cut.entries as usize <= room {
+            let fits = front.cut.bytes <= max_bytes || front.cut.entries == 1;
+            let item = if fits && front.cut.entries as usize <= room {
                 place.queue.pop_front()
             } else {
                 self.compactor.seal_if_open(&front.text, &mut self.pinned);
-                front.split(room as u32)
+                front.split(room as u32, max_bytes)
             };
             let Some(item) = item else { return true };
             place.entries -= item.cut.entries as usize;
@@ -244,10 +245,13 @@ impl State {
 }
 
 impl Item {
-    /// Takes its first `count` selected entries out into an item of their own. Its text must be sealed.
-    fn split(&mut self, count: u32) -> Option<Item> {
+    /// Takes its first selected entries, `count` and `bytes` at most but one at least, out into an item of their own. It
+    /// must have more than that, and its text must be sealed.
+    fn split(&mut self, count: u32, bytes: u64) -> Option<Item> {
         let Text::Sealed(block) = self.text.sealed()? else { return None };
-        let (end, bytes) = Part::measure(&block, self.cut.row, self.cut.range.clone(), count);
+        // The bytes of a whole run include what stands between its entries, so all of them might seem to fit here.
+        let count = count.min(self.cut.entries - 1);
+        let (count, end, bytes) = Part::first(&block, self.cut.row, self.cut.range.clone(), count, bytes);
         let first = Cut {
             range: self.cut.range.start..end,
             entries: count,

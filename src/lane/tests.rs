@@ -30,12 +30,12 @@ fn stream(source: u16, origin: &str) -> Arc<Stream> {
 }
 
 fn rig(batch_size: usize, quota: Quota, ordered: bool) -> Rig {
-    let limits = BatchLimits {
-        batch_size,
-        batch_timeout: Duration::ZERO,
-        max_entries: batch_size,
-        max_bytes: 1 << 30,
-    };
+    rig_of(batch_size, 1 << 30, quota, ordered)
+}
+
+fn rig_of(batch_size: usize, max_bytes: u64, quota: Quota, ordered: bool) -> Rig {
+    let limits =
+        BatchLimits { batch_size, batch_timeout: Duration::ZERO, max_entries: batch_size, max_bytes };
     let flow = FlowControl { enabled: false, target_latency: Duration::ZERO, adjustment_factor: 0.1 };
     let (gate, blocks) = (Arc::new(Gate::default()), Blocks::new(0));
     let spec = LaneSpec {
@@ -96,7 +96,7 @@ impl Rig {
     }
 
     fn texts(taken: &Taken) -> Vec<(String, String)> {
-        let text = |entry: crate::entry::EntryView<'_>| {
+        let text = |entry: crate::block::EntryView<'_>| {
             (entry.stream().origin.to_string(), String::from_utf8_lossy(entry.text()).into_owned())
         };
         taken.batch.iter().map(text).collect()
@@ -245,4 +245,23 @@ fn over_the_mark_a_run_s_own_strategy_says_what_goes() {
         assert_eq!(kept["a"], expected, "{strategy:?} keeps the end it is named for");
         rig.assert_empty();
     }
+}
+
+#[test]
+fn a_run_of_more_bytes_than_a_batch_may_have_is_cut_and_an_entry_of_more_goes_alone() {
+    let mut rig = rig_of(10_000, 40, WIDE, true);
+    let one = stream(0, "one");
+    let long = "x".repeat(100);
+    let mut all = lines("0123456789abcde", 0..10);
+    all.insert(5, long.clone());
+    rig.push(&[(&one, &all)], 4 << 10, Strategy::Block, |_| true);
+    let (mut out, mut sizes) = (Vec::new(), Vec::new());
+    while out.len() < all.len() {
+        let taken = rig.cut().expect("something is due");
+        sizes.push(taken.batch.len());
+        out.extend(Rig::texts(&taken).into_iter().map(|(_, text)| text));
+        rig.lane.finish(taken, Duration::ZERO, 0);
+    }
+    assert_eq!((out, sizes), (all, vec![2, 2, 1, 1, 2, 2, 1]));
+    rig.assert_empty();
 }

@@ -51,7 +51,7 @@ pub struct BatchKeys {
     /// Most entries in a batch (10000).
     #[serde(with = "units::optional_count")]
     pub max_entries: Option<usize>,
-    /// Most bytes of text in a batch (4MiB).
+    /// Most bytes of text in a batch (1MiB).
     #[serde(with = "units::optional_size")]
     pub max_bytes: Option<usize>,
 }

@@ -12,7 +12,7 @@ mod text;
 mod timestamp;
 
 use crate::block::Block;
-use crate::entry::EntryView;
+use crate::block::EntryView;
 use crate::labels::Stream;
 use std::iter::Peekable;
 use std::sync::Arc;

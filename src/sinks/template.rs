@@ -5,8 +5,8 @@
 //! `A-Z a-z 0-9 . _ -` remain, without a dot at its start, and at most [`VALUE_MAX`] bytes. A value that had to be
 //! changed carries a checksum of what it was, so that two values do not meet in one file unnoticed.
 
+use crate::block::EntryView;
 use crate::clock::UnixNanos;
-use crate::entry::EntryView;
 use crate::labels::Stream;
 use crate::sinks::format::civil;
 use std::fmt::Write;
@@ -115,6 +115,22 @@ impl Template {
         let names: Option<Vec<String>> =
             self.names.iter().map(|name| name.iter().map(text).collect()).collect();
         names.map(|names| names.join("/"))
+    }
+
+    /// The real paths it can name, as a glob; `None` if the base directory is not there.
+    pub fn as_glob(&self) -> Option<String> {
+        let base = self.base.canonicalize().ok()?;
+        let mut glob = globset::escape(&base.display().to_string());
+        for name in &self.names {
+            glob.push('/');
+            for piece in name {
+                match piece {
+                    Piece::Literal(text) => glob.push_str(&globset::escape(text)),
+                    _ => glob.push('*'),
+                }
+            }
+        }
+        Some(glob)
     }
 
     /// The times around `time` that share its path, all other things being equal.
@@ -434,5 +450,17 @@ mod tests {
         fn values_that_differ_have_names_that_differ(one in "[ab./_-]{0,6}", other in "[ab./_-]{0,6}") {
             prop_assert_eq!(origin(&one) == origin(&other), one == other);
         }
+    }
+
+    #[test]
+    fn as_a_glob_it_names_what_it_renders_and_leaves_its_neighbours() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("{}/own-{{source}}/{{date}}.log", dir.path().display());
+        let glob = Template::compile(&text).unwrap().as_glob().unwrap();
+        let glob =
+            globset::GlobBuilder::new(&glob).literal_separator(true).build().unwrap().compile_matcher();
+        let base = dir.path().canonicalize().unwrap();
+        assert!(glob.is_match(base.join("own-app/2026-11-23.log")));
+        assert!(!glob.is_match(base.join("app.log")) && !glob.is_match(base.join("own-app/x/2026.log")));
     }
 }

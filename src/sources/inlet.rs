@@ -106,6 +106,25 @@ pub struct Hallway {
     pub block_entries: usize,
 }
 
+impl Hallway {
+    /// Gives credits back, and wakes those who wait for some, once per crossing of the low watermark: while the ring is
+    /// congested they would only look and sleep again.
+    pub fn give_back(&self, entries: u64, bytes: u64) {
+        self.credits.give(entries, bytes);
+        if !self.credits.congested() {
+            self.freed.call();
+        }
+    }
+
+    /// Whether the ring is between its watermarks on the way down. If so, `freed` is called when it no longer is.
+    fn is_congested(&self) -> bool {
+        self.credits.congested() && {
+            self.freed.want();
+            self.credits.congested()
+        }
+    }
+}
+
 /// What makes an inlet: which domain it is, and of which source.
 pub struct InletSpec {
     /// The domain's number.
@@ -157,6 +176,8 @@ pub struct Inlet<M> {
     /// The next ticket. Blocks dropped at the door take a row among the outstanding, but no ticket.
     ticket: u64,
     stamps: Stamps,
+    /// It was told not to read, and not yet to go on.
+    held_up: bool,
 }
 
 impl<M> Inlet<M> {
@@ -177,6 +198,7 @@ impl<M> Inlet<M> {
             spare: Vec::new(),
             ticket: 0,
             stamps: Stamps::default(),
+            held_up: false,
         }
     }
 
@@ -196,8 +218,14 @@ impl<M> Inlet<M> {
     }
 
     /// Whether the source should read on. If not, its thread is woken when it should.
-    pub fn may_read(&self) -> bool {
-        self.spec.strategy != Strategy::Block || self.spec.gate.is_open()
+    pub fn may_read(&mut self) -> bool {
+        let may = self.spec.strategy != Strategy::Block
+            || (self.spec.gate.is_open() && !self.spec.hallway.is_congested());
+        if !may && !self.held_up {
+            self.ledger().blocked.add(1);
+        }
+        self.held_up = !may;
+        may
     }
 
     /// An empty block with room for at least `text` bytes (or of the largest class), or `None` while memory is short;

@@ -38,7 +38,7 @@ fn live(block: &Block) -> Vec<usize> {
 }
 
 fn shown(block: &Block, index: usize) -> Vec<String> {
-    let one = |field: crate::entry::FieldView<'_>| {
+    let one = |field: crate::block::FieldView<'_>| {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         format!("{}={}:{:?}", text(field.key()), text(field.raw()), field.kind())
     };

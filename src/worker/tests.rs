@@ -160,7 +160,7 @@ fn run(rig: &Rig, workers: usize, texts: &[String]) -> (Vec<Vec<String>>, Vec<St
                 scope.spawn(move || {
                     let (row, mut sent) = (row(), Vec::new());
                     while let Some(taken) = lane.cut(&row) {
-                        let text = |entry: crate::entry::EntryView<'_>| {
+                        let text = |entry: crate::block::EntryView<'_>| {
                             String::from_utf8_lossy(entry.text()).into_owned()
                         };
                         sent.extend(taken.batch.iter().map(text));

@@ -1,6 +1,7 @@
 //! Drives the binary as a child process and recounts from outside what it says of itself.
 #![allow(dead_code, reason = "each test binary uses its own part of the support")]
 
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -140,6 +141,11 @@ impl Instance {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its standard input.
     pub fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().expect("piped and not yet taken")
@@ -152,9 +158,16 @@ impl Instance {
 
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let done = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill runs");
-        assert!(done.success());
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "HUP" => Signal::HUP,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
+            other => panic!("no signal called {other}"),
+        };
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it is ours to signal");
     }
 
     /// Asks it to end and gives its exit code.

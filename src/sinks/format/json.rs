@@ -2,7 +2,8 @@
 
 use super::escape::{self, Json};
 use super::timestamp::Timestamps;
-use crate::entry::{EntryView, FieldView, Kind};
+use crate::block::{EntryView, FieldView};
+use crate::entry::Kind;
 use crate::labels::Stream;
 
 /// What entries of `stream` have between the digits of their time and their message.

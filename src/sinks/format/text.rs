@@ -4,7 +4,8 @@
 
 use super::escape::{self, Bare, Quoted};
 use super::timestamp::Timestamps;
-use crate::entry::{EntryView, FieldView, Kind};
+use crate::block::{EntryView, FieldView};
+use crate::entry::Kind;
 use crate::labels::Stream;
 
 /// What entries of `stream` have between their time and their message.

@@ -261,14 +261,15 @@ pub fn rotated_from(path: &Path) -> impl Iterator<Item = PathBuf> + '_ {
 pub struct NeverRead {
     paths: Vec<PathBuf>,
     real: Vec<PathBuf>,
+    matching: GlobSet,
 }
 
 impl NeverRead {
-    /// These files, and everything below these directories.
-    pub fn new(paths: Vec<PathBuf>) -> NeverRead {
-        let mut never = NeverRead { paths, real: Vec::new() };
+    /// These files, everything below these directories, and files whose real path matches one of these globs.
+    pub fn new(paths: Vec<PathBuf>, matching: &[String]) -> io::Result<NeverRead> {
+        let mut never = NeverRead { paths, real: Vec::new(), matching: set(matching)? };
         never.refresh();
-        never
+        Ok(never)
     }
 
     /// Looks again where they really are: some may only just have been made.
@@ -283,7 +284,7 @@ impl NeverRead {
                 .is_ok_and(|own| own.is_file() && (own.dev(), own.ino()) == (meta.dev(), meta.ino()))
         };
         let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        self.real.iter().any(|own| real.starts_with(own) || same(own))
+        self.real.iter().any(|own| real.starts_with(own) || same(own)) || self.matching.is_match(&real)
     }
 }
 
@@ -380,7 +381,7 @@ mod tests {
         assert!(open(&out).is_err() && open(Path::new("/dev/null")).is_err());
         let link = tree.path().join("link");
         std::os::unix::fs::symlink(out.join("x"), &link)?;
-        let never = NeverRead::new(vec![out.clone(), tree.path().join("later")]);
+        let never = NeverRead::new(vec![out.clone(), tree.path().join("later")], &[])?;
         let opened = open(&link)?;
         assert!(opened.link && never.covers(&link, &opened.meta));
         assert!(!never.covers(&log, &open(&log)?.meta));

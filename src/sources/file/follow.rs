@@ -1,24 +1,31 @@
-//! Which file is which, from when it is found until it is let go.
+//! Which file is which: finding, opening, and following files through rotation, truncation and deletion.
 //!
 //! Whatever happened, it is told by looking (`stat`, the first bytes, the bytes before the cursor), never by believing
 //! an event: events only say where to look. Files that follow each other at one path form a chain, and each is read to
 //! its end before the next begins.
-//!
-//! Not here: how a file begins to be followed (see `opening`), what rotations leave behind (see `rotation`), and how the
-//! files of the last run are found again (see `resume`).
 
-use super::discover::{self, Found};
+use super::ReadFrom;
+use super::cursor::Cursor;
+use super::discover::{self, Found, Opened};
 use super::identity::{Age, FileId, agrees};
+use super::progress::{Point, Progress};
 use super::reader::{AWAY_LOOK, Reader};
-use super::tail::{Place, Tail, TailId};
+use super::resume::{resumed, starts_binary};
+use super::tail::{Place, Tail, TailId, written};
+use crate::checkpoint::{Key, Start};
+use crate::clock::unix_nanos;
+use crate::labels::Stream;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-/// How many finished files are remembered, so that a later rotation of them is not taken for a new file.
-const FINISHED_MAX: usize = 1024;
+/// Where a file begins to be read, and what it is remembered as.
+pub(super) struct Begin {
+    pub(super) cursor: Cursor,
+    pub(super) key: Option<Key>,
+    pub(super) origin: Arc<Path>,
+}
 
 impl Reader {
     /// Looks everywhere.
@@ -140,130 +147,183 @@ impl Reader {
         self.make_ready(id);
     }
 
-    /// The file is no longer at its path.
-    pub(super) fn away(&mut self, id: TailId, now: Instant) {
-        let Some(tail) = self.tails.get_mut(id) else { return };
-        let path = Arc::clone(&tail.path);
-        (tail.place, tail.seen) = (Place::Away(now), None);
-        if self.by_path.get(&path) == Some(&id) {
-            self.by_path.remove(&path);
+    // --- opening
+
+    pub(super) fn open_log(&mut self, path: &Path) -> Option<Opened> {
+        if !self.make_room() {
+            self.short.push_back(path.to_path_buf());
+            return None;
         }
-        if tail.file.is_none() {
-            // It was closed to make room. What was written to it before it was renamed is found by the rotated name.
-            let reached = tail.reached();
-            match self.find(&path, &reached) {
-                Some((path, opened)) => {
-                    let file = FileId::of(&opened.meta);
-                    if let Some(tail) = self.tails.get_mut(id) {
-                        self.by_inode.remove(&tail.id);
-                        (tail.path, tail.file, tail.id) = (path.into(), Some(opened.file), file);
-                        self.by_inode.insert(file, id);
-                        self.open_count += 1;
-                    }
-                }
-                None => return self.finish(id, now),
+        self.open_now(path)
+    }
+
+    /// As `open_log`, whether or not more files may be open: a rotated file has no name it would be looked for by later.
+    pub(super) fn open_now(&mut self, path: &Path) -> Option<Opened> {
+        let opened = match discover::open(path) {
+            Ok(opened) => opened,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                self.refuse(path, &error);
+                return None;
             }
+        };
+        if self.never.covers(path, &opened.meta) {
+            self.skip(path, FileId::of(&opened.meta), "it is our own output");
+            return None;
+        }
+        Some(opened)
+    }
+
+    pub(super) fn open_new(&mut self, path: &Path, now: Instant) {
+        if let Some(opened) = self.open_log(path)
+            && let Err(error) = self.begin(path, opened, now)
+        {
+            self.refuse(path, &error);
+        }
+    }
+
+    /// Begins to follow a file that no tail knows.
+    pub(super) fn begin(&mut self, path: &Path, opened: Opened, now: Instant) -> io::Result<()> {
+        let mut known = self.positions.take_known(FileId::of(&opened.meta), &opened.file)?;
+        if known.is_none() {
+            known = self.positions.take_moved(path, &opened.file)?;
+        }
+        let begin = match known {
+            Some((key, at)) => resumed(key, &at, &opened)?,
+            None if self.is_copy(path, &opened)? => return Ok(()),
+            None => {
+                let cursor = self.first_cursor(&opened)?;
+                Begin { cursor, key: None, origin: path.into() }
+            }
+        };
+        if begin.cursor.read > 0 && begin.key.is_none() && starts_binary(&opened)? {
+            self.skip(path, FileId::of(&opened.meta), "it is not text");
+            return Ok(());
+        }
+        let age = Age::of(&opened.meta);
+        let before = self.origins.get(path).copied();
+        let between = before.map_or(Vec::new(), |before| self.between(path, before, &age));
+        let id = self.adopt(path, opened, begin, now);
+        let chain: Vec<_> =
+            before.into_iter().chain(self.adopt_all(path, between, now)).chain([id]).collect();
+        self.chain(&chain, now);
+        let left = self.positions.left_at(path);
+        if !self.is_first_scan && !left.is_empty() {
+            // A file of the last run was here, and was not found before it was rotated: too many were open.
+            let origin = Arc::from(path);
+            self.find_rotated(&origin, left, now);
+            self.chain_resumed(Some(path), now);
+        }
+        Ok(())
+    }
+
+    /// Where a file that was never read begins to be.
+    pub(super) fn first_cursor(&self, opened: &Opened) -> io::Result<Cursor> {
+        let first =
+            self.is_first_scan && self.start == Start::First && self.settings.read_from == ReadFrom::End;
+        let age = opened.meta.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+        let old = self.settings.ignore_older.zip(age).is_some_and(|(limit, age)| age > limit);
+        if first || old {
+            Cursor::at_end(&opened.file, opened.meta.len())
+        } else {
+            Cursor::at_start(&opened.file)
+        }
+    }
+
+    /// Makes a tail of an open file.
+    pub(super) fn adopt(&mut self, path: &Path, opened: Opened, begin: Begin, now: Instant) -> TailId {
+        let Begin { cursor, key, origin } = begin;
+        let file = FileId::of(&opened.meta);
+        let here = self.globs.wants(path);
+        let stream = self.stream(&origin);
+        let path: Arc<Path> = path.into();
+        let point = Point { offset: cursor.read, edge: cursor.edge, tail_crc: cursor.before.crc() };
+        let mut tail = Tail {
+            path: Arc::clone(&path),
+            origin: Arc::clone(&origin),
+            stream,
+            id: file,
+            age: Age::of(&opened.meta),
+            file: Some(opened.file),
+            cursor,
+            progress: Progress::new(point),
+            generation: 0,
+            key: Key::NONE,
+            size: opened.meta.len(),
+            written: written(&opened.meta),
+            seen: None,
+            place: if here { Place::Here } else { Place::Away(now) },
+            queued: false,
+            waits: false,
+            next: None,
+            parked: false,
+            paused: None,
+            partial: None,
+            whole: false,
+            timer: None,
+            need: 0,
+            unread_since: None,
+            used: self.turns,
+            scan: self.scans,
+            dirty: false,
+            failed: false,
+        };
+        let position = tail.position(unix_nanos());
+        tail.key = match key {
+            Some(key) => {
+                self.checkpoint.set(key, position);
+                key
+            }
+            None => self.checkpoint.add(&self.name, position),
+        };
+        self.open_count += 1;
+        let id = self.tails.add(tail);
+        self.by_inode.insert(file, id);
+        if here {
+            if opened.link {
+                self.watch.add_link(&path);
+            }
+            if path == origin || !self.origins.contains_key(&origin) {
+                self.origins.insert(origin, id);
+            }
+            self.by_path.insert(path, id);
+        } else {
+            self.set_timer(id, now + AWAY_LOOK);
         }
         self.make_ready(id);
-        self.set_timer(id, now + AWAY_LOOK);
+        id
     }
 
-    // --- reading to the end, and the end
-
-    /// The file was read to its end as it is now.
-    pub(super) fn drained(&mut self, id: TailId, now: Instant) {
-        let timeout = self.settings.partial_timeout;
-        let Some(tail) = self.tails.get_mut(id) else { return };
-        tail.whole = false;
-        let len = tail.cursor.partial;
-        match tail.partial {
-            _ if len == 0 => (tail.partial, tail.unread_since) = (None, None),
-            Some((known, _)) if known == len => {}
-            _ => {
-                tail.partial = Some((len, now + timeout));
-                self.set_timer(id, now + timeout);
-            }
-        }
-        let Some(tail) = self.tails.get_mut(id) else { return };
-        // A piece of a line at the old file's end comes before the new file too, once it is clear that no more follows.
-        if len == 0 {
-            let next = tail.next.take();
-            self.release(next);
-        }
-        self.room_again = true;
-        self.finish(id, now);
+    /// The stream of this origin: the one its files had before, if there were any.
+    pub(super) fn stream(&self, origin: &Arc<Path>) -> Arc<Stream> {
+        let known = self.origins.get(origin).and_then(|id| self.tails.get(*id));
+        let known = known.filter(|tail| tail.origin == *origin);
+        known.map_or_else(
+            || {
+                let labels = self.settings.labels.clone();
+                let text = origin.to_string_lossy();
+                Arc::new(Stream::new(self.settings.source, Arc::clone(&self.name), "file", text, labels))
+            },
+            |tail| Arc::clone(&tail.stream),
+        )
     }
 
-    pub(super) fn release(&mut self, next: Option<TailId>) {
-        if let Some(id) = next {
-            if let Some(tail) = self.tails.get_mut(id) {
-                tail.waits = false;
+    /// Lets each of these wait for the one before it. All belong to one stream, oldest first.
+    pub(super) fn chain(&mut self, ids: &[TailId], now: Instant) {
+        for pair in ids.windows(2) {
+            let [before, after] = [pair[0], pair[1]];
+            let Some(tail) = self.tails.get_mut(before) else { continue };
+            if tail.file.is_none() {
+                // It rests, read to its end, or is lost: nothing to wait for. Its successor is there: it can go.
+                self.finish(before, now);
+                continue;
             }
-            self.make_ready(id);
-        }
-    }
-
-    /// Lets go of a file that was renamed or deleted, if everything is done for it.
-    pub(super) fn finish(&mut self, id: TailId, now: Instant) {
-        let Some(tail) = self.tails.get(id) else { return };
-        let Place::Away(since) = tail.place else { return };
-        let waited = now >= since + self.settings.rotate_wait;
-        let read = tail.seen.is_some() && tail.cursor.partial == 0;
-        if tail.file.is_some() && !(waited && read && tail.progress.is_settled() && tail.next.is_none()) {
-            if waited && tail.cursor.partial > 0 && tail.seen.is_some() {
-                self.give_up_waiting(id);
-            }
-            return;
-        }
-        let deleted =
-            tail.file.as_ref().is_none_or(|file| file.metadata().is_ok_and(|meta| meta.nlink() == 0));
-        let newest = self.origins.get(&tail.origin) == Some(&id);
-        if newest && !deleted {
-            // Renamed, and nothing has taken its place yet. What does will want to know what came before it, now or
-            // after a restart.
-            let key = tail.key;
-            if let Some(tail) = self.tails.get_mut(id)
-                && tail.file.take().is_some()
-            {
-                (self.open_count, self.room_again) = (self.open_count - 1, true);
-            }
-            self.checkpoint.release(key);
-            return;
-        }
-        if let Some(tail) = self.remove(id) {
-            self.checkpoint.forget(tail.key);
-            self.finished.push_back(tail.id);
-            if self.finished.len() > FINISHED_MAX {
-                self.finished.pop_front();
+            // What was written to it since it was last read comes first.
+            (tail.next, tail.seen) = (Some(after), None);
+            self.make_ready(before);
+            if let Some(tail) = self.tails.get_mut(after) {
+                tail.waits = true;
             }
         }
-    }
-
-    /// The incomplete last line of a file that was rotated away goes out as it is.
-    pub(super) fn give_up_waiting(&mut self, id: TailId) {
-        if let Some(tail) = self.tails.get_mut(id) {
-            tail.whole = true;
-            self.make_ready(id);
-        }
-    }
-
-    /// Takes the tail out of all tables.
-    pub(super) fn remove(&mut self, id: TailId) -> Option<Box<Tail>> {
-        let mut tail = self.tails.remove(id)?;
-        self.open_count -= usize::from(tail.file.is_some());
-        self.room_again = true;
-        let forget = |at: &mut TailId| *at == id;
-        if self.by_inode.get_mut(&tail.id).is_some_and(forget) {
-            self.by_inode.remove(&tail.id);
-        }
-        if self.by_path.get_mut(&tail.path).is_some_and(forget) {
-            self.by_path.remove(&tail.path);
-        }
-        if self.origins.get_mut(&tail.origin).is_some_and(forget) {
-            self.origins.remove(&tail.origin);
-        }
-        let next = tail.next.take();
-        self.release(next);
-        Some(tail)
     }
 }

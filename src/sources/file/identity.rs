@@ -30,11 +30,6 @@ impl FileId {
     pub fn of(meta: &Metadata) -> FileId {
         FileId { dev: meta.dev(), inode: meta.ino() }
     }
-
-    /// Of the file that this position speaks of.
-    pub fn at(position: &Position) -> FileId {
-        FileId { dev: position.dev, inode: position.inode }
-    }
 }
 
 /// Which of two files with rotated names is the newer. The system's birth time where it has one: renaming and late

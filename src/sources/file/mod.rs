@@ -5,7 +5,7 @@
 //! - every line written to a matched file goes out, in order within the file, through renaming (several times, also
 //!   while we are down), truncation, deletion and restart, as long as its bytes can be read somewhere under the file's
 //!   name or a rotated form of it (`NAME.*`, `NAME-*`);
-//! - a position moves only over what is settled; after a crash or a failure at most [`reader`]'s window per file is
+//! - a position moves only over what is settled; after a crash or a failure at most `reader`'s window per file is
 //!   read again;
 //! - nothing but text is read, nothing but regular files is opened, and never what we write ourselves.
 //!
@@ -17,18 +17,18 @@
 pub mod config;
 mod cursor;
 mod discover;
+mod finish;
 mod follow;
 mod identity;
 mod marks;
-mod opening;
 mod positions;
 mod progress;
+mod read;
 mod reader;
-mod reading;
 mod report;
 mod resume;
 mod rotation;
-mod settling;
+mod settle;
 mod tail;
 mod watch;
 
@@ -87,6 +87,8 @@ pub struct FileSettings {
     pub open_files: usize,
     /// Files and directories we write to ourselves.
     pub never_read: Vec<PathBuf>,
+    /// Globs of real paths we write to: a sink whose files stand among others'.
+    pub never_match: Vec<String>,
     /// Labels of every entry.
     pub labels: Labels,
 }

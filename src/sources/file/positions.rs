@@ -25,7 +25,7 @@ impl Positions {
     pub fn new(rows: Vec<(Key, Position)>) -> Positions {
         let mut all = Positions::default();
         for (place, (_, at)) in rows.iter().enumerate() {
-            all.by_inode.entry(FileId::at(at)).or_default().push(place);
+            all.by_inode.entry(FileId { dev: at.dev, inode: at.inode }).or_default().push(place);
             all.by_path.entry(Arc::clone(&at.path)).or_default().push(place);
             if at.head_len >= HEAD_ENOUGH {
                 all.lens.insert(at.head_len);
@@ -106,5 +106,5 @@ fn is_rotated(path: &Path, of: &Path) -> bool {
 
 /// Whether the file is no longer where it was.
 fn has_left(at: &Position) -> bool {
-    at.path.metadata().map_or(true, |meta| FileId::of(&meta) != FileId::at(at))
+    at.path.metadata().map_or(true, |meta| FileId::of(&meta) != FileId { dev: at.dev, inode: at.inode })
 }

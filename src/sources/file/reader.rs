@@ -1,23 +1,19 @@
-//! The loop of one file source: what a turn does, and when the next one is due.
+//! The loop of one file source: hear, look, read, ship, and what comes back.
 //!
 //! One turn does whatever can be done without waiting and says how long nothing more will happen by itself. Time is an
 //! argument, so that tests need no clock.
-//!
-//! Not here: reading itself (see `reading`), and which file is which (see `follow`).
 
 use super::FileSettings;
 use super::cursor::Limits;
-use super::discover::{Globs, NeverRead};
+use super::discover::{self, Globs, NeverRead};
 use super::identity::FileId;
 use super::marks::Marks;
 use super::positions::Positions;
-use super::reading::{Did, Filling};
 use super::report::Report;
-use super::tail::{Place, TailId, Tails};
+use super::tail::{Place, Tail, TailId, Tails};
 use super::watch::{News, Watch};
 use crate::block::{Block, ENTRIES_MAX};
 use crate::checkpoint::{Checkpoint, Start};
-use crate::clock::unix_nanos;
 use crate::pool::Owned;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::Inlet;
@@ -29,10 +25,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Most bytes of one file in a turn: with thousands of them, none waits long for the others.
+pub(super) const FILE_TURN: u64 = 256 << 10;
+/// Most files in a turn: in between, settlements and news are heard.
+pub(super) const FILES_TURN: usize = 64;
 /// Most bytes of one file that may be on their way: what is read again, at worst, after a failure or a crash.
 pub(super) const WINDOW: u64 = 4 << 20;
 /// How long a part-filled block may wait for company.
-const PACE: Duration = Duration::from_millis(5);
+pub(super) const PACE: Duration = Duration::from_millis(5);
+/// Less room than this in a block is not worth a read.
+pub(super) const ROOM_MIN: usize = 512;
+/// How long a file rests before what failed of it is read again.
+pub(super) const REPLAY_PAUSE: Duration = Duration::from_millis(100);
 /// How often a renamed or deleted file is looked at: its name may lie where nothing is watched.
 pub(super) const AWAY_LOOK: Duration = Duration::from_millis(250);
 
@@ -45,6 +49,31 @@ pub enum Next {
     Sleep { until: Option<Instant>, listen: bool, blocked: bool },
     /// The source has ended.
     Done,
+}
+
+/// How one attempt at one file, or at all, ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Did {
+    /// No room further down.
+    Blocked,
+    /// Its turn is over, there is more.
+    More,
+    /// It has as much on its way as it may have, or cannot be read now.
+    Parked,
+    /// Read to its end.
+    Drained,
+    /// What stood before the cursor is not there any more.
+    Rewritten,
+    /// It is no text.
+    Binary,
+    /// Another file, or none, is at its path.
+    Moved,
+}
+
+/// The block being filled.
+pub(super) struct Filling {
+    pub(super) block: Owned<Block>,
+    pub(super) marks: Marks,
 }
 
 /// All of one source's files.
@@ -91,7 +120,7 @@ pub struct Reader {
     pub(super) unpushed: Option<(Owned<Block>, Marks)>,
     pub(super) last_ship: Option<Instant>,
     pub(super) turns: u64,
-    told: bool,
+    pub(super) told: bool,
     pub(super) report: Report,
 }
 
@@ -111,7 +140,7 @@ impl Reader {
         };
         Ok(Reader {
             globs: Globs::new(&settings.include, &settings.exclude)?,
-            never: NeverRead::new(settings.never_read.clone()),
+            never: NeverRead::new(settings.never_read.clone(), &settings.never_match)?,
             start: checkpoint.start(&name),
             positions: Positions::new(checkpoint.loaded(&name)),
             watch: Watch::new(),
@@ -185,7 +214,7 @@ impl Reader {
 
     // --- what comes in
 
-    fn hear(&mut self, now: Instant) {
+    pub(super) fn hear(&mut self, now: Instant) {
         let (mut written, mut others) = (std::mem::take(&mut self.heard), Vec::new());
         let (by_path, globs, next_scan) = (&self.by_path, &self.globs, &mut self.next_scan);
         self.watch.read(&mut |path, news| match (news, by_path.get(path)) {
@@ -222,7 +251,7 @@ impl Reader {
         }
     }
 
-    fn ring_timers(&mut self, now: Instant) {
+    pub(super) fn ring_timers(&mut self, now: Instant) {
         while let Some(Reverse((at, id))) = self.timers.peek().copied()
             && at <= now
         {
@@ -239,31 +268,34 @@ impl Reader {
             }
         }
     }
+}
 
-    // --- the end
+impl Reader {
+    /// Opens the tail's file again where it was. If that cannot be: why not.
+    pub(super) fn reopen(&mut self, tail: &mut Tail) -> io::Result<Option<Did>> {
+        if tail.place != Place::Here {
+            return Ok(Some(Did::Parked));
+        }
+        if !self.make_room() {
+            self.short.push_back(tail.path.to_path_buf());
+            return Ok(Some(Did::Parked));
+        }
+        let opened = match discover::open(&tail.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Did::Moved)),
+            other => other?,
+        };
+        if FileId::of(&opened.meta) != tail.id {
+            return Ok(Some(Did::Moved));
+        }
+        tail.file = Some(opened.file);
+        self.open_count += 1;
+        Ok(None)
+    }
+}
 
-    /// Ships what was read, waits for what is on its way, and says good-bye.
-    fn wind_down(&mut self, now: Instant) -> Next {
-        let leaving = self.ending.is_leaving();
-        if !self.told {
-            let shipped = self.push_waiting(now) && self.ship(now);
-            if shipped || leaving {
-                // What could not be shipped was never admitted: its position stands before it.
-                (self.filling, self.unpushed, self.told) = (None, None, true);
-                self.ending.shipped_all();
-            }
-        }
-        self.tell_checkpoint();
-        let settled = self.told && self.inlet.is_idle();
-        if !leaving && !settled {
-            self.report.update(now, &self.tails, self.inlet.ledger());
-            return Next::Sleep { until: None, listen: false, blocked: !self.told };
-        }
-        let seen = unix_nanos();
-        for (_, tail) in self.tails.iter().filter(|(_, tail)| tail.place != Place::Lost) {
-            self.checkpoint.set(tail.key, tail.position(seen));
-        }
-        self.inlet.ledger().streams.set(0);
-        Next::Done
+/// Notes that the tail's position is to be told.
+pub(super) fn mark_dirty(dirty: &mut Vec<TailId>, id: TailId, tail: &mut Tail) {
+    if !std::mem::replace(&mut tail.dirty, true) {
+        dirty.push(id);
     }
 }

@@ -1,12 +1,12 @@
-//! Finding the files of the last run again, whatever they are called now.
+//! The first look after a start: what is remembered meets what is there.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, looks_binary};
 use super::discover::{Opened, is_compressed, rotation_rank, rotations};
+use super::follow::Begin;
 use super::identity::{Age, FileId, Head};
-use super::opening::Begin;
 use super::reader::Reader;
 use super::tail::TailId;
-use crate::checkpoint::{Key, Position};
+use crate::checkpoint::{HEAD_MAX, Key, Position};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fs::Metadata;
@@ -50,7 +50,7 @@ impl Reader {
     /// Looks for files that were at `origin` when we left, and for those that were there while we were away.
     pub(super) fn find_rotated(&mut self, origin: &Arc<Path>, positions: Vec<(Key, Position)>, now: Instant) {
         let seen = positions.iter().map(|(_, at)| at.last_seen).max().unwrap_or_default();
-        let numbers: Vec<_> = positions.iter().map(|(_, at)| FileId::at(at)).collect();
+        let numbers: Vec<_> = positions.iter().map(|(_, at)| position_id(at)).collect();
         let mut newest = None;
         for (key, at) in positions {
             let found = self
@@ -137,11 +137,20 @@ impl Reader {
     }
 }
 
-/// Where a file of the last run goes on.
+pub(super) fn position_id(position: &Position) -> FileId {
+    FileId { dev: position.dev, inode: position.inode }
+}
+
 pub(super) fn resumed(key: Key, at: &Position, opened: &Opened) -> io::Result<Begin> {
     let mut cursor = Cursor::at(&opened.file, at.offset, at.edge)?;
     if cursor.head.len < at.head_len {
         cursor.head = Head { crc: at.head_crc, len: at.head_len };
     }
     Ok(Begin { cursor, key: Some(key), origin: Arc::clone(&at.path) })
+}
+
+pub(super) fn starts_binary(opened: &Opened) -> io::Result<bool> {
+    let mut bytes = [0; HEAD_MAX];
+    let n = crate::storage_io::read_full_at(&opened.file, &mut bytes, 0)?;
+    Ok(looks_binary(&bytes[..n]))
 }

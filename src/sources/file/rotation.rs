@@ -1,10 +1,11 @@
-//! What rotations leave behind: renamed files, copies, and files that came and went between two looks.
+//! Files that were renamed, copied or cut off: which is which, and in which order they are read.
 
 use super::cursor::Cursor;
 use super::discover::{self, Opened, is_compressed, is_numbered, rotated_from, rotation_rank, rotations};
+use super::follow::Begin;
 use super::identity::{Age, Before, FileId, HEAD_ENOUGH, HEAD_ENOUGH_FRESH, Head, agrees};
-use super::opening::Begin;
 use super::reader::{AWAY_LOOK, Reader};
+use super::resume::position_id;
 use super::tail::{Place, TailId, written};
 use crate::checkpoint::{HEAD_MAX, Key, Position, TAIL_MAX};
 use crate::clock::unix_nanos;
@@ -16,9 +17,38 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Reader {
+    /// The file is no longer at its path.
+    pub(super) fn away(&mut self, id: TailId, now: Instant) {
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        let path = Arc::clone(&tail.path);
+        (tail.place, tail.seen) = (Place::Away(now), None);
+        if self.by_path.get(&path) == Some(&id) {
+            self.by_path.remove(&path);
+        }
+        if tail.file.is_none() {
+            // It was closed to make room. What was written to it before it was renamed is found by the rotated name.
+            let reached = tail.reached();
+            match self.find(&path, &reached) {
+                Some((path, opened)) => {
+                    let file = FileId::of(&opened.meta);
+                    if let Some(tail) = self.tails.get_mut(id) {
+                        self.by_inode.remove(&tail.id);
+                        // It may be a copy: then its number is another.
+                        (tail.path, tail.file, tail.id) = (path.into(), Some(opened.file), file);
+                        self.by_inode.insert(file, id);
+                        self.open_count += 1;
+                    }
+                }
+                None => return self.finish(id, now),
+            }
+        }
+        self.make_ready(id);
+        self.set_timer(id, now + AWAY_LOOK);
+    }
+
     /// The file among the rotated names of `path` that `position` speaks of: by its number, or by its content.
     pub(super) fn find(&self, path: &Path, position: &Position) -> Option<(PathBuf, Opened)> {
-        let own = FileId::at(position);
+        let own = FileId { dev: position.dev, inode: position.inode };
         let mut files = rotations(path);
         files.retain(|(_, meta)| FileId::of(meta) == own || !self.by_inode.contains_key(&FileId::of(meta)));
         files.sort_by_key(|(_, meta)| FileId::of(meta) != own);
@@ -164,7 +194,7 @@ impl Reader {
         tail.file = Some(opened.file);
         let (key, position) = (tail.key, tail.position(unix_nanos()));
         self.open_count += 1;
-        self.by_inode.insert(FileId::at(&position), id);
+        self.by_inode.insert(position_id(&position), id);
         if here {
             self.by_path.insert(path.into(), id);
         }

@@ -50,6 +50,7 @@ fn rig(change: impl FnOnce(&mut FileSettings, &Path)) -> Rig {
         ignore_older: None,
         open_files: 1024,
         never_read: vec![dir.path().join("data")],
+        never_match: Vec::new(),
         labels: Labels::new([("job", "test")]),
     };
     change(&mut settings, &log);

@@ -51,7 +51,7 @@ impl Filler {
     }
 
     /// Whether to read on. If not, the thread is woken when it may.
-    pub fn may_read(&self) -> bool {
+    pub fn may_read(&mut self) -> bool {
         !self.stuck && self.inlet.may_read()
     }
 

@@ -195,7 +195,7 @@ fn a_sender_that_never_stops_holds_the_end_up_for_a_second_at_most() {
 
 #[test]
 fn leaving_counts_what_was_received_and_never_shipped() {
-    let mut house = House::new(1, 10);
+    let mut house = House::new(3, 10);
     let (mut intake, tcp, _) = open(&house, settings());
     let mut client = TcpStream::connect(tcp).unwrap();
     client.write_all(b"<1>taken\n").unwrap();
@@ -203,7 +203,7 @@ fn leaving_counts_what_was_received_and_never_shipped() {
         house.take();
         house.count() == 1
     });
-    client.write_all(b"<1>stuck\n<1>stuck too\n").unwrap();
+    client.write_all(b"<1>stuck\n<1>stuck too\n<1>and a third\n").unwrap();
     let ledger = Arc::clone(&house.ledger.row);
     until(&mut intake, &mut house, |_| ledger.blocked.get() > 0);
     house.ending.stop();
@@ -211,7 +211,7 @@ fn leaving_counts_what_was_received_and_never_shipped() {
     intake.turn(Instant::now());
     assert!(intake.has_ended());
     assert!(house.ending.wait_shipped(Instant::now()));
-    assert_eq!((ledger.received.get(), ledger.dropped.get(Reason::Failed)), (3, 2));
+    assert_eq!((ledger.received.get(), ledger.dropped.get(Reason::Failed)), (4, 3));
 }
 
 #[test]

@@ -210,3 +210,27 @@ fn datagrams_wait_in_the_kernel_while_the_house_is_full() {
     assert_eq!(house.only(), sent);
     assert_eq!(house.ledger.row.kernel_drops.get(), 0);
 }
+
+#[test]
+fn a_source_stops_at_the_high_watermark_and_goes_on_at_the_low_one() {
+    struct Bell(std::sync::atomic::AtomicUsize);
+    impl Wake for Bell {
+        fn wake(&self) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let house = House::new(100, 10);
+    let bell = Arc::new(Bell(Default::default()));
+    let rung = || bell.0.load(std::sync::atomic::Ordering::Relaxed);
+    let mut inlet = crate::sources::inlet::Inlet::<()>::new(house.spec(), bell.clone());
+    let credits = &house.hallway.credits;
+    credits.take(79, 0).unwrap();
+    assert!(inlet.may_read());
+    credits.take(1, 0).unwrap();
+    assert!(!inlet.may_read() && !inlet.may_read());
+    house.hallway.give_back(19, 0);
+    assert!(!inlet.may_read() && rung() == 0, "61 are above the low mark");
+    house.hallway.give_back(1, 0);
+    assert!(inlet.may_read() && rung() == 1);
+    assert_eq!(house.ledger.row.blocked.get(), 1, "it was stopped once");
+}

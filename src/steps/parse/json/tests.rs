@@ -1,5 +1,6 @@
 use super::*;
-use crate::entry::{Entry, EntryView, FieldView, unescape};
+use crate::block::{EntryView, FieldView};
+use crate::entry::{Entry, unescape};
 use crate::labels::{Labels, SourceId, Stream};
 use proptest::prelude::*;
 use serde_json::{Map, Value};

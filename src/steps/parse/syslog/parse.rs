@@ -14,9 +14,6 @@ pub use super::{
 /// Names of the severities by number, as RFC 5424, section 6.2.1, orders them and `syslog.conf` spells them.
 pub const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
-/// The level of each severity, in the words most other formats use.
-pub const LEVELS: [&str; 8] = ["fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug"];
-
 /// Names of the facilities by number (RFC 5424, section 6.2.1); 12 to 15 have no agreed names and are spelled as
 /// rsyslog and util-linux do.
 pub const FACILITIES: [&str; 24] = [
@@ -64,7 +61,7 @@ pub enum Format {
 pub struct Message {
     /// Facility, 0 to 23: an index into [`FACILITIES`].
     pub facility: u8,
-    /// Severity, 0 to 7: an index into [`SEVERITIES`] and [`LEVELS`].
+    /// Severity, 0 to 7: an index into [`SEVERITIES`].
     pub severity: u8,
     /// The format these were found by.
     pub format: Format,
@@ -216,7 +213,6 @@ mod tests {
         let m = parse(b"<165>x", &clock(0));
         assert_eq!(FACILITIES[m.facility as usize], "local4");
         assert_eq!(SEVERITIES[m.severity as usize], "notice");
-        assert_eq!(LEVELS[parse(b"<3>", &clock(0)).severity as usize], "error");
     }
 
     #[test]

@@ -6,9 +6,21 @@
 //!
 //! Not here: who may forget the block's origin (see `ack`), where buffers come from (see `pool`).
 
-use crate::entry::{Entry, EntryView, Field, Slice, Space};
+mod bits;
+mod copy;
+mod cut;
+mod pools;
+mod view;
+
+pub use bits::{count_selected, selected};
+pub use cut::Cut;
+pub use pools::Blocks;
+pub use view::{EntryView, FieldView};
+
+use crate::entry::{Entry, Field, Slice, Space};
 use crate::labels::Stream;
-use crate::pool::{Charge, Owned, Pages, Pool, Recycle};
+use crate::pool::{Charge, Pages, Recycle};
+use bits::fill;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -34,21 +46,6 @@ pub struct Run {
     pub first: u32,
     /// One past the last.
     pub end: u32,
-}
-
-/// What one lane gets of one run: filled in by the worker that knows, read by the lane.
-#[derive(Clone, Debug)]
-pub struct Cut {
-    /// The lane's place in the plan.
-    pub lane: u16,
-    /// Which row of the bits selects.
-    pub row: u16,
-    /// The span of the index, within one run.
-    pub range: Range<u32>,
-    /// How many of it are selected.
-    pub entries: u32,
-    /// Bytes of their text.
-    pub bytes: u64,
 }
 
 /// Text, index and side state of up to [`ENTRIES_MAX`] entries of one source.
@@ -287,69 +284,6 @@ impl Block {
         &self.bits[row * self.words()..][..self.words()]
     }
 
-    /// Notes that the lane at `lane` of the plan gets what `row` selects: one cut per run that has any of it.
-    pub fn add_cuts(&mut self, lane: u16, row: u16) {
-        for run in &self.runs {
-            let range = run.first..run.end;
-            let span = range.start as usize..range.end as usize;
-            let bits = &self.bits[usize::from(row) * self.words()..][..self.words()];
-            let entries = count_selected(bits, span.clone());
-            if entries == 0 {
-                continue;
-            }
-            let bytes = if entries == span.len() {
-                let last = &self.entries[span.end - 1];
-                u64::from(last.offset + last.len - self.entries[span.start].offset)
-            } else {
-                selected(bits, span).map(|place| u64::from(self.entries[place].len)).sum()
-            };
-            self.cuts.push(Cut { lane, row, range, entries: entries as u32, bytes });
-        }
-    }
-
-    /// What each lane gets, in the order of the plan's lanes.
-    pub fn cuts(&self) -> &[Cut] {
-        &self.cuts
-    }
-
-    /// Copies an entry of another block behind the own ones, with its text, time, flags and fields. False if it does
-    /// not fit; then nothing was copied.
-    pub fn copy_entry(&mut self, from: &Block, index: usize) -> bool {
-        let entry = from.entries[index];
-        let text = &from.text()[entry.offset as usize..][..entry.len as usize];
-        let fields = from.fields_of(index);
-        let side = fields.iter().flat_map(|field| [field.key(), field.value()]);
-        let arena: usize =
-            side.filter(|slice| slice.space != Space::Text).map(|slice| slice.len as usize).sum();
-        let room = self.pages.len() - self.text_len > text.len()
-            && self.entries.len() < ENTRIES_MAX
-            && self.fields.len() + fields.len() <= FIELDS_MAX
-            && self.arena.len() + arena <= self.pages.len();
-        if !room {
-            return false;
-        }
-        let offset = self.text_len as u32;
-        self.pages[self.text_len..][..text.len()].copy_from_slice(text);
-        // A newline behind each keeps lines whole for sinks that write spans.
-        self.pages[self.text_len + text.len()] = b'\n';
-        self.text_len += text.len() + 1;
-        let fields_first = self.fields.len() as u32;
-        for field in fields {
-            let mut moved = |slice: Slice| match slice.space {
-                Space::Text => Slice { offset: slice.offset - entry.offset + offset, ..slice },
-                Space::Arena | Space::Constant => {
-                    let at = self.arena.len() as u32;
-                    self.arena.extend_from_slice(from.bytes(slice));
-                    Slice { space: Space::Arena, offset: at, len: slice.len }
-                }
-            };
-            let copy = Field::new(moved(field.key()), moved(field.value()), field.kind());
-            self.fields.push(if field.key_escaped() { copy.with_escaped_key() } else { copy });
-        }
-        self.push(Entry { offset, fields_first, fields_spare: 0, ..entry });
-        true
-    }
-
     /// Selects the entry in `row`.
     pub fn select(&mut self, row: usize, index: usize) {
         let at = row * self.words() + index / 64;
@@ -434,52 +368,6 @@ impl Block {
     }
 }
 
-/// Sets the first `count` bits.
-fn fill(bits: &mut [u64], count: usize) {
-    for (word, bits) in bits.iter_mut().enumerate() {
-        let here = count.saturating_sub(word * 64).min(64);
-        *bits = if here == 64 { u64::MAX } else { (1 << here) - 1 };
-    }
-}
-
-/// The places in `range` whose bit is set, in order.
-pub fn selected(bits: &[u64], range: Range<usize>) -> impl Iterator<Item = usize> + '_ {
-    let words = range.start / 64..range.end.div_ceil(64);
-    words.flat_map(move |word| {
-        let mut left = bits[word];
-        if word == range.start / 64 {
-            left &= u64::MAX << (range.start % 64);
-        }
-        if word == range.end / 64 {
-            left &= (1 << (range.end % 64)) - 1;
-        }
-        std::iter::from_fn(move || {
-            let at = left.trailing_zeros() as usize;
-            (left != 0).then(|| {
-                left &= left - 1;
-                word * 64 + at
-            })
-        })
-    })
-}
-
-/// How many places in `range` have their bit set.
-pub fn count_selected(bits: &[u64], range: Range<usize>) -> usize {
-    let (start, end) = (range.start, range.end);
-    (start / 64..end.div_ceil(64))
-        .map(|word| {
-            let mut left = bits[word];
-            if word == start / 64 {
-                left &= u64::MAX << (start % 64);
-            }
-            if word == end / 64 {
-                left &= (1 << (end % 64)) - 1;
-            }
-            left.count_ones() as usize
-        })
-        .sum()
-}
-
 impl Recycle for Block {
     fn reset(&mut self) {
         self.text_len = 0;
@@ -497,137 +385,5 @@ impl Recycle for Block {
     }
 }
 
-/// The pools of all classes, shared by everyone who needs blocks. Cheap to clone.
-#[derive(Clone)]
-pub struct Blocks(Arc<[(usize, Pool<Block>)]>);
-
-impl Blocks {
-    /// Pools of the ordinary classes and, if `largest` is more than those hold, one for blocks of that many bytes.
-    pub fn new(largest: usize) -> Self {
-        let sizes = CLASSES.into_iter().chain(Some(largest).filter(|size| *size > CLASSES[2]));
-        Blocks(sizes.map(|size| (size.next_multiple_of(crate::pool::PAGE), Pool::default())).collect())
-    }
-
-    /// The smallest class with room for `text` bytes, or the largest there is.
-    pub fn class(&self, text: usize) -> usize {
-        let class = self.0.iter().find(|(size, _)| *size >= text).or(self.0.last());
-        class.map_or(0, |(size, _)| *size)
-    }
-
-    /// An empty block of the smallest class with room for `text` bytes.
-    pub fn get(&self, text: usize) -> Owned<Block> {
-        let class = self.class(text);
-        let pool = self.0.iter().find(|(size, _)| *size == class).map(|(_, pool)| pool);
-        let Some(pool) = pool else { unreachable!("class() names a class that exists") };
-        pool.get(|| Block::new(class))
-    }
-
-    /// Per class: text bytes, blocks made, blocks free.
-    pub fn census(&self) -> Vec<(usize, usize, usize)> {
-        let row = |(size, pool): &(usize, Pool<Block>)| {
-            let (made, free) = pool.census();
-            (*size, made, free)
-        };
-        self.0.iter().map(row).collect()
-    }
-
-    /// Gives the memory of free blocks back to the system, but for a few of each class.
-    pub fn trim(&self) {
-        for (size, pool) in self.0.iter() {
-            pool.trim((1 << 20) / size);
-        }
-    }
-
-    /// Moves a part-filled block into the smallest class that holds it, so that a few lines do not pin 64 KiB.
-    pub fn fit(&self, block: Owned<Block>) -> Owned<Block> {
-        if self.class(block.text_len) >= block.capacity() {
-            return block;
-        }
-        let mut small = self.get(block.text_len);
-        let whole = small.append(block.text());
-        debug_assert!(whole.is_some(), "the class was chosen to hold it");
-        small.entries.extend_from_slice(&block.entries);
-        small.runs.extend_from_slice(&block.runs);
-        small.time = block.time;
-        small
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entry::Kind;
-    use crate::labels::{Labels, SourceId};
-
-    fn stream(origin: &str) -> Arc<Stream> {
-        Arc::new(Stream::new(SourceId(0), "s".into(), "test", origin, Labels::default()))
-    }
-
-    fn filled(lines: &[&str]) -> Block {
-        let mut block = Block::new(4096);
-        block.begin_run(&stream("a"));
-        for line in lines {
-            let offset = block.append(line.as_bytes()).unwrap();
-            block.push(Entry::at(offset, line.len() as u32));
-        }
-        block.reset_side();
-        block
-    }
-
-    #[test]
-    fn runs_follow_their_streams_and_empty_ones_vanish() {
-        let mut block = Block::new(10);
-        let (a, b) = (stream("a"), stream("b"));
-        block.begin_run(&a);
-        block.begin_run(&b);
-        block.push(Entry::at(0, 0));
-        block.begin_run(&b);
-        block.push(Entry::at(0, 0));
-        block.begin_run(&a);
-        block.push(Entry::at(0, 0));
-        let rows: Vec<_> = block.runs().iter().map(|run| (&*run.stream.origin, run.first, run.end)).collect();
-        assert_eq!(rows, [("b", 0, 2), ("a", 2, 3)]);
-        assert_eq!((&*block.stream_of(1).origin, &*block.stream_of(2).origin), ("b", "a"));
-        block.truncate(1);
-        assert_eq!(block.runs().len(), 1);
-    }
-
-    #[test]
-    fn bits_select_exactly_what_a_naive_walk_selects() {
-        for (start, end) in [(0, 0), (0, 64), (0, 200), (63, 65), (64, 128), (1, 199), (130, 131)] {
-            let bits = [0xF0F0_1234_5678_9ABC_u64, u64::MAX, 0, 1 << 63 | 5];
-            let naive: Vec<_> = (start..end).filter(|at| bits[at / 64] >> (at % 64) & 1 == 1).collect();
-            assert_eq!(selected(&bits, start..end).collect::<Vec<_>>(), naive);
-            assert_eq!(count_selected(&bits, start..end), naive.len());
-        }
-    }
-
-    #[test]
-    fn a_field_can_be_added_wherever_the_entry_s_rows_stand() {
-        let mut block = filled(&["one", "two"]);
-        let text = |offset, len| Slice { space: Space::Text, offset, len };
-        block.set_field(0, Field::new(text(0, 1), text(0, 3), Kind::Plain)).unwrap();
-        block.set_field(1, Field::new(text(3, 1), text(3, 3), Kind::Plain)).unwrap();
-        block.set_field(0, Field::new(text(1, 1), text(0, 3), Kind::Plain)).unwrap();
-        let made = block.store(b"made").unwrap();
-        block.set_field(0, Field::new(text(0, 1), made, Kind::Plain)).unwrap();
-        let names = |at| block.view(at).fields().map(|field| field.key().to_vec()).collect::<Vec<_>>();
-        assert_eq!(names(0), [b"o".to_vec(), b"n".to_vec()]);
-        assert_eq!(names(1), [b"t".to_vec()]);
-        assert_eq!(block.view(0).field(b"o").unwrap().raw(), b"made");
-    }
-
-    #[test]
-    fn a_small_rest_moves_to_a_small_block_with_its_runs_and_times() {
-        let blocks = Blocks::new(0);
-        let mut block = blocks.get(ORDINARY);
-        block.begin_run(&stream("a"));
-        let at = block.append(b"hello").unwrap();
-        block.push(Entry::at(at, 5));
-        block.stamp(99);
-        let small = blocks.fit(block);
-        assert_eq!((small.capacity(), small.text(), small.time()), (4096, &b"hello"[..], 99));
-        assert_eq!((small.entries()[0].time, small.runs().len()), (99, 1));
-        assert_eq!(blocks.census()[1], (ORDINARY, 1, 1));
-    }
-}
+mod tests;

@@ -1,50 +1,13 @@
-//! Reading files in turns, into blocks, and sending those on their way.
+//! Reading: from files into blocks, in turns.
 
 use super::cursor::Then;
-use super::discover;
-use super::identity::FileId;
 use super::marks::{Marks, Piece};
-use super::reader::{Reader, WINDOW};
-use super::settling::mark_dirty;
-use super::tail::{Place, Tail, TailId, written};
-use crate::block::{Block, ORDINARY};
-use crate::pool::Owned;
-use std::fs::File;
+use super::reader::{Did, FILE_TURN, FILES_TURN, Filling, ROOM_MIN, Reader, WINDOW, mark_dirty};
+use super::tail::{Tail, TailId, written};
+use crate::block::ORDINARY;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Most bytes of one file in a turn: with thousands of them, none waits long for the others.
-const FILE_TURN: u64 = 256 << 10;
-/// Most files in a turn: in between, settlements and news are heard.
-const FILES_TURN: usize = 64;
-/// Less room than this in a block is not worth a read.
-const ROOM_MIN: usize = 512;
-
-/// How one attempt at one file, or at all, ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Did {
-    /// No room further down.
-    Blocked,
-    /// Its turn is over, there is more.
-    More,
-    /// It has as much on its way as it may have, or cannot be read now.
-    Parked,
-    /// Read to its end.
-    Drained,
-    /// What stood before the cursor is not there any more.
-    Rewritten,
-    /// It is no text.
-    Binary,
-    /// Another file, or none, is at its path.
-    Moved,
-}
-
-/// The block being filled.
-pub(super) struct Filling {
-    pub(super) block: Owned<Block>,
-    pub(super) marks: Marks,
-}
 
 impl Reader {
     pub(super) fn read(&mut self, now: Instant) -> Did {
@@ -150,7 +113,7 @@ impl Reader {
         &mut self,
         id: TailId,
         tail: &mut Tail,
-        file: &File,
+        file: &std::fs::File,
         now: Instant,
     ) -> io::Result<Did> {
         let meta = file.metadata()?;
@@ -201,7 +164,7 @@ impl Reader {
         &mut self,
         id: TailId,
         tail: &mut Tail,
-        file: &File,
+        file: &std::fs::File,
         now: Instant,
     ) -> io::Result<Then> {
         let Some(filling) = &mut self.filling else { return Ok(Then::Full) };
@@ -268,26 +231,5 @@ impl Reader {
             Err(back) => self.unpushed = Some(back),
         }
         self.unpushed.is_none()
-    }
-
-    /// Opens the tail's file again where it was. If that cannot be: why not.
-    pub(super) fn reopen(&mut self, tail: &mut Tail) -> io::Result<Option<Did>> {
-        if tail.place != Place::Here {
-            return Ok(Some(Did::Parked));
-        }
-        if !self.make_room() {
-            self.short.push_back(tail.path.to_path_buf());
-            return Ok(Some(Did::Parked));
-        }
-        let opened = match discover::open(&tail.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Did::Moved)),
-            other => other?,
-        };
-        if FileId::of(&opened.meta) != tail.id {
-            return Ok(Some(Did::Moved));
-        }
-        tail.file = Some(opened.file);
-        self.open_count += 1;
-        Ok(None)
     }
 }

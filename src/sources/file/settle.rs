@@ -1,16 +1,13 @@
-//! What comes back: positions move over what is done with, and what failed is read again.
+//! What comes back: positions move over what is settled, and what failed is read again; and the end of the source.
 
 use super::marks::Piece;
 use super::progress::Progress;
-use super::reader::{Reader, WINDOW};
+use super::reader::{Next, REPLAY_PAUSE, Reader, WINDOW, mark_dirty};
 use super::tail::{Place, Tail, TailId};
 use crate::ack::Status;
 use crate::clock::unix_nanos;
 use std::cmp::Reverse;
-use std::time::{Duration, Instant};
-
-/// How long a file rests before what failed of it is read again.
-const REPLAY_PAUSE: Duration = Duration::from_millis(100);
+use std::time::Instant;
 
 impl Reader {
     pub(super) fn settle(&mut self, now: Instant) {
@@ -101,11 +98,31 @@ impl Reader {
             }
         }
     }
-}
 
-/// Notes that the tail's position is to be told.
-pub(super) fn mark_dirty(dirty: &mut Vec<TailId>, id: TailId, tail: &mut Tail) {
-    if !std::mem::replace(&mut tail.dirty, true) {
-        dirty.push(id);
+    // --- the end
+
+    /// Ships what was read, waits for what is on its way, and says good-bye.
+    pub(super) fn wind_down(&mut self, now: Instant) -> Next {
+        let leaving = self.ending.is_leaving();
+        if !self.told {
+            let shipped = self.push_waiting(now) && self.ship(now);
+            if shipped || leaving {
+                // What could not be shipped was never admitted: its position stands before it.
+                (self.filling, self.unpushed, self.told) = (None, None, true);
+                self.ending.shipped_all();
+            }
+        }
+        self.tell_checkpoint();
+        let settled = self.told && self.inlet.is_idle();
+        if !leaving && !settled {
+            self.report.update(now, &self.tails, self.inlet.ledger());
+            return Next::Sleep { until: None, listen: false, blocked: !self.told };
+        }
+        let seen = unix_nanos();
+        for (_, tail) in self.tails.iter().filter(|(_, tail)| tail.place != Place::Lost) {
+            self.checkpoint.set(tail.key, tail.position(seen));
+        }
+        self.inlet.ledger().streams.set(0);
+        Next::Done
     }
 }

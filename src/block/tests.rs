@@ -1,0 +1,77 @@
+//! Blocks, their bits, fields and pools.
+
+use super::*;
+use crate::entry::Kind;
+use crate::labels::{Labels, SourceId};
+
+fn stream(origin: &str) -> Arc<Stream> {
+    Arc::new(Stream::new(SourceId(0), "s".into(), "test", origin, Labels::default()))
+}
+
+fn filled(lines: &[&str]) -> Block {
+    let mut block = Block::new(4096);
+    block.begin_run(&stream("a"));
+    for line in lines {
+        let offset = block.append(line.as_bytes()).unwrap();
+        block.push(Entry::at(offset, line.len() as u32));
+    }
+    block.reset_side();
+    block
+}
+
+#[test]
+fn runs_follow_their_streams_and_empty_ones_vanish() {
+    let mut block = Block::new(10);
+    let (a, b) = (stream("a"), stream("b"));
+    block.begin_run(&a);
+    block.begin_run(&b);
+    block.push(Entry::at(0, 0));
+    block.begin_run(&b);
+    block.push(Entry::at(0, 0));
+    block.begin_run(&a);
+    block.push(Entry::at(0, 0));
+    let rows: Vec<_> = block.runs().iter().map(|run| (&*run.stream.origin, run.first, run.end)).collect();
+    assert_eq!(rows, [("b", 0, 2), ("a", 2, 3)]);
+    assert_eq!((&*block.stream_of(1).origin, &*block.stream_of(2).origin), ("b", "a"));
+    block.truncate(1);
+    assert_eq!(block.runs().len(), 1);
+}
+
+#[test]
+fn bits_select_exactly_what_a_naive_walk_selects() {
+    for (start, end) in [(0, 0), (0, 64), (0, 200), (63, 65), (64, 128), (1, 199), (130, 131)] {
+        let bits = [0xF0F0_1234_5678_9ABC_u64, u64::MAX, 0, 1 << 63 | 5];
+        let naive: Vec<_> = (start..end).filter(|at| bits[at / 64] >> (at % 64) & 1 == 1).collect();
+        assert_eq!(selected(&bits, start..end).collect::<Vec<_>>(), naive);
+        assert_eq!(count_selected(&bits, start..end), naive.len());
+    }
+}
+
+#[test]
+fn a_field_can_be_added_wherever_the_entry_s_rows_stand() {
+    let mut block = filled(&["one", "two"]);
+    let text = |offset, len| Slice { space: Space::Text, offset, len };
+    block.set_field(0, Field::new(text(0, 1), text(0, 3), Kind::Plain)).unwrap();
+    block.set_field(1, Field::new(text(3, 1), text(3, 3), Kind::Plain)).unwrap();
+    block.set_field(0, Field::new(text(1, 1), text(0, 3), Kind::Plain)).unwrap();
+    let made = block.store(b"made").unwrap();
+    block.set_field(0, Field::new(text(0, 1), made, Kind::Plain)).unwrap();
+    let names = |at| block.view(at).fields().map(|field| field.key().to_vec()).collect::<Vec<_>>();
+    assert_eq!(names(0), [b"o".to_vec(), b"n".to_vec()]);
+    assert_eq!(names(1), [b"t".to_vec()]);
+    assert_eq!(block.view(0).field(b"o").unwrap().raw(), b"made");
+}
+
+#[test]
+fn a_small_rest_moves_to_a_small_block_with_its_runs_and_times() {
+    let blocks = Blocks::new(0);
+    let mut block = blocks.get(ORDINARY);
+    block.begin_run(&stream("a"));
+    let at = block.append(b"hello").unwrap();
+    block.push(Entry::at(at, 5));
+    block.stamp(99);
+    let small = blocks.fit(block);
+    assert_eq!((small.capacity(), small.text(), small.time()), (4096, &b"hello"[..], 99));
+    assert_eq!((small.entries()[0].time, small.runs().len()), (99, 1));
+    assert_eq!(blocks.census()[1], (ORDINARY, 1, 1));
+}

@@ -1,0 +1,153 @@
+//! Opens the sources of a config, one by one: ports are bound and readers made, nothing runs yet.
+
+use super::inside::SourceView;
+use super::{Runner, StartError};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, SinkConfig};
+use crate::labels::{Labels, SourceId};
+use crate::ledger::Ledger;
+use crate::sinks::config::SinkKind;
+use crate::sinks::template::Template;
+use crate::sources::config::SourceKind;
+use crate::sources::ending::Ending;
+use crate::sources::file::config::FileSourceConfig;
+use crate::sources::file::{FileReader, FileSettings};
+use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::net::Intake;
+use crate::sources::net::listen::Listen;
+use crate::sources::stdin::StdinReader;
+use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
+use crate::sources::syslog::source::SyslogSettings;
+use std::sync::Arc;
+
+/// Opens the sources one by one.
+pub(super) struct Sources<'a> {
+    pub config: &'a Config,
+    pub sinks: &'a [&'a SinkConfig],
+    pub hallway: &'a Arc<Hallway>,
+    pub gates: &'a [Arc<Gate>],
+    pub ledger: &'a Ledger,
+    pub ending: &'a Arc<Ending>,
+    pub checkpoint: Arc<Checkpoint>,
+    /// The one network thread, if any source needs it.
+    pub intake: Option<Intake>,
+    pub runners: Vec<Runner>,
+    pub views: Vec<SourceView>,
+}
+
+impl Sources<'_> {
+    /// Opens the source at this place of the config.
+    pub fn open(&mut self, at: usize) -> Result<(), StartError> {
+        let source = &self.config.sources[at];
+        let id = SourceId(at as u16);
+        let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let spec = InletSpec {
+            domain: DomainId(at as u32),
+            source: self.ledger.sources[at].clone(),
+            strategy: source.strategy,
+            gate: Arc::clone(&self.gates[at]),
+            hallway: Arc::clone(self.hallway),
+        };
+        let failed = |error: std::io::Error| StartError::start(format!("source {}", source.name), error);
+        let mut view = SourceView {
+            gate: Arc::clone(&self.gates[at]),
+            listening: Vec::new(),
+            files: None,
+            what: String::new(),
+        };
+        match &source.kind {
+            SourceKind::File(file) => {
+                let settings = self.file_settings(file, id, labels);
+                view.what = format!("reads {}", file.include.join(", "));
+                let reader =
+                    FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
+                let reader = reader.map_err(failed)?;
+                view.files = Some(reader.files());
+                self.add_reader(&source.name, move |row| reader.run(row));
+            }
+            SourceKind::Stdin(stdin) => {
+                view.what = "reads standard input".into();
+                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels)
+                    .map_err(failed)?;
+                self.add_reader(&source.name, move |row| reader.run(row));
+            }
+            SourceKind::Syslog(syslog) => {
+                let intake = match &mut self.intake {
+                    Some(intake) => intake,
+                    None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
+                };
+                let bound = intake.add_syslog(syslog_settings(syslog, id, labels), spec);
+                // The error names the source and the address itself.
+                let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
+                view.listening = bound.iter().map(ToString::to_string).collect();
+                view.what = format!("listens on {}", view.listening.join(", "));
+            }
+        }
+        self.views.push(view);
+        Ok(())
+    }
+
+    fn add_reader(&mut self, source: &str, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
+        let name = format!("reader-{source}");
+        self.runners.push(Runner {
+            name,
+            cores: self.config.decided.cores.readers.clone(),
+            body: Box::new(body),
+        });
+    }
+
+    fn file_settings(&self, config: &FileSourceConfig, source: SourceId, labels: Labels) -> FileSettings {
+        // What file sources must not read: our own state, and what our file sinks write (also what they cut off).
+        let templates = self.sinks.iter().filter_map(|sink| match &sink.kind {
+            SinkKind::File(file) => Template::compile(&file.path).ok()?.as_glob(),
+            _ => None,
+        });
+        let never_match = templates.flat_map(|glob| [format!("{glob}.torn"), glob]).collect();
+        FileSettings {
+            source,
+            include: config.include.clone(),
+            exclude: config.exclude.clone(),
+            read_from: config.read_from,
+            max_line: config.max_line,
+            partial_timeout: config.partial_timeout,
+            rescan: config.rescan,
+            rotate_wait: config.rotate_wait,
+            ignore_older: config.ignore_older,
+            open_files: config.open_files,
+            never_read: vec![self.config.data_dir.clone()],
+            never_match,
+            labels,
+        }
+    }
+
+    /// Everything that was opened.
+    pub fn finish(mut self) -> (Vec<Runner>, Vec<SourceView>, Arc<Checkpoint>) {
+        if let Some(intake) = self.intake.take() {
+            let cores = self.config.decided.cores.intake.clone();
+            self.runners.push(Runner {
+                name: "intake".into(),
+                cores,
+                body: Box::new(move |row| intake.run(row)),
+            });
+        }
+        (self.runners, self.views, self.checkpoint)
+    }
+}
+
+fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
+    let listen = config.listen.iter().map(|listen| match listen.transport {
+        Transport::Tcp => Listen::Tcp(listen.address),
+        Transport::Udp => Listen::Udp(listen.address),
+    });
+    SyslogSettings {
+        source,
+        listen: listen.collect(),
+        max_connections: config.max_connections,
+        max_connections_per_address: config.max_connections_per_address,
+        idle_timeout: config.idle_timeout,
+        max_message: config.max_message,
+        partial_memory: config.partial_memory,
+        receive_buffer: config.receive_buffer,
+        labels,
+    }
+}

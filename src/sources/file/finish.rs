@@ -1,0 +1,174 @@
+//! The end of a file: read to its end, given up, or refused from the start; and room for open files.
+
+use super::identity::FileId;
+use super::reader::Reader;
+use super::tail::{Place, Tail, TailId};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Instant;
+
+/// How many finished files are remembered, so that a later rotation of them is not taken for a new file.
+const FINISHED_MAX: usize = 1024;
+
+impl Reader {
+    /// The file was read to its end as it is now.
+    pub(super) fn drained(&mut self, id: TailId, now: Instant) {
+        let timeout = self.settings.partial_timeout;
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        tail.whole = false;
+        let len = tail.cursor.partial;
+        match tail.partial {
+            _ if len == 0 => (tail.partial, tail.unread_since) = (None, None),
+            Some((known, _)) if known == len => {}
+            _ => {
+                tail.partial = Some((len, now + timeout));
+                self.set_timer(id, now + timeout);
+            }
+        }
+        let Some(tail) = self.tails.get_mut(id) else { return };
+        // A piece of a line at the old file's end comes before the new file too, once it is clear that no more follows.
+        if len == 0 {
+            let next = tail.next.take();
+            self.release(next);
+        }
+        self.room_again = true;
+        self.finish(id, now);
+    }
+
+    pub(super) fn release(&mut self, next: Option<TailId>) {
+        if let Some(id) = next {
+            if let Some(tail) = self.tails.get_mut(id) {
+                tail.waits = false;
+            }
+            self.make_ready(id);
+        }
+    }
+
+    /// Lets go of a file that was renamed or deleted, if everything is done for it.
+    pub(super) fn finish(&mut self, id: TailId, now: Instant) {
+        let Some(tail) = self.tails.get(id) else { return };
+        let Place::Away(since) = tail.place else { return };
+        let waited = now >= since + self.settings.rotate_wait;
+        let read = tail.seen.is_some() && tail.cursor.partial == 0;
+        if tail.file.is_some() && !(waited && read && tail.progress.is_settled() && tail.next.is_none()) {
+            if waited && tail.cursor.partial > 0 && tail.seen.is_some() {
+                self.give_up_waiting(id);
+            }
+            return;
+        }
+        let deleted =
+            tail.file.as_ref().is_none_or(|file| file.metadata().is_ok_and(|meta| meta.nlink() == 0));
+        let newest = self.origins.get(&tail.origin) == Some(&id);
+        if newest && !deleted {
+            // Renamed, and nothing has taken its place yet. What does will want to know what came before it, now or
+            // after a restart.
+            let key = tail.key;
+            if let Some(tail) = self.tails.get_mut(id)
+                && tail.file.take().is_some()
+            {
+                (self.open_count, self.room_again) = (self.open_count - 1, true);
+            }
+            self.checkpoint.release(key);
+            return;
+        }
+        if let Some(tail) = self.remove(id) {
+            self.checkpoint.forget(tail.key);
+            self.finished.push_back(tail.id);
+            if self.finished.len() > FINISHED_MAX {
+                self.finished.pop_front();
+            }
+        }
+    }
+
+    /// The incomplete last line of a file that was rotated away goes out as it is.
+    pub(super) fn give_up_waiting(&mut self, id: TailId) {
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.whole = true;
+            self.make_ready(id);
+        }
+    }
+
+    /// Takes the tail out of all tables.
+    pub(super) fn remove(&mut self, id: TailId) -> Option<Box<Tail>> {
+        let mut tail = self.tails.remove(id)?;
+        self.open_count -= usize::from(tail.file.is_some());
+        self.room_again = true;
+        let forget = |at: &mut TailId| *at == id;
+        if self.by_inode.get_mut(&tail.id).is_some_and(forget) {
+            self.by_inode.remove(&tail.id);
+        }
+        if self.by_path.get_mut(&tail.path).is_some_and(forget) {
+            self.by_path.remove(&tail.path);
+        }
+        if self.origins.get_mut(&tail.origin).is_some_and(forget) {
+            self.origins.remove(&tail.origin);
+        }
+        let next = tail.next.take();
+        self.release(next);
+        Some(tail)
+    }
+
+    // --- what is not read
+
+    pub(super) fn skip_binary(&mut self, id: TailId) {
+        if let Some(tail) = self.remove(id) {
+            self.checkpoint.forget(tail.key);
+            self.skip(&tail.path, tail.id, "it is not text");
+        }
+    }
+
+    pub(super) fn skip(&mut self, path: &Path, file: FileId, why: &str) {
+        if self.skipped.insert(file, self.scans).is_none() {
+            tracing::info!("source {}: {} is not read: {why}", self.name, path.display());
+        }
+    }
+
+    pub(super) fn refuse(&mut self, path: &Path, error: &io::Error) {
+        if self.refused.insert(path.to_path_buf(), self.scans).is_none() && self.refused.len() == 1 {
+            let (name, path, rescan) = (&self.name, path.display(), self.settings.rescan);
+            tracing::warn!("source {name}: {path} cannot be read, tried again every {rescan:?}: {error}");
+        }
+    }
+
+    pub(super) fn report_refused(&self, before: usize) {
+        let now = self.refused.len();
+        if now > before && now > 1 {
+            tracing::warn!("source {}: {now} files cannot be read", self.name);
+        }
+    }
+
+    // --- room for open files
+
+    /// Makes sure that one more file may be open, by closing files that were read to their end, longest unused first.
+    pub(super) fn make_room(&mut self) -> bool {
+        let limit = self.settings.open_files.max(1);
+        if self.open_count < limit {
+            return true;
+        }
+        let resting = self.tails.iter().filter(|(_, tail)| tail.may_rest());
+        let mut resting: Vec<_> = resting.map(|(id, tail)| (tail.used, id)).collect();
+        resting.sort_unstable();
+        // Several more than needed: looking for them costs a walk over all files.
+        let count = self.open_count - limit + limit.div_ceil(8);
+        for (_, id) in resting.into_iter().take(count) {
+            if let Some(tail) = self.tails.get_mut(id) {
+                tail.file = None;
+                self.open_count -= 1;
+            }
+        }
+        self.open_count < limit
+    }
+
+    /// Opens files that had to wait for others to be closed.
+    pub(super) fn open_short(&mut self, now: Instant) {
+        if self.short.is_empty() || !std::mem::take(&mut self.room_again) {
+            return;
+        }
+        while self.make_room()
+            && let Some(path) = self.short.pop_front()
+        {
+            self.look_at(&path, now);
+        }
+    }
+}
