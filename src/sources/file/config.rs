@@ -33,7 +33,7 @@ pub struct FileSourceConfig {
     /// How long a file that was renamed or removed is still followed for late lines.
     #[serde(default = "five_seconds", with = "units::duration")]
     pub rotate_wait: Duration,
-    /// Files not changed for this long when first seen are not read; `off` reads them all.
+    /// Files not changed for this long when first seen are read from their end, when they grow; `off` reads all whole.
     #[serde(default, with = "units::duration_or_off")]
     pub ignore_older: Option<Duration>,
     /// Most files open at once; those without news are closed and opened again when they grow.
