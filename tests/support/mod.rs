@@ -156,12 +156,14 @@ impl Instance {
         self.child.stdout.take().expect("piped and not yet taken")
     }
 
-    /// Sends a signal: `TERM`, `INT` or `HUP`.
+    /// Sends a signal: `TERM`, `INT`, `HUP`, `STOP` or `CONT`.
     pub fn signal(&self, name: &str) {
         let signal = match name {
             "TERM" => Signal::TERM,
             "INT" => Signal::INT,
             "HUP" => Signal::HUP,
+            "STOP" => Signal::STOP,
+            "CONT" => Signal::CONT,
             other => panic!("no signal called {other}"),
         };
         let pid = Pid::from_child(&self.child);
