@@ -91,7 +91,7 @@ pub struct Trouble {
 /// A look at a lane.
 #[derive(Clone, Debug, Default)]
 pub struct LaneView {
-    /// Entries waiting in idle buckets.
+    /// Entries waiting for a sender, also those behind others of their bucket that are being sent.
     pub entries: usize,
     /// Bytes of their text.
     pub bytes: u64,
@@ -286,10 +286,11 @@ impl Lane {
     /// A look inside.
     pub fn view(&self, now: Instant) -> LaneView {
         let state = self.state.lock();
+        let (entries, bytes, oldest) = state.waiting();
         LaneView {
-            entries: state.entries,
-            bytes: state.bytes,
-            oldest: state.oldest_age(now),
+            entries,
+            bytes,
+            oldest: oldest.map(|since| now.saturating_duration_since(since)),
             pinned: state.pinned,
             gates_closed: state.gates_closed,
             batch_size: state.batcher.optimal_batch_size(),

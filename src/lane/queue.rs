@@ -97,6 +97,14 @@ impl State {
         Some(now.saturating_duration_since(front.at))
     }
 
+    /// Everything that waits, in idle and busy buckets: entries, bytes, and since when the oldest does.
+    pub(super) fn waiting(&self) -> (usize, u64, Option<Instant>) {
+        self.buckets.iter().fold((0, 0, None), |(entries, bytes, oldest), bucket| {
+            let front = bucket.queue.front().map(|item| item.at);
+            (entries + bucket.entries, bytes + bucket.bytes, oldest.into_iter().chain(front).min())
+        })
+    }
+
     pub(super) fn enqueue(
         &mut self,
         block: &Shared<Block>,

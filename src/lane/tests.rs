@@ -148,6 +148,12 @@ fn two_senders_never_hold_entries_of_one_stream_at_once() {
     let origins = |taken: &Taken| Rig::texts(taken).into_iter().map(|(origin, _)| origin).collect::<Vec<_>>();
     assert_eq!(origins(&first), ["a"; 10]);
     assert_eq!(origins(&second), ["b"; 5], "stream a is busy, so the other sender passes it by");
+    let view = rig.lane.view(rig.now + Duration::from_secs(3));
+    assert_eq!(
+        (view.entries, view.oldest),
+        (5, Some(Duration::from_secs(3))),
+        "the rest of it is seen to wait"
+    );
     rig.lane.finish(first, Duration::ZERO, 0);
     let third = rig.cut().expect("due");
     assert_eq!(Rig::texts(&third)[0].1, "a10");
