@@ -1,5 +1,7 @@
 //! What does it cost to find the entries in a block? The bound is a plain loop over the newlines in the same bytes.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod cpu;
 
 use std::{hint::black_box, time::Duration};

@@ -5,6 +5,8 @@
 //! CPU time: threads of the engine count all, from its start to its end; who sends over TCP does not.
 //!
 //! `cargo bench --bench pipeline [-- PART_OF_A_NAME]`. Without `--bench` (as `cargo test` has it) the data is small.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 #![allow(missing_docs)] // criterion's macros write public items without any
 
 #[path = "pipeline/bound.rs"]

@@ -4,6 +4,8 @@
 //! threads wall time says little, and a queue that spins looks fast while it takes the core from those it waits for.
 //! Everybody parks when there is nothing to do, except the `ArrayQueue`, which has nothing to park on and yields. The
 //! table at the end puts each way beside crossbeam-channel at the same shape.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 #![allow(missing_docs)] // criterion's macros write public items without any
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group};

@@ -1,5 +1,7 @@
 //! What does it cost to read a syslog message of some 200 bytes? The bound is one pass over its bytes for newlines.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod cpu;
 
 use std::{hint::black_box, time::Duration};

@@ -3,6 +3,8 @@
 //! `cargo test --release --test measure -- --nocapture`. It prints figures and judges none: they are the machine's as
 //! much as the program's. Not part of plain `cargo test`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod child;
 mod latency;
 

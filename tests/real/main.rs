@@ -3,6 +3,8 @@
 //! Plain `cargo test` leaves this out, as it needs nothing but a toolchain. With the programs on the `PATH`
 //! (`.ci/parts DIR` gets them into `DIR/bin`): `cargo test --test real`. A missing program is a failure.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
 mod loggen;
 mod logrotate;
 mod part;
