@@ -119,7 +119,9 @@ impl FileReader {
         let waker = PollWaker::new(poll.registry(), WAKE)?;
         let largest = spec.hallway.blocks.class(usize::MAX);
         let inlet = Inlet::new(spec, Arc::clone(&waker) as Arc<dyn Wake>);
-        let reader = Reader::new(settings, inlet, largest, Arc::clone(&ending), checkpoint)?;
+        let mut reader = Reader::new(settings, inlet, largest, Arc::clone(&ending), checkpoint)?;
+        // Before anyone is told that we are ready: a file renamed between that and a later first look would never be seen.
+        reader.scan_if_due(Instant::now());
         ending.join(Arc::clone(&waker) as Arc<dyn Wake>);
         Ok(FileReader { poll, waker, reader, listening: false })
     }

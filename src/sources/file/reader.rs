@@ -189,10 +189,7 @@ impl Reader {
             return self.wind_down(now);
         }
         self.hear(now);
-        if self.next_scan.is_none_or(|at| at <= now) {
-            self.next_scan = Some(now + self.settings.rescan);
-            self.scan(now);
-        }
+        self.scan_if_due(now);
         self.open_short(now);
         self.ring_timers(now);
         let mut did = self.read(now);
@@ -210,6 +207,14 @@ impl Reader {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let until = [pace, timer, self.next_scan, self.report.due(now)].into_iter().flatten().min();
         Next::Sleep { until, listen: pace.is_none(), blocked: did == Did::Blocked }
+    }
+
+    /// Looks at everything, if it is time to; always the first time.
+    pub(super) fn scan_if_due(&mut self, now: Instant) {
+        if self.next_scan.is_none_or(|at| at <= now) {
+            self.next_scan = Some(now + self.settings.rescan);
+            self.scan(now);
+        }
     }
 
     // --- what comes in
