@@ -472,8 +472,10 @@ fn a_restart_goes_on_where_it_stopped_and_after_a_kill_where_the_fast_tier_was()
 
 #[test]
 fn a_lost_checkpoint_means_everything_again_and_never_the_end() {
-    let mut rig = rig(|settings, _| settings.read_from = ReadFrom::End);
-    rig.append("a.log", "1\n");
+    let mut rig = rig(|settings, log| {
+        settings.read_from = ReadFrom::End;
+        fs::write(log.join("a.log"), "1\n").unwrap();
+    });
     assert!(rig.lines().is_empty());
     rig.stop();
     for name in ["positions", "positions.prev", "positions.fast"] {
@@ -485,8 +487,10 @@ fn a_lost_checkpoint_means_everything_again_and_never_the_end() {
 
 #[test]
 fn from_the_end_is_for_files_of_the_very_first_start_only() {
-    let mut rig = rig(|settings, _| settings.read_from = ReadFrom::End);
-    rig.append("old.log", "old\nhalf");
+    let mut rig = rig(|settings, log| {
+        settings.read_from = ReadFrom::End;
+        fs::write(log.join("old.log"), "old\nhalf").unwrap();
+    });
     assert!(rig.lines().is_empty());
     rig.append("old.log", " a line\nnew\n");
     rig.append("later.log", "later\n");
@@ -762,11 +766,13 @@ fn more_files_than_may_be_open_are_all_read_and_read_on() {
 
 #[test]
 fn our_own_output_binary_files_and_odd_things_are_not_read() {
-    let mut rig = rig(|settings, log| settings.never_read.push(log.join("out")));
+    let mut rig = rig(|settings, log| {
+        settings.never_read.push(log.join("out"));
+        fs::create_dir(log.join("out")).unwrap();
+    });
     rig.append("zip.log", "\x1f");
     fs::write(rig.path("zip.log"), b"\x1f\x8b\x08 text\n").unwrap();
     fs::write(rig.path("bin.log"), b"text\n\0\0\n").unwrap();
-    fs::create_dir(rig.path("out")).unwrap();
     rig.append("out/own.txt", "own\n");
     std::os::unix::fs::symlink(rig.path("out/own.txt"), rig.path("link.log")).unwrap();
     fs::create_dir(rig.path("dir.log")).unwrap();
