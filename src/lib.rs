@@ -35,11 +35,13 @@ pub mod labels;
 #[allow(unsafe_code)]
 pub mod pool;
 
+pub mod auth;
 pub mod clock;
 pub mod logs;
 pub mod metrics;
 #[allow(unsafe_code)]
 pub mod ring;
+pub mod secret;
 pub mod storage_io;
 #[allow(unsafe_code)]
 pub mod sys;

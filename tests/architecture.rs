@@ -17,7 +17,7 @@ const FLOORS: &[&str] = &[
     "sources steps sinks",
     "route expr checkpoint batch ledger ack",
     "block pool labels entry",
-    "ring thread metrics logs clock units sys storage_io",
+    "auth ring thread metrics logs clock units sys storage_io http tls secret",
 ];
 /// Where `unsafe` may stand: these modules and what is below them.
 const UNSAFE: &[&str] = &["ring", "pool", "sys", "steps::parse::json"];

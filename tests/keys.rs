@@ -6,6 +6,20 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
+#[path = "keys/bodies.rs"]
+mod bodies;
+#[path = "keys/files.rs"]
+mod files;
+#[path = "keys/http.rs"]
+mod http;
+#[path = "keys/net.rs"]
+mod net;
+#[path = "keys/reload.rs"]
+mod reload;
+#[path = "keys/sinks.rs"]
+mod sinks;
+#[path = "keys/steps.rs"]
+mod steps;
 mod support;
 
 use serde_json::Value;
@@ -102,6 +116,10 @@ const SHOWN: &[(&str, &str)] = &[
     ("sinks.blackhole.enabled", "entries_go_where_and_as_what_each_sink_was_told"),
 ];
 
+/// The same of the files beside this one.
+const OTHERS: &[&[(&str, &str)]] =
+    &[bodies::SHOWN, files::SHOWN, http::SHOWN, net::SHOWN, reload::SHOWN, sinks::SHOWN, steps::SHOWN];
+
 /// The keys of the example with everything in it switched on; names of sources and sinks are their types.
 fn keys_of_the_example() -> BTreeSet<String> {
     let text = ringmain::config::EXAMPLE.replace("#:", "");
@@ -143,13 +161,14 @@ fn collect(path: &str, value: &Value, keys: &mut BTreeSet<String>) {
 
 #[test]
 fn every_key_of_the_example_is_shown_to_have_an_effect_by_a_test_that_exists() {
-    let shown: BTreeSet<String> = SHOWN.iter().map(|(key, _)| key.to_string()).collect();
-    assert_eq!(shown.len(), SHOWN.len(), "each key once");
+    let all: Vec<(&str, &str)> = OTHERS.iter().copied().chain([SHOWN]).flatten().copied().collect();
+    let shown: BTreeSet<String> = all.iter().map(|(key, _)| key.to_string()).collect();
+    assert_eq!(shown.len(), all.len(), "each key once");
     let keys = keys_of_the_example();
     let missing: Vec<_> = keys.difference(&shown).collect();
     let gone: Vec<_> = shown.difference(&keys).collect();
     assert!(missing.is_empty() && gone.is_empty(), "without a test: {missing:?}; not a key: {gone:?}");
-    for (key, place) in SHOWN {
+    for (key, place) in all {
         let (file, test) = place.split_once(':').unwrap_or(("tests/keys.rs", place));
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect(file);
         assert!(

@@ -2,7 +2,9 @@
 
 use super::inside::House;
 use super::memory::{self, Shares};
-use super::sources::Sources;
+use super::sinks::{describe_sink, open_sink};
+use super::sources::{Opened, Sources};
+use super::steps::{compile, step_spec};
 use super::{Parts, StartError};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
@@ -10,7 +12,6 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
 use crate::delivery::retry::Retry;
-use crate::expr::Expr;
 use crate::lane::batcher::{BatchLimits, Batcher, FlowControl};
 use crate::lane::{Lane, LaneSpec};
 use crate::ledger::{Ledger, Named};
@@ -19,23 +20,15 @@ use crate::pool::Budget;
 use crate::ring::Ring;
 use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::route::Routes;
-use crate::sequencer::Sequencer;
-use crate::sinks::Sink;
-use crate::sinks::blackhole::Blackhole;
-use crate::sinks::config::{Jitter, Ordering, SinkKind};
-use crate::sinks::console::Console;
-use crate::sinks::file::{FileSink, FileSinkSettings};
-use crate::sinks::template::Template;
+use crate::sinks::config::{Jitter, Ordering};
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::sources::net::incoming::HEADROOM;
-use crate::steps::config::{ParseFormat, SetValue, StepConfig};
 use crate::steps::pipeline::{Pipeline, StepSpec};
-use crate::steps::set::ConstValue;
 use crate::storage_io::Disk;
 use crate::thread::{Threads, WaitList};
-use crate::worker::{Domain, Plan};
+use crate::worker::Plan;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -77,16 +70,8 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         opened.push(open);
     }
 
-    let mut domains = Vec::new();
-    for (source, named) in config.sources.iter().zip(&ledger.sources) {
-        domains.push(Domain {
-            source: named.clone(),
-            strategy: source.strategy,
-            sequencer: Sequencer::new(window(config, hallway.block_entries)),
-            plan: Arc::new(plan(config, source, &sinks, &lanes)?),
-        });
-    }
-    let domains: Arc<[Domain]> = domains.into();
+    let plan = |source| plan(config, source, &sinks, &lanes).map(Arc::new);
+    let plans = config.sources.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
 
     let ending = Arc::new(Ending::default());
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
@@ -96,6 +81,9 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         sinks: &sinks,
         hallway: &hallway,
         gates: &gates,
+        plans: &plans,
+        window: window(config, hallway.block_entries),
+        domains: Vec::new(),
         ledger: &ledger,
         ending: &ending,
         checkpoint: Arc::new(checkpoint),
@@ -106,7 +94,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
     for at in 0..config.sources.len() {
         sources.open(at)?;
     }
-    let (runners, views, checkpoint) = sources.finish();
+    let Opened { runners, views, domains, checkpoint } = sources.finish();
 
     let admin = match config.admin.listen {
         None => None,
@@ -246,58 +234,6 @@ fn retry(sink: &SinkConfig) -> Retry {
         backoff_max: retry.backoff_max,
         multiplier: retry.multiplier,
         jitter: retry.jitter == Jitter::Full,
-    }
-}
-
-fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
-    Ok(match &sink.kind {
-        SinkKind::File(file) => {
-            let failed =
-                |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
-            let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
-            let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
-            let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
-            Arc::new(opened.map_err(|error| failed(&error))?)
-        }
-        SinkKind::Console(console) => Arc::new(Console::new(console.format)),
-        SinkKind::Blackhole(_) => Arc::new(Blackhole),
-    })
-}
-
-fn describe_sink(sink: &SinkConfig) -> String {
-    let place = match &sink.kind {
-        SinkKind::File(file) => file.path.clone(),
-        SinkKind::Console(_) => "standard output".into(),
-        SinkKind::Blackhole(_) => "counted and forgotten".into(),
-    };
-    let when = sink.when.as_ref().map_or(String::new(), |when| format!(", when {when}"));
-    format!("sink {} ({}): {place}{when}", sink.name, sink.kind.name())
-}
-
-fn compile(text: &str, place: &str) -> Result<Expr, StartError> {
-    Expr::compile(text).map_err(|error| StartError::Config(format!("{place}: {}", error.message)))
-}
-
-fn step_spec(step: &StepConfig, place: &str) -> Result<StepSpec, StartError> {
-    Ok(match step {
-        StepConfig::Parse(ParseFormat::Json) => StepSpec::ParseJson,
-        StepConfig::Discard(condition) => StepSpec::Discard(compile(condition, place)?),
-        StepConfig::Set(fields) => {
-            let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
-            StepSpec::Set(fields.0.iter().map(constant).collect())
-        }
-    })
-}
-
-fn constant(value: &SetValue) -> ConstValue {
-    match value {
-        SetValue::Text(text) => ConstValue::Text(text.clone()),
-        SetValue::Integer(number) => ConstValue::Number((*number).into()),
-        // The config refuses numbers JSON cannot write.
-        SetValue::Float(number) => {
-            serde_json::Number::from_f64(*number).map_or(ConstValue::Null, ConstValue::Number)
-        }
-        SetValue::Bool(value) => ConstValue::Bool(*value),
     }
 }
 

@@ -9,7 +9,9 @@ mod inside;
 mod keeper;
 mod memory;
 pub mod run;
+mod sinks;
 mod sources;
+mod steps;
 
 pub use run::run;
 

@@ -6,6 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig};
 use crate::labels::{Labels, SourceId};
 use crate::ledger::Ledger;
+use crate::sequencer::Sequencer;
 use crate::sinks::config::SinkKind;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
@@ -18,6 +19,7 @@ use crate::sources::net::listen::Listen;
 use crate::sources::stdin::StdinReader;
 use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
 use crate::sources::syslog::source::SyslogSettings;
+use crate::worker::{Domain, Plan};
 use std::sync::Arc;
 
 /// Opens the sources one by one.
@@ -26,6 +28,12 @@ pub(super) struct Sources<'a> {
     pub sinks: &'a [&'a SinkConfig],
     pub hallway: &'a Arc<Hallway>,
     pub gates: &'a [Arc<Gate>],
+    /// What each source's entries go through, and where they may go.
+    pub plans: &'a [Arc<Plan>],
+    /// How many blocks a sequencer lets run ahead.
+    pub window: usize,
+    /// All domains so far, by number.
+    pub domains: Vec<Domain>,
     pub ledger: &'a Ledger,
     pub ending: &'a Arc<Ending>,
     pub checkpoint: Arc<Checkpoint>,
@@ -35,19 +43,22 @@ pub(super) struct Sources<'a> {
     pub views: Vec<SourceView>,
 }
 
+/// All sources, opened.
+pub(super) struct Opened {
+    pub runners: Vec<Runner>,
+    pub views: Vec<SourceView>,
+    /// By number.
+    pub domains: Arc<[Domain]>,
+    pub checkpoint: Arc<Checkpoint>,
+}
+
 impl Sources<'_> {
     /// Opens the source at this place of the config.
     pub fn open(&mut self, at: usize) -> Result<(), StartError> {
         let source = &self.config.sources[at];
         let id = SourceId(at as u16);
         let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let spec = InletSpec {
-            domain: DomainId(at as u32),
-            source: self.ledger.sources[at].clone(),
-            strategy: source.strategy,
-            gate: Arc::clone(&self.gates[at]),
-            hallway: Arc::clone(self.hallway),
-        };
+        let spec = self.domain(at);
         let failed = |error: std::io::Error| StartError::start(format!("source {}", source.name), error);
         let mut view = SourceView {
             gate: Arc::clone(&self.gates[at]),
@@ -87,6 +98,20 @@ impl Sources<'_> {
         Ok(())
     }
 
+    /// A new domain of the source at this place of the config: one for each thread that produces its blocks.
+    fn domain(&mut self, at: usize) -> InletSpec {
+        let (source, strategy) = (self.ledger.sources[at].clone(), self.config.sources[at].strategy);
+        let domain = DomainId(self.domains.len() as u32);
+        self.domains.push(Domain {
+            source: source.clone(),
+            strategy,
+            sequencer: Sequencer::new(self.window),
+            plan: Arc::clone(&self.plans[at]),
+        });
+        let (gate, hallway) = (Arc::clone(&self.gates[at]), Arc::clone(self.hallway));
+        InletSpec { domain, source, strategy, gate, hallway }
+    }
+
     fn add_reader(&mut self, source: &str, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
         let name = format!("reader-{source}");
         self.runners.push(Runner {
@@ -121,7 +146,7 @@ impl Sources<'_> {
     }
 
     /// Everything that was opened.
-    pub fn finish(mut self) -> (Vec<Runner>, Vec<SourceView>, Arc<Checkpoint>) {
+    pub fn finish(mut self) -> Opened {
         if let Some(intake) = self.intake.take() {
             let cores = self.config.decided.cores.intake.clone();
             self.runners.push(Runner {
@@ -130,7 +155,8 @@ impl Sources<'_> {
                 body: Box::new(move |row| intake.run(row)),
             });
         }
-        (self.runners, self.views, self.checkpoint)
+        let Sources { runners, views, domains, checkpoint, .. } = self;
+        Opened { runners, views, domains: domains.into(), checkpoint }
     }
 }
 

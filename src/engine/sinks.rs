@@ -1,0 +1,38 @@
+//! Opens the sinks of a config.
+
+use super::StartError;
+use crate::config::SinkConfig;
+use crate::sinks::Sink;
+use crate::sinks::blackhole::Blackhole;
+use crate::sinks::config::SinkKind;
+use crate::sinks::console::Console;
+use crate::sinks::file::{FileSink, FileSinkSettings};
+use crate::sinks::template::Template;
+use std::sync::Arc;
+
+/// Opens the sink's destination.
+pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
+    Ok(match &sink.kind {
+        SinkKind::File(file) => {
+            let failed =
+                |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
+            let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
+            let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
+            let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
+            Arc::new(opened.map_err(|error| failed(&error))?)
+        }
+        SinkKind::Console(console) => Arc::new(Console::new(console.format)),
+        SinkKind::Blackhole(_) => Arc::new(Blackhole),
+    })
+}
+
+/// The sink in one line, for people.
+pub(super) fn describe_sink(sink: &SinkConfig) -> String {
+    let place = match &sink.kind {
+        SinkKind::File(file) => file.path.clone(),
+        SinkKind::Console(_) => "standard output".into(),
+        SinkKind::Blackhole(_) => "counted and forgotten".into(),
+    };
+    let when = sink.when.as_ref().map_or(String::new(), |when| format!(", when {when}"));
+    format!("sink {} ({}): {place}{when}", sink.name, sink.kind.name())
+}
