@@ -181,6 +181,20 @@ fn source_row(page: &Page, source: &SourceStats) {
         source.refused_connections,
     );
     counter("dispatcher_source_blocked_total", "Times it found no room.", source.blocked);
+    for (status, count) in &source.requests {
+        page.counter(
+            "dispatcher_source_requests_total",
+            "HTTP requests answered.",
+            &[of[0], ("status", &status.to_string())],
+            *count,
+        );
+    }
+    counter("dispatcher_source_request_bytes_total", "Bytes of HTTP bodies, as sent.", source.request_bytes);
+    counter(
+        "dispatcher_source_refused_entries_total",
+        "Entries of HTTP requests refused, and their senders told.",
+        source.refused_entries,
+    );
     gauge(
         "dispatcher_source_gate_closed",
         "1 while a full lane keeps it from reading.",
