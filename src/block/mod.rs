@@ -9,6 +9,7 @@
 mod bits;
 mod copy;
 mod cut;
+mod given;
 mod pools;
 mod view;
 
@@ -21,6 +22,7 @@ use crate::entry::{Entry, Field, Slice, Space};
 use crate::labels::Stream;
 use crate::pool::{Charge, Pages, Recycle};
 use bits::fill;
+use given::Given;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -56,6 +58,8 @@ pub struct Block {
     runs: Vec<Run>,
     fields: Vec<Field>,
     arena: Vec<u8>,
+    /// What came with the entries, and outlasts [`Block::reset_side`].
+    given: Given,
     constants: Option<Arc<[u8]>>,
     /// A bit per entry: still wanted. Then a row of bits per conditional lane.
     bits: Vec<u64>,
@@ -94,6 +98,7 @@ impl Block {
             runs: Vec::new(),
             fields: Vec::new(),
             arena: Vec::new(),
+            given: Given::default(),
             constants: None,
             bits: Vec::new(),
             pins: Vec::new(),
@@ -158,6 +163,7 @@ impl Block {
     /// Gives up all but the first `keep` entries.
     pub fn truncate(&mut self, keep: usize) {
         self.entries.truncate(keep);
+        self.given.truncate(keep);
         self.runs.retain(|run| (run.first as usize) < keep);
         if let Some(run) = self.runs.last_mut() {
             run.end = keep as u32;
@@ -187,13 +193,13 @@ impl Block {
 
     // --- working: by the one worker that holds it
 
-    /// Forgets everything steps made: all entries wanted, no fields.
+    /// Forgets everything steps made: all entries wanted, no fields but those they came with.
     pub fn reset_side(&mut self) {
         self.fields.clear();
-        self.arena.clear();
         for entry in &mut self.entries {
             (entry.fields_first, entry.fields_n, entry.fields_spare) = (0, 0, 0);
         }
+        self.restore_given();
         self.bits.clear();
         self.bits.resize(self.words(), 0);
         fill(&mut self.bits, self.entries.len());
@@ -375,6 +381,7 @@ impl Recycle for Block {
         self.runs.clear();
         self.fields.clear();
         self.arena.clear();
+        self.given.clear();
         self.bits.clear();
         self.cuts.clear();
         self.constants = None;
