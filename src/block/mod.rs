@@ -2,7 +2,8 @@
 //! side state that steps make of them.
 //!
 //! The text never changes once it is framed, and all that steps make (fields, arena, filter bits, selections) can be
-//! reset, so a pipeline that panicked can be tried again on the same block.
+//! reset, so a pipeline that panicked can be tried again on the same block. What replaces an entry's text is side state
+//! too.
 //!
 //! Not here: who may forget the block's origin (see `ack`), where buffers come from (see `pool`).
 
@@ -11,6 +12,7 @@ mod copy;
 mod cut;
 mod given;
 mod pools;
+mod texts;
 mod view;
 
 pub use bits::{count_selected, selected};
@@ -60,6 +62,8 @@ pub struct Block {
     arena: Vec<u8>,
     /// What came with the entries, and outlasts [`Block::reset_side`].
     given: Given,
+    /// Where each entry's text is, once a step replaced that of any; else empty.
+    texts: Vec<Slice>,
     constants: Option<Arc<[u8]>>,
     /// A bit per entry: still wanted. Then a row of bits per conditional lane.
     bits: Vec<u64>,
@@ -84,6 +88,10 @@ pub struct Parts<'a> {
     pub fields: &'a mut Vec<Field>,
     /// What steps made. Keep below [`ARENA_MAX`].
     pub arena: &'a mut Vec<u8>,
+    /// What the config says: see [`Space::Constant`].
+    pub constants: &'a [u8],
+    /// Where each entry's text is, if any was replaced: see [`Parts::text_of`].
+    texts: &'a mut Vec<Slice>,
     /// A bit per entry: still wanted.
     pub live: &'a mut [u64],
 }
@@ -99,6 +107,7 @@ impl Block {
             fields: Vec::new(),
             arena: Vec::new(),
             given: Given::default(),
+            texts: Vec::new(),
             constants: None,
             bits: Vec::new(),
             pins: Vec::new(),
@@ -196,6 +205,7 @@ impl Block {
     /// Forgets everything steps made: all entries wanted, no fields but those they came with.
     pub fn reset_side(&mut self) {
         self.fields.clear();
+        self.texts.clear();
         for entry in &mut self.entries {
             (entry.fields_first, entry.fields_n, entry.fields_spare) = (0, 0, 0);
         }
@@ -225,6 +235,8 @@ impl Block {
             entries: &mut self.entries,
             fields: &mut self.fields,
             arena: &mut self.arena,
+            constants: self.constants.as_deref().unwrap_or_default(),
+            texts: &mut self.texts,
             live: &mut self.bits[..words],
         }
     }
@@ -298,7 +310,7 @@ impl Block {
 
     // --- reading: by everyone who shares it
 
-    /// The text.
+    /// The text as it was received; what an entry says now tells [`Block::text_of`].
     pub fn text(&self) -> &[u8] {
         &self.pages[..self.text_len]
     }
@@ -355,6 +367,7 @@ impl Block {
             + self.entries.capacity() * size_of::<Entry>()
             + self.fields.capacity() * size_of::<Field>()
             + self.arena.capacity()
+            + self.texts.capacity() * size_of::<Slice>()
     }
 
     /// Notes that the lane at `lane` of the plan holds `parts` more parts of it; gives how many it held before.
@@ -382,6 +395,7 @@ impl Recycle for Block {
         self.fields.clear();
         self.arena.clear();
         self.given.clear();
+        self.texts.clear();
         self.bits.clear();
         self.cuts.clear();
         self.constants = None;
