@@ -10,6 +10,7 @@
 mod bits;
 mod copy;
 mod cut;
+mod given;
 mod pools;
 mod texts;
 mod view;
@@ -23,6 +24,7 @@ use crate::entry::{Entry, Field, Slice, Space};
 use crate::labels::Stream;
 use crate::pool::{Charge, Pages, Recycle};
 use bits::fill;
+use given::Given;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -58,6 +60,8 @@ pub struct Block {
     runs: Vec<Run>,
     fields: Vec<Field>,
     arena: Vec<u8>,
+    /// What came with the entries, and outlasts [`Block::reset_side`].
+    given: Given,
     /// Where each entry's text is, once a step replaced that of any; else empty.
     texts: Vec<Slice>,
     constants: Option<Arc<[u8]>>,
@@ -102,6 +106,7 @@ impl Block {
             runs: Vec::new(),
             fields: Vec::new(),
             arena: Vec::new(),
+            given: Given::default(),
             texts: Vec::new(),
             constants: None,
             bits: Vec::new(),
@@ -167,6 +172,7 @@ impl Block {
     /// Gives up all but the first `keep` entries.
     pub fn truncate(&mut self, keep: usize) {
         self.entries.truncate(keep);
+        self.given.truncate(keep);
         self.runs.retain(|run| (run.first as usize) < keep);
         if let Some(run) = self.runs.last_mut() {
             run.end = keep as u32;
@@ -196,14 +202,14 @@ impl Block {
 
     // --- working: by the one worker that holds it
 
-    /// Forgets everything steps made: all entries wanted, no fields.
+    /// Forgets everything steps made: all entries wanted, no fields but those they came with.
     pub fn reset_side(&mut self) {
         self.fields.clear();
-        self.arena.clear();
         self.texts.clear();
         for entry in &mut self.entries {
             (entry.fields_first, entry.fields_n, entry.fields_spare) = (0, 0, 0);
         }
+        self.restore_given();
         self.bits.clear();
         self.bits.resize(self.words(), 0);
         fill(&mut self.bits, self.entries.len());
@@ -388,6 +394,7 @@ impl Recycle for Block {
         self.runs.clear();
         self.fields.clear();
         self.arena.clear();
+        self.given.clear();
         self.texts.clear();
         self.bits.clear();
         self.cuts.clear();
