@@ -16,6 +16,7 @@ pub mod config;
 pub mod delivery;
 pub mod lane;
 pub mod sequencer;
+pub mod tap;
 pub mod worker;
 
 pub mod sinks;

@@ -13,7 +13,7 @@ const FLOORS: &[&str] = &[
     "cli",
     "engine",
     "config admin",
-    "worker sequencer delivery lane",
+    "worker sequencer delivery lane tap",
     "sources steps sinks",
     "route expr checkpoint batch ledger ack",
     "block pool labels entry",
