@@ -8,6 +8,8 @@
 
 pub mod cli;
 
+pub mod dispatcher;
+
 pub mod engine;
 
 pub mod admin;
