@@ -30,9 +30,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
 pub fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
-        Ok(found) if found.is_empty() => {
-            Err(format!("{} holds no certificate: expected PEM, `-----BEGIN CERTIFICATE-----`", path.display()))
-        }
+        Ok(found) if found.is_empty() => Err(format!(
+            "{} holds no certificate: expected PEM, `-----BEGIN CERTIFICATE-----`",
+            path.display()
+        )),
         Ok(found) => Ok(found),
         Err(error) => Err(format!("{} holds a damaged certificate: {error}", path.display())),
     }
@@ -64,9 +65,9 @@ pub fn private_key(pem: &[u8], path: &Path) -> Result<PrivateKeyDer<'static>, St
 pub fn roots(pem: &[u8], path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem, path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| format!("{} holds a certificate that cannot be trusted: {error}", path.display()))?;
+        roots.add(certificate).map_err(|error| {
+            format!("{} holds a certificate that cannot be trusted: {error}", path.display())
+        })?;
     }
     Ok(roots)
 }

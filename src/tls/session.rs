@@ -162,6 +162,8 @@ impl<S: Read + Write> Read for Session<S> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         let (mut got, mut wire) = (self.take_plain(room), 0);
         self.more = false;
+        // An answer of the handshake may have been too much for the socket.
+        let _ = self.send();
         loop {
             let left = room.len() - got;
             if got > 0 && left < READ_WORTH || left == 0 {
@@ -229,11 +231,9 @@ impl<S: Read + Write> Write for Session<S> {
 /// The error in the words of whoever has to mend it.
 fn explain(error: &Error, handshaking: bool) -> String {
     match error {
-        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)
-            if handshaking =>
-        {
-            "it does not speak TLS".into()
-        }
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        ) if handshaking => "it does not speak TLS".into(),
         Error::NoCertificatesPresented => "it showed no certificate, and `tls.client_ca` asks for one".into(),
         error if handshaking => format!("the TLS handshake failed: {error}"),
         error => format!("TLS: {error}"),

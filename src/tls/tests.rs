@@ -168,7 +168,8 @@ fn what_is_sent_arrives_in_both_versions_and_directions() {
 #[test]
 fn a_full_buffer_is_read_with_few_system_calls() {
     let bench = Bench::new();
-    let (_, wire, mut session, mut client) = shake(&bench.server(false), &client(&bench.authority, None), 4096);
+    let (_, wire, mut session, mut client) =
+        shake(&bench.server(false), &client(&bench.authority, None), 4096);
     client.set_buffer_limit(None);
     client.writer().write_all(&vec![7; 1 << 20]).unwrap();
     wire.exchange(&mut client).unwrap();
@@ -181,7 +182,8 @@ fn a_full_buffer_is_read_with_few_system_calls() {
 #[test]
 fn an_end_without_a_goodbye_gives_what_came_before_it() {
     let bench = Bench::new();
-    let (_, wire, mut session, mut client) = shake(&bench.server(false), &client(&bench.authority, None), 4096);
+    let (_, wire, mut session, mut client) =
+        shake(&bench.server(false), &client(&bench.authority, None), 4096);
     client.writer().write_all(b"last words").unwrap();
     wire.exchange(&mut client).unwrap();
     wire.0.borrow_mut().closed = true;
@@ -192,7 +194,8 @@ fn an_end_without_a_goodbye_gives_what_came_before_it() {
 #[test]
 fn a_damaged_record_ends_the_session_behind_what_came_before_it() {
     let bench = Bench::new();
-    let (_, wire, mut session, mut client) = shake(&bench.server(false), &client(&bench.authority, None), 4096);
+    let (_, wire, mut session, mut client) =
+        shake(&bench.server(false), &client(&bench.authority, None), 4096);
     client.writer().write_all(b"whole").unwrap();
     wire.exchange(&mut client).unwrap();
     client.writer().write_all(b"damaged").unwrap();
@@ -227,7 +230,8 @@ fn a_slow_reader_bounds_what_is_kept_for_it() {
 #[test]
 fn records_with_nothing_in_them_take_no_more_than_a_turn() {
     let bench = Bench::new();
-    let (_, wire, mut session, mut client) = shake(&bench.server(false), &client(&bench.authority, None), 4096);
+    let (_, wire, mut session, mut client) =
+        shake(&bench.server(false), &client(&bench.authority, None), 4096);
     for _ in 0..20_000 {
         client.refresh_traffic_keys().unwrap();
         wire.exchange(&mut client).unwrap();
@@ -296,18 +300,34 @@ fn who_leaves_in_the_middle_failed_and_who_only_looks_did_not() {
         wire.0.borrow_mut().to_server.extend(sent);
         assert!(is_would_block(read_all(&mut session, &[100]).1));
         wire.0.borrow_mut().closed = true;
-        assert_eq!((read_all(&mut session, &[100]).1.is_err(), session.failure().is_some()), (failed, failed));
+        assert_eq!(
+            (read_all(&mut session, &[100]).1.is_err(), session.failure().is_some()),
+            (failed, failed)
+        );
     }
 }
 
 #[test]
-fn a_certificate_must_be_shown_each_time_where_one_is_asked_for() {
+fn every_session_begins_in_full_and_nothing_is_sent_to_who_only_sends() {
     let bench = Bench::new();
     let shown = bench.authority.sign("client", VALID);
-    for (mutual, resumed) in [(false, rustls::HandshakeKind::Resumed), (true, rustls::HandshakeKind::Full)] {
-        let (server, config) = (bench.server(mutual), client(&bench.authority, mutual.then_some(&shown)));
-        assert_eq!(shake(&server, &config, 4096).3.handshake_kind(), Some(rustls::HandshakeKind::Full));
-        assert_eq!(shake(&server, &config, 4096).3.handshake_kind(), Some(resumed), "mutual: {mutual}");
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let (server, config) = (bench.server(true), client_of(&bench.authority, Some(&shown), &[version]));
+        for _ in 0..2 {
+            let (wire, mut client) = (Wire::default(), session(&config));
+            let mut session = server.accept(wire.clone()).unwrap();
+            while client.is_handshaking() {
+                wire.exchange(&mut client).unwrap();
+                let _ = session.read(&mut [0; 4096]);
+            }
+            assert_eq!(client.handshake_kind(), Some(rustls::HandshakeKind::Full));
+            client.writer().write_all(b"hello").unwrap();
+            while client.wants_write() {
+                client.write_tls(&mut wire.0.borrow_mut().to_server).unwrap();
+            }
+            assert_eq!(read_all(&mut session, &[4096]).0, b"hello");
+            assert!(wire.0.borrow().to_client.is_empty(), "unread bytes make a reset of the sender's close");
+        }
     }
 }
 
@@ -356,8 +376,11 @@ fn keys_that_cannot_be_say_what_is_wrong() {
     let other = Authority::new("other").sign("other", VALID);
     other.write(dir, "other");
     fs::write(dir.join("empty"), "").unwrap();
-    fs::write(dir.join("locked"), "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
-        .unwrap();
+    fs::write(
+        dir.join("locked"),
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    )
+    .unwrap();
     let path = |name: &str| dir.join(name);
     let cases: [(ServerTlsKeys, &str); 6] = [
         (ServerTlsKeys { cert: path("gone"), ..good.clone() }, "cert: "),
@@ -395,7 +418,8 @@ fn keys_written_by_halves_are_refused() {
 
 /// An identity, made once: making keys is what takes the time.
 fn shared() -> &'static (Authority, ServerTlsKeys) {
-    static SHARED: std::sync::OnceLock<(tempfile::TempDir, (Authority, ServerTlsKeys))> = std::sync::OnceLock::new();
+    static SHARED: std::sync::OnceLock<(tempfile::TempDir, (Authority, ServerTlsKeys))> =
+        std::sync::OnceLock::new();
     let (_, shared) = SHARED.get_or_init(|| {
         let Bench { dir, authority } = Bench::new();
         let keys = ServerTlsKeys {
@@ -457,13 +481,14 @@ proptest! {
 fn what_a_handshake_costs_the_server() {
     let bench = Bench::new();
     let shown = bench.authority.sign("client", VALID);
-    for (what, mutual, show) in [("resumed", false, None), ("mutual", true, Some(&shown)), ("full", false, None)] {
+    for (what, mutual, show) in
+        [("resumed", false, None), ("mutual", true, Some(&shown)), ("full", false, None)]
+    {
         let (server, config) = (bench.server(mutual), client(&bench.authority, show));
         let mut spent = std::time::Duration::ZERO;
         let rounds = 200;
         for _ in 0..rounds {
-            let fresh = if what == "full" { client(&bench.authority, show) } else { Arc::clone(&config) };
-            let (wire, mut client) = (Wire::default(), session(&fresh));
+            let (wire, mut client) = (Wire::default(), session(&config));
             let mut session = server.accept(wire.clone()).unwrap();
             for _ in 0..3 {
                 wire.exchange(&mut client).unwrap();

@@ -1,6 +1,8 @@
 //! Certificates made for one test, and a client that uses them. Shared with the unit tests of `tls`.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
@@ -82,7 +84,8 @@ pub fn client_of(
         .with_root_certificates(roots);
     Arc::new(match shows {
         Some(identity) => {
-            let chain = CertificateDer::pem_slice_iter(identity.cert.as_bytes()).map(Result::unwrap).collect();
+            let chain =
+                CertificateDer::pem_slice_iter(identity.cert.as_bytes()).map(Result::unwrap).collect();
             let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
             config.with_client_auth_cert(chain, key).unwrap()
         }

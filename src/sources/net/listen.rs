@@ -45,9 +45,11 @@ impl Listen {
             Some(("udp", rest)) => address("udp://", rest).map(Listen::Udp),
             Some(("unix", rest)) => path("unix://", rest).map(Listen::Unix),
             Some(("unixgram", rest)) => path("unixgram://", rest).map(Listen::Unixgram),
-            _ => Err("expected `tcp://`, `tls://` or `udp://`, an address and a port: `tcp://127.0.0.1:5514`; or \
+            _ => Err(
+                "expected `tcp://`, `tls://` or `udp://`, an address and a port: `tcp://127.0.0.1:5514`; or \
                       `unix://` or `unixgram://` and a path: `unix:///run/app.sock`"
-                .into()),
+                    .into(),
+            ),
         }
     }
 

@@ -30,7 +30,12 @@ pub struct Listener {
 enum Door {
     Tcp(TcpListener, Option<Arc<ServerTls>>),
     /// With the path it is known by, and how many came.
-    Unix { socket: UnixListener, path: Arc<str>, came: u64, _file: SocketFile },
+    Unix {
+        socket: UnixListener,
+        path: Arc<str>,
+        came: u64,
+        _file: SocketFile,
+    },
 }
 
 impl Listener {
