@@ -15,7 +15,11 @@ fn dropped(dropped: &Dropped) -> DroppedStats {
 }
 
 fn answered(http: &HttpLedger) -> BTreeMap<u16, u64> {
-    http.answered.iter().filter(|(_, count)| *count > 0).map(|(status, count)| (status.code(), count)).collect()
+    http.answered
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(status, count)| (status.code(), count))
+        .collect()
 }
 
 /// One way in.
@@ -62,6 +66,8 @@ pub struct SourceStats {
     pub streams: u64,
     /// Connections refused at a limit.
     pub refused_connections: u64,
+    /// Connections closed as they could not be understood.
+    pub broken_connections: u64,
     /// Times it found no room and had to stop or drop.
     pub blocked: u64,
     /// Requests answered, by status; only those that were.
@@ -104,6 +110,7 @@ impl SourceStats {
             lag_ms: row.lag_millis.get(),
             streams: row.streams.get(),
             refused_connections: row.refused_connections.get(),
+            broken_connections: row.broken_connections.get(),
             blocked: row.blocked.get(),
             requests: answered(&row.http),
             request_bytes: row.http.body_bytes.get(),

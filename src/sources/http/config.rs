@@ -147,9 +147,15 @@ pub fn promise<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Promise, D:
 
 fn some_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<Format>, D::Error> {
     let paths = Pairs::<Format>::deserialize(deserializer)?;
-    let bad = |path: &str| !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) || path.contains(['?', '#']);
+    let bad = |path: &str| {
+        !path.starts_with('/')
+            || !path.bytes().all(|byte| byte.is_ascii_graphic())
+            || path.contains(['?', '#'])
+    };
     if paths.0.is_empty() || paths.0.iter().any(|(path, _)| bad(path)) {
-        return Err(serde::de::Error::custom("expected paths such as `/` or `/lines`, without `?` or blanks"));
+        return Err(serde::de::Error::custom(
+            "expected paths such as `/` or `/lines`, without `?` or blanks",
+        ));
     }
     Ok(paths)
 }

@@ -58,7 +58,9 @@ impl Service for HttpService {
             Outcome::Late { begun: true } => {
                 unavailable("these entries were taken, but not delivered in time; they may be, later\n")
             }
-            Outcome::Late { begun: false } => unavailable("no room in time; none of these entries was taken\n"),
+            Outcome::Late { begun: false } => {
+                unavailable("no room in time; none of these entries was taken\n")
+            }
         }
     }
 }
@@ -93,8 +95,12 @@ fn reader(format: Format, content_type: Option<&[u8]>) -> Result<fn(&[u8], usize
             let name = content_type.unwrap_or_default();
             let name = name.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
             match name.to_ascii_lowercase().as_slice() {
-                b"application/x-ndjson" | b"application/ndjson" | b"application/jsonl"
-                | b"application/x-jsonlines" | b"application/json-lines" | b"application/stream+json" => NDJSON,
+                b"application/x-ndjson"
+                | b"application/ndjson"
+                | b"application/jsonl"
+                | b"application/x-jsonlines"
+                | b"application/json-lines"
+                | b"application/stream+json" => NDJSON,
                 b"application/json" | b"text/json" => json,
                 // What `curl -d` says when it is told nothing; no body of ours is a form.
                 b"" | b"text/plain" | b"application/x-www-form-urlencoded" => LINES,
@@ -164,7 +170,8 @@ mod tests {
     }
 
     fn format(line: &str, content_type: &str, body: &[u8]) -> String {
-        let reading = service().reading(&head(line, &format!("Content-Type: {content_type}\r\n"))).ok().unwrap();
+        let reading =
+            service().reading(&head(line, &format!("Content-Type: {content_type}\r\n"))).ok().unwrap();
         let name = format!("{:?}", (reading.reader)(body, 100));
         name.split('(').next().unwrap_or_default().to_owned()
     }

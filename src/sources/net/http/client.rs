@@ -1,10 +1,10 @@
 //! One client: its connection, the body it is sending, and what moves between them in a turn.
 
+use super::Job;
 use super::admission;
+use super::desk::Desk;
 use super::requests::Who;
 use super::service::Reading;
-use super::desk::Desk;
-use super::Job;
 use crate::http::head::HEAD_MAX;
 use crate::http::{Connection, Event, Head, Overdue, Response, Status};
 use crate::labels::Stream;
@@ -52,7 +52,6 @@ type Labels = Vec<(Box<str>, Box<str>)>;
 
 /// A request whose body is coming.
 struct Receiving {
-    number: u64,
     reading: Reading,
     body: Vec<u8>,
     charge: Option<Charge>,
@@ -185,7 +184,8 @@ impl Client {
     /// How many bytes to read, with room for those of them that are of a body. `None`: there is no memory for it.
     fn room(&mut self, desk: &mut Desk) -> Option<usize> {
         let Some(receiving) = &mut self.receiving else { return Some(READ_HEAD) };
-        let left = self.machine.body_left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let left =
+            self.machine.body_left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         let body = &mut receiving.body;
         if body.capacity() - body.len() < left.min(BODY_FIRST) {
             let more = grown(body.capacity()).saturating_sub(body.len()).max(BODY_FIRST).min(left);
@@ -228,7 +228,7 @@ impl Client {
         match desk.judge(head) {
             Ok(reading) => {
                 desk.requests += 1;
-                self.receiving = Some(Receiving { number, reading, body: Vec::new(), charge: None });
+                self.receiving = Some(Receiving { reading, body: Vec::new(), charge: None });
                 self.machine.go_on(number);
             }
             Err(response) => self.answer(number, response, desk),
@@ -236,7 +236,7 @@ impl Client {
     }
 
     fn end(&mut self, slot: u32, number: u64, desk: &mut Desk, now: Instant) {
-        let Some(Receiving { reading, body, charge, .. }) = self.receiving.take() else { return };
+        let Some(Receiving { reading, body, charge }) = self.receiving.take() else { return };
         desk.memory_freed |= desk.memory.leave(self.id);
         let stream = self.stream_of(&reading, desk);
         let who = Who { slot, client: self.id, number };

@@ -182,9 +182,13 @@ impl Decoder {
 
     fn reply_due(due: Due, service: &dyn Service, answers: &Sender<Answer>, answered: &mut bool) {
         match due.fate {
-            Fate::Done(entries, refusals) => {
-                Self::reply(due.who, &Outcome::Done { entries, refusals: &refusals }, service, answers, answered)
-            }
+            Fate::Done(entries, refusals) => Self::reply(
+                due.who,
+                &Outcome::Done { entries, refusals: &refusals },
+                service,
+                answers,
+                answered,
+            ),
             Fate::Lost(status) => Self::reply(due.who, &Outcome::Lost(status), service, answers, answered),
             Fate::Late => Self::reply(due.who, &Outcome::Late { begun: true }, service, answers, answered),
         }
@@ -344,4 +348,3 @@ impl EntryOut for Out<'_> {
         self.tally.refusals.add(refused);
     }
 }
-

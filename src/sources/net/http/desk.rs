@@ -124,9 +124,7 @@ impl Desk {
         let all = match labels {
             [] => own.clone(),
             // What the config says wins over what a client says.
-            more => Labels::new(
-                more.iter().map(|(name, value)| (&**name, &**value)).chain(own.iter()),
-            ),
+            more => Labels::new(more.iter().map(|(name, value)| (&**name, &**value)).chain(own.iter())),
         };
         Arc::new(Stream::new(*source, Arc::clone(&self.ledger.name), kind, origin, all))
     }

@@ -109,7 +109,3 @@ pub struct Answer {
     /// What.
     pub response: Response,
 }
-
-#[cfg(test)]
-#[cfg(not(loom))]
-mod tests;

@@ -125,7 +125,8 @@ impl Requests {
     pub fn settled(&mut self, numbers: RangeInclusive<u64>, status: Status, mut due: impl FnMut(Due)) {
         for number in numbers {
             if let Some(row) = self.row(number) {
-                row.blocks -= 1;
+                debug_assert!(row.blocks > 0, "a block names only requests that hold it");
+                row.blocks = row.blocks.saturating_sub(1);
                 row.worst = row.worst.max(status);
                 if row.blocks == 0 && row.complete {
                     row.answer().into_iter().for_each(&mut due);
@@ -154,11 +155,6 @@ impl Requests {
             self.unanswered += 1;
         }
         self.rows.get_mut((self.unanswered - self.first) as usize)
-    }
-
-    /// Whether the request has been answered.
-    pub fn is_answered(&mut self, number: u64) -> bool {
-        self.row(number).is_none_or(|row| row.answered)
     }
 
     /// Takes all that are not answered: they never will be otherwise.
@@ -277,12 +273,11 @@ mod tests {
         assert_eq!(requests.deadline(), Some(t0));
         let mut late = Vec::new();
         requests.late(t0 + Duration::from_secs(1), |due| late.push(due));
-        assert_eq!(late.iter().map(|due| (due.who.number, &due.fate)).collect::<Vec<_>>(), [
-            (0, &Fate::Late),
-            (1, &Fate::Late)
-        ]);
+        assert_eq!(
+            late.iter().map(|due| (due.who.number, &due.fate)).collect::<Vec<_>>(),
+            [(0, &Fate::Late), (1, &Fate::Late)]
+        );
         assert_eq!(requests.deadline(), Some(t0 + Duration::from_secs(2)));
-        assert!(requests.is_answered(1) && !requests.is_answered(2));
         for number in 0..3 {
             complete(&mut requests, number, true, Promise::Delivered);
         }

@@ -72,7 +72,10 @@ impl Intake {
         ending: &Arc<Ending>,
     ) -> io::Result<(Vec<Decoder>, Vec<Listen>)> {
         let Some(first) = specs.first() else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a source of requests needs a decode thread"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a source of requests needs a decode thread",
+            ));
         };
         let ledger = first.source.clone();
         let way = Way {

@@ -2,8 +2,8 @@
 //!
 //! It keeps the pace of all sources (see [`PACE`]): a lone request does not wait for others, and many share a block.
 
-use super::requests::{Due, Requests};
 use super::Promise;
+use super::requests::{Due, Requests};
 use crate::ack::Status;
 use crate::block::{Block, ORDINARY};
 use crate::ledger::SourceLedger;
@@ -47,11 +47,6 @@ impl Writer {
     /// The thread was woken: what was refused may go now.
     pub fn woken(&mut self) {
         self.stuck = false;
-    }
-
-    /// Whether it waits for room further down.
-    pub fn is_stuck(&self) -> bool {
-        self.stuck
     }
 
     /// The open block, or a new one, with room for the entry; ships the one before. `heed_gate` unless the source is
