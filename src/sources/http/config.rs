@@ -61,10 +61,11 @@ pub struct HttpSourceConfig {
     /// Most connections of one address at once; further ones are answered with 429.
     #[serde(default = "max_connections_per_address", with = "units::count")]
     pub max_connections_per_address: usize,
-    /// Longest from the first byte of a request's head to its last, and for a TLS handshake.
+    /// Longest from the first byte of a request's head to its last, for a TLS handshake, and before the rate of a body is
+    /// looked at.
     #[serde(default = "header_timeout", with = "units::positive_duration")]
     pub header_timeout: Duration,
-    /// Least bytes per second of a body, on average after its first ten seconds.
+    /// Least bytes per second of a body, on average.
     #[serde(default = "min_body_rate", with = "units::size")]
     pub min_body_rate: usize,
     /// Longest pause between two requests of a connection.
@@ -101,6 +102,7 @@ impl HttpSourceConfig {
             max_connections_per_address: self.max_connections_per_address,
             patience: Patience {
                 head: self.header_timeout,
+                body_grace: self.header_timeout,
                 body_rate: self.min_body_rate as u64,
                 idle: self.idle_timeout,
                 ..Patience::default()
