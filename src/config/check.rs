@@ -183,7 +183,7 @@ impl Checker<'_> {
                         self.problem(&["sources", name, "type"], message, label);
                     }
                 }
-                SourceKind::File(_) => {}
+                SourceKind::File(_) | SourceKind::Submit(_) => {}
             }
         }
     }
@@ -268,7 +268,7 @@ impl Checker<'_> {
                 let (verb, expression) = match step {
                     StepConfig::Discard(expression) => ("discard", expression),
                     StepConfig::Keep(expression) => ("keep", expression),
-                    StepConfig::Parse(_) | StepConfig::Set(_) => continue,
+                    StepConfig::Parse(_) | StepConfig::Set(_) | StepConfig::Custom(_) => continue,
                 };
                 let path = ["pipelines", name, &index.to_string(), verb];
                 self.text(&path, expression, languages.expression);
