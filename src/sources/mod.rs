@@ -9,6 +9,7 @@ pub mod ending;
 pub mod file;
 pub mod framing;
 pub mod inlet;
+pub mod loki;
 pub mod net;
 pub mod stdin;
 pub mod submit;
