@@ -8,6 +8,8 @@
 
 pub mod cli;
 
+pub mod dispatcher;
+
 pub mod engine;
 
 pub mod admin;
@@ -16,6 +18,7 @@ pub mod config;
 pub mod delivery;
 pub mod lane;
 pub mod sequencer;
+pub mod tap;
 pub mod worker;
 
 pub mod sinks;

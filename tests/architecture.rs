@@ -11,9 +11,10 @@ use std::path::Path;
 /// The floors, top first. A module imports from floors below its own, and within its floor from those to its right.
 const FLOORS: &[&str] = &[
     "cli",
+    "dispatcher",
     "engine",
     "config admin",
-    "worker sequencer delivery lane",
+    "worker sequencer delivery lane tap",
     "sources steps sinks",
     "route expr checkpoint batch ledger ack",
     "block pool labels entry",

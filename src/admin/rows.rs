@@ -159,6 +159,8 @@ pub struct SinkStats {
     pub attempt: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// What the sink says of itself, if that is not good.
+    pub unwell: Option<String>,
 }
 
 impl SinkStats {

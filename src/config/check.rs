@@ -19,8 +19,8 @@ use crate::steps::pipeline::STEPS_MAX;
 pub const SINKS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
 
-/// Reads some text of the file for its own language; the error is the byte it is about and what is wrong there.
-pub type TextCheck = fn(&str) -> Result<(), (usize, String)>;
+/// Reads some text of the file for its own language; the error is the bytes it is about and what is wrong there.
+pub type TextCheck = fn(&str) -> Result<(), (Range<usize>, String)>;
 
 /// The languages inside of values.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +34,16 @@ pub struct TextChecks {
 impl Default for TextChecks {
     fn default() -> Self {
         TextChecks {
-            expression: |text| Expr::compile(text).map(drop).map_err(|error| (error.start, error.message)),
-            template: |text| Template::compile(text).map(drop).map_err(|error| (error.start, error.message)),
+            expression: |text| {
+                let place = |start, len| start..start + len;
+                Expr::compile(text).map(drop).map_err(|error| (place(error.start, error.len), error.message))
+            },
+            template: |text| {
+                let place = |start, len| start..start + len;
+                Template::compile(text)
+                    .map(drop)
+                    .map_err(|error| (place(error.start, error.len), error.message))
+            },
         }
     }
 }
@@ -197,7 +205,7 @@ impl Checker<'_> {
                         self.problem(&["sources", name, "type"], message, label);
                     }
                 }
-                SourceKind::File(_) => {}
+                SourceKind::File(_) | SourceKind::Submit(_) => {}
             }
         }
     }
@@ -248,7 +256,7 @@ impl Checker<'_> {
                 let (verb, expression) = match step {
                     StepConfig::Discard(expression) => ("discard", expression),
                     StepConfig::Keep(expression) => ("keep", expression),
-                    StepConfig::Parse(_) | StepConfig::Set(_) => continue,
+                    StepConfig::Parse(_) | StepConfig::Set(_) | StepConfig::Custom(_) => continue,
                 };
                 let path = ["pipelines", name, &index.to_string(), verb];
                 self.text(&path, expression, languages.expression);
@@ -266,7 +274,7 @@ impl Checker<'_> {
 
     /// Points inside the text where it stands letter by letter in the file, and shows it again where it does not.
     fn text(&mut self, path: &[&str], text: &str, check: TextCheck) {
-        let Err((byte, label)) = check(text) else {
+        let Err((bytes, label)) = check(text) else {
             return;
         };
         let owned: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
@@ -274,12 +282,14 @@ impl Checker<'_> {
         let node = self.root.find(path).map(|node| (&node.body, node.span.end));
         match node {
             Some((Body::Scalar { verbatim: Some(first), .. }, end)) => {
-                let at = (first + byte).min(end.saturating_sub(1).max(*first));
                 // The end of the text is the quote or the end of the line behind it: there one caret is enough.
-                self.problems.push(Problem::at(at..at + 1, message, label));
+                let last = end.saturating_sub(1).max(*first);
+                let at = (first + bytes.start).min(last);
+                let to = (first + bytes.end).clamp(at + 1, last.max(at + 1));
+                self.problems.push(Problem::at(at..to, message, label));
             }
             _ => {
-                let note = format!("at byte {byte} of: {text}");
+                let note = format!("at byte {} of: {text}", bytes.start);
                 self.problem(path, message, label).notes.push(note);
             }
         }

@@ -23,8 +23,8 @@ fn environment(name: &str) -> Option<String> {
 
 /// An expression is wrong at its first `?`, a template at its first `}`.
 const LANGUAGES: TextChecks = TextChecks {
-    expression: |text| text.find('?').map_or(Ok(()), |at| Err((at, "expected a comparison".into()))),
-    template: |text| text.find("}}").map_or(Ok(()), |at| Err((at, "a `}` without its `{`".into()))),
+    expression: |text| text.find('?').map_or(Ok(()), |at| Err((at..at + 1, "expected a comparison".into()))),
+    template: |text| text.find("}}").map_or(Ok(()), |at| Err((at..at + 1, "a `}` without its `{`".into()))),
 };
 
 fn host() -> Host {

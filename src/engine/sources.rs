@@ -17,6 +17,7 @@ use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
 use crate::sources::net::listen::Listen;
 use crate::sources::stdin::StdinReader;
+use crate::sources::submit::{Shipper, Submitter};
 use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
 use crate::sources::syslog::source::SyslogSettings;
 use crate::worker::{Domain, Plan};
@@ -41,6 +42,8 @@ pub(super) struct Sources<'a> {
     pub intake: Option<Intake>,
     pub runners: Vec<Runner>,
     pub views: Vec<SourceView>,
+    /// Where the program hands entries in, if it does.
+    pub submitter: Option<Submitter>,
 }
 
 /// All sources, opened.
@@ -50,6 +53,7 @@ pub(super) struct Opened {
     /// By number.
     pub domains: Arc<[Domain]>,
     pub checkpoint: Arc<Checkpoint>,
+    pub submitter: Option<Submitter>,
 }
 
 impl Sources<'_> {
@@ -81,6 +85,12 @@ impl Sources<'_> {
                 let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels)
                     .map_err(failed)?;
                 self.add_reader(&source.name, move |row| reader.run(row));
+            }
+            SourceKind::Submit(_) => {
+                view.what = "takes what the program submits".into();
+                let shipper = Shipper::new(spec, Arc::clone(self.ending), id, labels);
+                self.submitter = Some(shipper.submitter());
+                self.add_reader(&source.name, move |row| shipper.run(row));
             }
             SourceKind::Syslog(syslog) => {
                 let intake = match &mut self.intake {
@@ -155,8 +165,8 @@ impl Sources<'_> {
                 body: Box::new(move |row| intake.run(row)),
             });
         }
-        let Sources { runners, views, domains, checkpoint, .. } = self;
-        Opened { runners, views, domains: domains.into(), checkpoint }
+        let Sources { runners, views, domains, checkpoint, submitter, .. } = self;
+        Opened { runners, views, domains: domains.into(), checkpoint, submitter }
     }
 }
 
