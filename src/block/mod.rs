@@ -58,6 +58,8 @@ pub struct Block {
     text_len: usize,
     entries: Vec<Entry>,
     runs: Vec<Run>,
+    /// Bytes of the streams that runs were begun with.
+    streams_bytes: usize,
     fields: Vec<Field>,
     arena: Vec<u8>,
     /// What came with the entries, and outlasts [`Block::reset_side`].
@@ -104,6 +106,7 @@ impl Block {
             text_len: 0,
             entries: Vec::with_capacity((text / 128).min(ENTRIES_MAX)),
             runs: Vec::new(),
+            streams_bytes: 0,
             fields: Vec::new(),
             arena: Vec::new(),
             given: Given::default(),
@@ -150,9 +153,19 @@ impl Block {
         Some(at as u32)
     }
 
+    /// Whether a run of `stream` may be begun, if those who send choose how many streams there are: labels shall not be
+    /// much more than text. The first may always.
+    pub fn has_room_for_run(&self, stream: &Arc<Stream>) -> bool {
+        let same = |last: &Run| Arc::ptr_eq(&last.stream, stream);
+        self.runs.last().is_none_or(same) || self.streams_bytes + stream.bytes as usize <= self.pages.len()
+    }
+
     /// Begins a run: entries pushed from here on belong to `stream`. A run without entries vanishes again.
     pub fn begin_run(&mut self, stream: &Arc<Stream>) {
         let at = self.entries.len() as u32;
+        if self.runs.last().is_none_or(|last| !Arc::ptr_eq(&last.stream, stream)) {
+            self.streams_bytes += stream.bytes as usize;
+        }
         match self.runs.last_mut() {
             Some(last) if Arc::ptr_eq(&last.stream, stream) => {}
             Some(last) if last.first == at => last.stream = Arc::clone(stream),
@@ -392,6 +405,7 @@ impl Recycle for Block {
         self.text_len = 0;
         self.entries.clear();
         self.runs.clear();
+        self.streams_bytes = 0;
         self.fields.clear();
         self.arena.clear();
         self.given.clear();

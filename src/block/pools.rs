@@ -55,6 +55,7 @@ impl Blocks {
         debug_assert!(whole.is_some(), "the class was chosen to hold it");
         small.entries.extend_from_slice(&block.entries);
         small.runs.extend_from_slice(&block.runs);
+        small.streams_bytes = block.streams_bytes;
         small.time = block.time;
         small.take_given(&mut block);
         small

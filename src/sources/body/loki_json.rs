@@ -311,8 +311,12 @@ fn time(body: &[u8], at: usize) -> Result<(i64, usize), Why> {
         end += 1;
     }
     let digits = end > start + usize::from(minus);
+    let zero_first =
+        body.get(start + usize::from(minus)) == Some(&b'0') && end > start + usize::from(minus) + 1;
     match (quoted, body.get(end)) {
         _ if !digits => Err(BAD),
+        // No number in JSON.
+        (false, _) if zero_first => Err(BAD),
         (true, Some(b'"')) => Ok((value, end + 1)),
         (false, Some(b',' | b' ' | b'\t' | b'\r' | b'\n' | b']')) => Ok((value, end)),
         _ => Err(BAD),

@@ -115,32 +115,48 @@ fn pair(body: &[u8], mut at: usize, end: usize) -> Result<(&[u8], &[u8]), Broken
     Ok((name, value))
 }
 
-/// Reads a `Timestamp`: nanoseconds since 1970-01-01 UTC.
-fn timestamp(body: &[u8], mut at: usize, end: usize) -> Result<i64, Why> {
-    let (mut seconds, mut nanos) = (0, 0);
-    while at < end {
-        let found;
-        (found, at) = field(body, at, end).map_err(|Broken| BROKEN)?;
-        match found {
-            Field::Number(1, value) => seconds = value as i64,
-            // An int32 is written as the int64 of the same value.
-            Field::Number(2, value) => nanos = value as i64,
-            Field::Bytes(1 | 2, ..) => return Err(BROKEN),
-            _ => {}
+/// A time in the making: a message that comes in pieces is joined.
+#[derive(Clone, Copy, Default)]
+struct Time {
+    seconds: i64,
+    nanos: i32,
+}
+
+impl Time {
+    /// Reads a `Timestamp`, or a piece of one.
+    fn read(&mut self, body: &[u8], mut at: usize, end: usize) -> Result<(), Broken> {
+        while at < end {
+            let found;
+            (found, at) = field(body, at, end)?;
+            match found {
+                Field::Number(1, value) => self.seconds = value as i64,
+                Field::Number(2, value) => self.nanos = value as i32,
+                Field::Bytes(1 | 2, ..) => return Err(Broken),
+                _ => {}
+            }
         }
+        Ok(())
     }
-    let time = seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(nanos));
-    time.filter(|_| (0..1_000_000_000).contains(&nanos)).ok_or(Why::Says("a timestamp out of range"))
+
+    /// Nanoseconds since 1970-01-01 UTC.
+    fn nanos(self) -> Result<i64, Why> {
+        let time =
+            self.seconds.checked_mul(1_000_000_000).and_then(|whole| whole.checked_add(self.nanos.into()));
+        time.filter(|_| (0..1_000_000_000).contains(&self.nanos)).ok_or(Why::Says("a timestamp out of range"))
+    }
 }
 
 /// Reads an `Entry`.
 fn entry(body: &[u8], start: usize, end: usize) -> Result<Item<'_>, Why> {
-    let (mut at, mut time, mut line, mut metadata): (_, _, &[u8], _) = (start, None, &[], false);
+    let (mut at, mut time, mut line, mut metadata) = (start, None, &[][..], false);
     while at < end {
         let found;
         (found, at) = field(body, at, end).map_err(|Broken| BROKEN)?;
         match found {
-            Field::Bytes(1, start, end) => time = Some(timestamp(body, start, end)?),
+            Field::Bytes(1, start, end) => {
+                let time = time.get_or_insert(Time::default());
+                time.read(body, start, end).map_err(|Broken| BROKEN)?;
+            }
             Field::Bytes(2, start, end) => line = &body[start..end],
             Field::Bytes(3, start, end) => {
                 let (name, value) = pair(body, start, end).map_err(|Broken| BROKEN)?;
@@ -153,6 +169,7 @@ fn entry(body: &[u8], start: usize, end: usize) -> Result<Item<'_>, Why> {
             _ => {}
         }
     }
+    let time = time.map(Time::nanos).transpose()?;
     let metadata = match metadata {
         true => Metadata::proto(&body[start..end]).map_err(Why::Says)?,
         false => Metadata::default(),

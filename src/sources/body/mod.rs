@@ -26,7 +26,7 @@ use crate::entry::Kind;
 use crate::steps::parse::json::Values;
 pub use labels::LabelText;
 pub use metadata::Metadata;
-pub use put::{put, room};
+pub use put::{fits, put, room};
 pub use refused::{Place, Refusals, Refused, Why};
 
 /// An entry, as spans of its body.

@@ -12,15 +12,20 @@ pub fn room(item: &Item<'_>, text_max: usize) -> usize {
     item.text.written_len().min(text_max) + 1
 }
 
-/// Copies the entry behind the block's others, as one of `stream`. A text of more than `text_max` bytes is cut there and
-/// marked.
-///
-/// Errors: the block has no room; nothing of it was copied. An empty block with [`room`] for its text always has it.
-pub fn put(block: &mut Block, stream: &Arc<Stream>, item: &Item<'_>, text_max: usize) -> Result<(), Full> {
+/// Whether the block has room for the entry as one of `stream`. An empty one with [`room`] for its text always has.
+pub fn fits(block: &Block, stream: &Arc<Stream>, item: &Item<'_>, text_max: usize) -> bool {
     let metadata = &item.metadata;
-    if block.spare().len() < room(item, text_max)
-        || metadata.pairs > 0 && !block.has_room_to_give(metadata.pairs, metadata.bytes)
-    {
+    block.capacity() - block.text().len() >= room(item, text_max)
+        && block.has_room_for_run(stream)
+        && (metadata.pairs == 0 || block.has_room_to_give(metadata.pairs, metadata.bytes))
+}
+
+/// Copies the entry behind the block's others, as one of `stream`. A text of more than `text_max` bytes is cut there and
+/// marked; says whether it was.
+///
+/// Errors: it does not [fit](fits); nothing of it was copied.
+pub fn put(block: &mut Block, stream: &Arc<Stream>, item: &Item<'_>, text_max: usize) -> Result<bool, Full> {
+    if !fits(block, stream, item, text_max) {
         return Err(Full);
     }
     let offset = block.text().len() as u32;
@@ -41,11 +46,11 @@ pub fn put(block: &mut Block, stream: &Arc<Stream>, item: &Item<'_>, text_max: u
     let flags = own_time | if cut { Entry::CUT } else { 0 };
     block.begin_run(stream);
     block.push(Entry { time: item.time.unwrap_or(0), flags, ..Entry::at(offset, len as u32) });
-    let given: Result<(), Full> = metadata.each(|(name, value, kind)| {
+    item.metadata.each(|(name, value, kind)| {
         block.give(name, value, kind);
         Ok(())
-    });
-    given
+    })?;
+    Ok(cut)
 }
 
 /// Resolves the escapes of a valid JSON string's inside. Gives how many bytes that made, and whether `out` had no room
@@ -122,20 +127,17 @@ mod tests {
     #[test]
     fn what_is_too_long_is_cut_and_marked_and_what_does_not_fit_is_not_touched() {
         let mut block = Block::new(4096);
-        for (text, cut) in [
-            (Text::Plain(b"abcd"), &b"abcd"[..]),
-            (Text::Plain(b"abcde"), b"abcd"),
-            (Text::Escaped(br"\n\n\n\n"), b"\n\n\n\n"),
-            (Text::Escaped(br"\n\n\n\n\n"), b"\n\n\n\n"),
-            (Text::Escaped(br"ab\ud83d\ude00"), b"ab"),
+        for (text, left, cut) in [
+            (Text::Plain(b"abcd"), &b"abcd"[..], false),
+            (Text::Plain(b"abcde"), b"abcd", true),
+            (Text::Escaped(br"\n\n\n\n"), b"\n\n\n\n", false),
+            (Text::Escaped(br"\n\n\n\n\n"), b"\n\n\n\n", true),
+            (Text::Escaped(br"ab\ud83d\ude00"), b"ab", true),
         ] {
             let at = block.entries().len();
-            put(&mut block, &stream(), &item(text), 4).unwrap();
+            assert_eq!(put(&mut block, &stream(), &item(text), 4), Ok(cut));
             let marked = block.entries()[at].flags & Entry::CUT != 0;
-            assert_eq!(
-                (block.view(at).text(), marked),
-                (cut, text.written_len() > 4 && cut != b"\n\n\n\n" || at == 3)
-            );
+            assert_eq!((block.view(at).text(), marked), (left, cut));
         }
         let before = (block.entries().len(), block.text().len());
         let large = vec![b'x'; 4096];
@@ -144,8 +146,16 @@ mod tests {
         let pairs = format!("{{\"k\":\"{}\"}}", "v".repeat(4000));
         let mut rich = item(Text::Plain(b""));
         rich.metadata = Metadata::json(pairs.as_bytes()).unwrap();
-        assert_eq!(put(&mut block, &stream(), &rich, 9), Ok(()));
+        assert_eq!(put(&mut block, &stream(), &rich, 9), Ok(false));
         assert_eq!(put(&mut block, &stream(), &rich, 9), Err(Full), "metadata has bounds, too");
+        let labels = Labels::new([("a", "v".repeat(4000))]);
+        let large = Arc::new(Stream::new(SourceId(0), "s".into(), "test", "o", labels));
+        assert_eq!(put(&mut Block::new(4096), &large, &item(Text::Plain(b"")), 9), Ok(false));
+        put(&mut block, &large, &item(Text::Plain(b"")), 9).unwrap();
+        put(&mut block, &large, &item(Text::Plain(b"")), 9).unwrap();
+        put(&mut block, &stream(), &item(Text::Plain(b"")), 9).unwrap();
+        assert_eq!(put(&mut block, &large, &item(Text::Plain(b"")), 9), Err(Full), "and so have labels");
+        block.truncate(before.0 + 1);
         assert_eq!(block.entries().len(), before.0 + 1);
     }
 
