@@ -186,12 +186,14 @@ fn source_row(page: &Page, source: &SourceStats) {
         source.broken_connections,
     );
     counter("dispatcher_source_blocked_total", "Times it found no room.", source.blocked);
-    for (status, count) in &source.requests {
+    // One series from the beginning, so that a rate has where to start from.
+    let ok = (!source.requests.contains_key(&200)).then_some((200, 0));
+    for (status, count) in source.requests.iter().map(|(status, count)| (*status, *count)).chain(ok) {
         page.counter(
             "dispatcher_source_requests_total",
             "HTTP requests answered.",
             &[of[0], ("status", &status.to_string())],
-            *count,
+            count,
         );
     }
     counter("dispatcher_source_request_bytes_total", "Bytes of HTTP bodies, as sent.", source.request_bytes);
