@@ -101,7 +101,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
     let admin = match config.admin.listen {
         None => None,
         Some(address) => Some(
-            AdminServer::bind(address)
+            AdminServer::bind(address, config.admin.token.clone())
                 .map_err(|error| StartError::start(format!("admin: cannot listen on {address}"), error))?,
         ),
     };

@@ -5,6 +5,7 @@ use super::support::*;
 use super::{config, dir, lines_of, source};
 
 pub const SHOWN: &[(&str, &str)] = &[
+    ("admin.token", "tests/keys/http.rs:only_who_shows_the_token_may_change_anything"),
     (
         "sources.http.type",
         "tests/keys/http.rs:bodies_are_read_as_their_path_and_labelled_as_their_headers_say",
@@ -119,6 +120,24 @@ sources:
     let stats = instance.wait_delivered("out", 3);
     assert_eq!(row(&stats, "sources", "basic")["requests"], serde_json::json!({ "200": 1, "401": 3 }));
     assert!(!instance.log().contains("t0ken"));
+}
+
+#[test]
+fn only_who_shows_the_token_may_change_anything() {
+    let dir = dir();
+    for (token, status) in [("", 403), (", token: t0ken", 404)] {
+        let text = format!(
+            "data_dir: state\nadmin: {{ listen: \"127.0.0.1:0\"{token} }}\nsources: {{ in: {{ type: stdin }} }}\n{OUT}"
+        );
+        let mut instance = Instance::start(dir.path(), &text);
+        let admin = instance.address("admin: http", "http://");
+        let ask = |token: &str| {
+            let fields = format!("Authorization: Bearer {token}\r\n");
+            Client::connect(&admin).ask_as("localhost", "/nothing", &fields, "")
+        };
+        assert_eq!(ask("t0ken").status, status, "there is nothing to be done here, but who may is told so");
+        assert_eq!(ask("wrong").status, if status == 403 { 403 } else { 401 });
+    }
 }
 
 #[test]

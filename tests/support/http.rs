@@ -78,6 +78,14 @@ impl Client {
         self.answer().expect("an answer")
     }
 
+    /// The same, asking for a server called `host`.
+    pub fn ask_as(&mut self, host: &str, path: &str, fields: &str, body: impl AsRef<[u8]>) -> Answer {
+        let request = request(path, fields, body.as_ref());
+        let text = String::from_utf8(request).expect("text");
+        self.send(text.replacen("Host: test", &format!("Host: {host}"), 1));
+        self.answer().expect("an answer")
+    }
+
     /// Asserts that the server closes without another word.
     pub fn assert_closed(&mut self) {
         assert!(self.answer().is_none(), "still answering");
