@@ -263,6 +263,7 @@ mod tests {
     use super::super::snapshot::{DomainStats, Phase, PoolStats};
     use super::super::{Pulse, snapshot};
     use super::*;
+    use crate::http::Status;
     use crate::ledger::{Count, Dropped, Ledger, Named, Reason};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -312,6 +313,9 @@ mod tests {
         ];
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
+        row.http.answered.add(Status::OK);
+        row.http.body_bytes.add(1);
+        row.http.refused_entries.add(1);
         let row = &ledger.sinks[0].row;
         let counts: [&Count; 11] = [
             &row.copies,

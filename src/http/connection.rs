@@ -342,13 +342,13 @@ impl Connection {
 
     /// Takes note of the state it is in at `now`: call it when all that can be done was done.
     pub fn mark(&mut self, now: Instant) {
-        let state = match self.state {
+        let state = match () {
             _ if self.is_done() => Reading::Last,
             _ if !self.wants_input() => Reading::Nothing,
             _ if !self.reader.is_between() => Reading::Body(self.begun),
             _ if !self.carry.is_empty() => Reading::Head,
             _ if !self.due.is_empty() => Reading::Nothing,
-            Reading::Fresh => Reading::Fresh,
+            _ if self.begun == 0 => Reading::Fresh,
             _ => Reading::Idle(self.begun),
         };
         // Coming bytes make a head of a fresh connection, and its time has begun already.
