@@ -145,6 +145,15 @@ impl Field {
 /// A lone surrogate becomes U+FFFD, as there is no such character.
 pub fn unescape(raw: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(raw.len());
+    unescape_into(raw, &mut out).then_some(out)
+}
+
+/// [`unescape`], appended to `out`; false if an escape is malformed: then `out` ends before it.
+pub fn unescape_into(raw: &[u8], out: &mut Vec<u8>) -> bool {
+    try_unescape(raw, out).is_some()
+}
+
+fn try_unescape(raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let mut rest = raw;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
@@ -168,7 +177,7 @@ pub fn unescape(raw: &[u8]) -> Option<Vec<u8>> {
         rest = &rest[at + 2..];
     }
     out.extend_from_slice(rest);
-    Some(out)
+    Some(())
 }
 
 /// The character that `\uXXXX` (or a pair of surrogates) at the start of `raw` stands for, and how long it is written.

@@ -10,6 +10,7 @@ use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
 use crate::expr::Expr;
 use crate::sinks::config::SinkKind;
+use crate::sinks::pattern::Pattern;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::steps::config::StepConfig;
@@ -28,6 +29,8 @@ pub struct TextChecks {
     pub expression: TextCheck,
     /// Templates: the `path` of a file sink.
     pub template: TextCheck,
+    /// Patterns: headers and labels of sinks.
+    pub pattern: TextCheck,
 }
 
 impl Default for TextChecks {
@@ -35,6 +38,7 @@ impl Default for TextChecks {
         TextChecks {
             expression: |text| Expr::compile(text).map(drop).map_err(|error| (error.start, error.message)),
             template: |text| Template::compile(text).map(drop).map_err(|error| (error.start, error.message)),
+            pattern: |text| Pattern::compile(text).map(drop).map_err(|error| (error.start, error.message)),
         }
     }
 }
@@ -229,6 +233,11 @@ impl Checker<'_> {
                 format!("this is number {}", SINKS_MAX + 1),
             ));
         }
+        for (name, _, kind) in &written.sinks {
+            if let Some((key, message, label)) = kind.problem() {
+                self.problem(&["sinks", name, key], format!("{message}, in sink `{name}`"), label);
+            }
+        }
         let none_enabled = !sinks.is_empty() && written.sinks.iter().all(|(_, keys, _)| !keys.enabled);
         if none_enabled && written.sinks.len() == sinks.len() {
             let span = self.key_span(&["sinks"]);
@@ -252,6 +261,10 @@ impl Checker<'_> {
             }
             if let SinkKind::File(file) = kind {
                 self.text(&["sinks", name, "path"], &file.path, languages.template);
+            }
+            for (keys, pattern) in kind.patterns() {
+                let path: Vec<&str> = ["sinks", name].into_iter().chain(keys).collect();
+                self.text(&path, pattern, languages.pattern);
             }
         }
     }

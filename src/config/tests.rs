@@ -25,6 +25,7 @@ fn environment(name: &str) -> Option<String> {
 const LANGUAGES: TextChecks = TextChecks {
     expression: |text| text.find('?').map_or(Ok(()), |at| Err((at, "expected a comparison".into()))),
     template: |text| text.find("}}").map_or(Ok(()), |at| Err((at, "a `}` without its `{`".into()))),
+    pattern: |_| Ok(()),
 };
 
 fn host() -> Host {
@@ -446,7 +447,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown type `lokki` in sink `s`",
             "1:21",
             "^^^^^",
-            "known types: file, console, blackhole",
+            "known types: file, http, console, blackhole",
         ),
         ("sinks: { s: { type: file } }", "`path` is missing in sink `s`", "1:10", "^ needs `path`", ""),
         (

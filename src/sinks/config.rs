@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use super::file::Fsync;
 pub use super::format::Format;
+pub use super::http::config::HttpSinkConfig;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -114,6 +115,8 @@ pub enum Ordering {
 pub enum SinkKind {
     /// Files named by a template.
     File(FileSinkConfig),
+    /// Any HTTP endpoint.
+    Http(Box<HttpSinkConfig>),
     /// The standard output.
     Console(ConsoleSinkConfig),
     /// Counts and forgets, for measuring.
@@ -122,12 +125,13 @@ pub enum SinkKind {
 
 impl SinkKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "console", "blackhole"];
+    pub const TYPES: &'static [&'static str] = &["file", "http", "console", "blackhole"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSinkConfig::deserialize(keys).map(Self::File),
+            "http" => HttpSinkConfig::deserialize(keys).map(|http| Self::Http(Box::new(http))),
             "console" => ConsoleSinkConfig::deserialize(keys).map(Self::Console),
             "blackhole" => BlackholeSinkConfig::deserialize(keys).map(Self::Blackhole),
             unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
@@ -138,8 +142,25 @@ impl SinkKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Http(_) => "http",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
+        }
+    }
+
+    /// Keys that do not fit together: the key, what is wrong, what would be right.
+    pub fn problem(&self) -> Option<(&'static str, String, String)> {
+        match self {
+            Self::Http(http) => http.problem(),
+            Self::File(_) | Self::Console(_) | Self::Blackhole(_) => None,
+        }
+    }
+
+    /// The values that are patterns, each with the keys that lead to it.
+    pub fn patterns(&self) -> Vec<(Vec<&str>, &str)> {
+        match self {
+            Self::Http(http) => http.patterns(),
+            Self::File(_) | Self::Console(_) | Self::Blackhole(_) => Vec::new(),
         }
     }
 }
