@@ -14,6 +14,7 @@ use crate::sinks::pattern::Pattern;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::steps::config::StepConfig;
+use crate::steps::pipeline::STEPS_MAX;
 
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
 pub const SINKS_MAX: usize = 64;
@@ -248,11 +249,18 @@ impl Checker<'_> {
 
     fn texts(&mut self, written: &Written, languages: &TextChecks) {
         for (name, steps) in &written.pipelines {
+            if steps.len() > STEPS_MAX {
+                let message = format!("pipeline `{name}` has {} steps; the most is {STEPS_MAX}", steps.len());
+                self.problem(&["pipelines", name], message, "");
+            }
             for (index, step) in steps.iter().enumerate() {
-                if let StepConfig::Discard(expression) = step {
-                    let path = ["pipelines", name, &index.to_string(), "discard"];
-                    self.text(&path, expression, languages.expression);
-                }
+                let (verb, expression) = match step {
+                    StepConfig::Discard(expression) => ("discard", expression),
+                    StepConfig::Keep(expression) => ("keep", expression),
+                    StepConfig::Parse(_) | StepConfig::Set(_) => continue,
+                };
+                let path = ["pipelines", name, &index.to_string(), verb];
+                self.text(&path, expression, languages.expression);
             }
         }
         for (name, keys, kind) in &written.sinks {

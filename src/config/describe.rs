@@ -96,8 +96,9 @@ fn pipelines(config: &Config, out: &mut String) {
         }
         for (index, step) in pipeline.steps.iter().enumerate() {
             let said = match step {
-                StepConfig::Parse(format) => format!("parse: {}", text(format)),
+                StepConfig::Parse(parse) => format!("parse: {}", text(parse)),
                 StepConfig::Discard(expression) => format!("discard: {expression}"),
+                StepConfig::Keep(expression) => format!("keep: {expression}"),
                 StepConfig::Set(constants) => format!("set: {}", text(constants)),
             };
             let _ = writeln!(out, "  {}. {said}", index + 1);

@@ -398,7 +398,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown step `pars` in pipeline `p`",
             "3:7",
             "^^^^ did you mean `parse`?",
-            "known steps: parse, discard, set",
+            "known steps: parse, discard, keep, set",
         ),
         (
             "pipelines: { p: [ { parse: jsn } ] }",

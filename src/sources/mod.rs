@@ -10,5 +10,6 @@ pub mod framing;
 pub mod inlet;
 pub mod net;
 pub mod stdin;
+pub mod submit;
 pub mod syslog;
 pub mod waker;

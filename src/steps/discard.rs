@@ -1,20 +1,27 @@
-//! Takes entries out by a condition.
+//! Takes entries out by a condition: `discard` those that meet it, `keep` only those.
 
 use crate::block::{Block, selected};
 use crate::expr::Expr;
-use crate::steps::{Step, StepError, Verdict};
+use crate::steps::{Failures, Step, StepError, Verdict};
 use std::ops::Range;
 
-/// Takes out the entries that meet the condition; they count as filtered.
+/// Takes out the entries that meet the condition, or all others; they count as filtered.
 #[derive(Clone, Debug)]
 pub struct Discard {
     condition: Expr,
+    /// The answer of the condition that takes an entry out.
+    out: bool,
 }
 
 impl Discard {
     /// Takes out what meets `condition`.
     pub fn new(condition: Expr) -> Self {
-        Discard { condition }
+        Discard { condition, out: true }
+    }
+
+    /// Takes out what does not meet `condition`.
+    pub fn unless(condition: Expr) -> Self {
+        Discard { condition, out: false }
     }
 
     /// Judges the wanted entries of `range`, which lies within one run whose stream does not decide.
@@ -24,7 +31,7 @@ impl Discard {
             let span = range.start.max(first) - first..range.end.min(first + 64) - first;
             let mut kept = block.selection(0)[word];
             for at in selected(&[kept], span) {
-                if self.condition.matches(block, first + at) {
+                if self.condition.matches(block, first + at) == self.out {
                     kept &= !(1 << at);
                 }
             }
@@ -35,25 +42,24 @@ impl Discard {
 
 impl Step for Discard {
     fn name(&self) -> &'static str {
-        "discard"
+        if self.out { "discard" } else { "keep" }
     }
 
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
-        Ok(if self.condition.matches(block, index) { Verdict::Discard } else { Verdict::Keep })
+        Ok(if self.condition.matches(block, index) == self.out { Verdict::Discard } else { Verdict::Keep })
     }
 
-    fn run(&self, block: &mut Block, range: Range<usize>) -> usize {
+    fn run(&self, block: &mut Block, range: Range<usize>, _failures: &mut Failures) {
         let mut run = block.runs().partition_point(|run| run.end as usize <= range.start);
         while let Some(here) = block.runs().get(run).filter(|run| (run.first as usize) < range.end) {
             let span = range.start.max(here.first as usize)..range.end.min(here.end as usize);
             match self.condition.constant_for(&here.stream) {
-                Some(false) => {}
-                Some(true) => clear(block.parts().live, span),
+                Some(answer) if answer == self.out => clear(block.parts().live, span),
+                Some(_) => {}
                 None => self.judge(block, span),
             }
             run += 1;
         }
-        0
     }
 }
 

@@ -89,6 +89,15 @@ impl Filler {
         Some(block)
     }
 
+    /// The open block if it has room for `bytes` more and an entry: as [`Filler::room`] for the common case, without a
+    /// clock.
+    pub fn room_left(&mut self, bytes: usize) -> Option<&mut Block> {
+        match !self.stuck && self.has_room(bytes) {
+            true => self.open.as_deref_mut(),
+            false => None,
+        }
+    }
+
     fn has_room(&mut self, bytes: usize) -> bool {
         let most = self.inlet.block_entries();
         let Some(block) = &mut self.open else { return false };
