@@ -17,16 +17,34 @@ pub const SHOWN: &[(&str, &str)] = &[
     ("sinks.http.headers", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
     ("sinks.http.compression", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
     ("sinks.http.compression_level", "src/sinks/http/tests.rs:bodies_are_packed_as_asked"),
-    ("sinks.http.auth.username", "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config"),
-    ("sinks.http.auth.password", "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config"),
-    ("sinks.http.tls.ca", "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config"),
-    ("sinks.http.tls.cert", "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config"),
-    ("sinks.http.tls.key", "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config"),
+    (
+        "sinks.http.auth.username",
+        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.http.auth.password",
+        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.http.tls.ca",
+        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.http.tls.cert",
+        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.http.tls.key",
+        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
     (
         "sinks.http.tls.server_name",
         "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
     ),
-    ("sinks.http.proxy", "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config"),
+    (
+        "sinks.http.proxy",
+        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
     (
         "sinks.http.proxy_auth.username",
         "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
@@ -74,7 +92,8 @@ fn an_http_sink_sends_what_where_and_how_it_was_told() {
     let messages: Vec<_> = objects.iter().map(|object| object["message"].as_str().expect("text")).collect();
     assert_eq!(messages, ["line 0", "line 1", "line 2"]);
 
-    let keys = "type: http, method: PUT, body: lines, compression: zstd, headers: { X-Team: \"{labels.team}\" }";
+    let keys =
+        "type: http, method: PUT, body: lines, compression: zstd, headers: { X-Team: \"{labels.team}\" }";
     let told = sent(keys, vec![], 3);
     let unpacked: Vec<u8> =
         told.iter().flat_map(|request| zstd::decode_all(&*request.body).expect("zstd")).collect();
@@ -85,7 +104,8 @@ fn an_http_sink_sends_what_where_and_how_it_was_told() {
 #[test]
 fn a_batch_is_kept_while_its_destination_is_not_well_and_delivered_once() {
     let keys = "type: http, body: lines, retry: { backoff: 10ms, backoff_max: 50ms }";
-    let acts = vec![status(503), destination::Act::ResetBefore, status(429), status(401), status(404), status(200)];
+    let acts =
+        vec![status(503), destination::Act::ResetBefore, status(429), status(401), status(404), status(200)];
     let requests = sent(keys, acts, 1);
     assert_eq!(requests.len(), 5, "all but the reset one were taken in");
     assert!(requests.iter().all(|request| request.body == b"line 0\n"));

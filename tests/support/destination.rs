@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of the code it tests. What it is not told to do, it answers with 204.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, missing_docs, reason = "each test uses a part of it, and its names say the rest")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
 use std::collections::VecDeque;

@@ -1,9 +1,7 @@
 //! Certificates and proxies for the tests of sinks.
 
 use super::destination::Destination;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
@@ -85,4 +83,3 @@ pub fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>
     });
     (url, asked)
 }
-
