@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::custom::CustomSink;
 pub use super::file::Fsync;
 pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
@@ -121,6 +122,8 @@ pub enum SinkKind {
     Console(ConsoleSinkConfig),
     /// Counts and forgets, for measuring.
     Blackhole(BlackholeSinkConfig),
+    /// What a program that uses the library brought along; no config file can name it.
+    Custom(CustomSink),
 }
 
 impl SinkKind {
@@ -145,6 +148,7 @@ impl SinkKind {
             Self::Http(_) => "http",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
+            Self::Custom(sink) => sink.0.kind(),
         }
     }
 
@@ -152,7 +156,7 @@ impl SinkKind {
     pub fn problem(&self) -> Option<(&'static str, String, String)> {
         match self {
             Self::Http(http) => http.problem(),
-            Self::File(_) | Self::Console(_) | Self::Blackhole(_) => None,
+            _ => None,
         }
     }
 
@@ -160,7 +164,7 @@ impl SinkKind {
     pub fn patterns(&self) -> Vec<(Vec<&str>, &str)> {
         match self {
             Self::Http(http) => http.patterns(),
-            Self::File(_) | Self::Console(_) | Self::Blackhole(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 }
@@ -185,6 +189,11 @@ pub struct FileSinkConfig {
 }
 
 impl FileSinkConfig {
+    /// The file at this path, a template, with the defaults of everything else.
+    pub fn at(path: &str) -> Self {
+        FileSinkConfig { path: path.into(), format: raw(), open_files: open_files(), fsync: Fsync::default() }
+    }
+
     /// The base directory: all of the path up to the last `/` before the first `{`, `.` when there is none.
     pub fn base(&self) -> &Path {
         let literal = self.path.split('{').next().unwrap_or("");

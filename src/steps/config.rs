@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Deserialize as Derive, Serialize};
 
+use super::custom::CustomStep;
 pub use super::parse::config::{ParseConfig, ParseFormat};
 use crate::units::Pairs;
 
@@ -20,6 +21,9 @@ pub enum StepConfig {
     Keep(String),
     /// Sets fields to constants, over whatever the entry had under that name.
     Set(Pairs<SetValue>),
+    /// What a program that uses the library brought along; no config file can name it.
+    #[serde(skip_deserializing)]
+    Custom(CustomStep),
 }
 
 /// A constant that `set` gives to a field.

@@ -124,7 +124,7 @@ mod tests {
                 match compression {
                     Compression::None => unpacked.extend_from_slice(packed),
                     Compression::Gzip => {
-                        drop(flate2::read::GzDecoder::new(packed).read_to_end(&mut unpacked).unwrap());
+                        flate2::read::GzDecoder::new(packed).read_to_end(&mut unpacked).unwrap();
                     }
                     Compression::Zstd => unpacked = zstd::decode_all(packed).unwrap(),
                 }

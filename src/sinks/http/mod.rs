@@ -30,7 +30,6 @@ pub struct HttpSink {
     headers: Headers,
     /// What senders work with, while they do not.
     benches: Mutex<Vec<Box<Bench>>>,
-    unwell: Mutex<Option<String>>,
 }
 
 /// What one sender works with.
@@ -56,7 +55,7 @@ impl HttpSink {
         let client = Client::new(settings)?;
         let pairs = config.headers.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let headers = Headers::new(pairs).map_err(|error| format!("headers: {error}"))?;
-        let sink = HttpSink { config, client, headers, benches: Mutex::default(), unwell: Mutex::default() };
+        let sink = HttpSink { config, client, headers, benches: Mutex::default() };
         // The first fails here rather than with the first batch.
         let bench = sink.bench()?;
         sink.benches.lock().push(bench);
@@ -120,19 +119,11 @@ impl Sink for HttpSink {
         let result = exchange(batch, groups, &mut ByHeaders(&self.headers), |groups, spans| {
             self.request(batch, groups, spans, &mut work)
         });
-        *self.unwell.lock() = match &result {
-            Err(SendError::Retry { why, .. } | SendError::Denied(why)) => Some(why.clone()),
-            _ => None,
-        };
         for buffer in [&mut bench.body, &mut bench.packed] {
             buffer.clear();
             buffer.shrink_to(BUFFER_MAX);
         }
         self.benches.lock().push(bench);
         result
-    }
-
-    fn unwell(&self) -> Option<String> {
-        self.unwell.lock().clone()
     }
 }
