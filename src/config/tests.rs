@@ -293,6 +293,27 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "",
         ),
         (
+            "sources: { a: { type: stdin, multiline: { preset: cobol } } }",
+            "`preset` in `multiline` of source `a` cannot be `cobol`",
+            "1:51",
+            "^^^^^",
+            "known values: java, python, go",
+        ),
+        (
+            "sources: { a: { type: stdin, multiline: { start: '(a' } } }",
+            "`start` in `multiline` of source `a` cannot be `(a`",
+            "1:50",
+            "^^^^ not a regular expression: unclosed group",
+            "",
+        ),
+        (
+            "sources: { a: { type: stdin, multiline: { start: a, end: b } } }",
+            "`multiline` in source `a` cannot be a map",
+            "1:30",
+            "^^^^^^^^^ expected one of `start`, `continue`, `end` and `preset`",
+            "",
+        ),
+        (
             "sources: { a: { type: file, include: [x], read_from: start } }",
             "`read_from` in source `a` cannot be `start`",
             "1:54",
@@ -304,7 +325,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `listen` in source `a`",
             "1:43",
             "",
-            "known keys: type, pipeline, labels, strategy, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files",
+            "known keys: type, pipeline, labels, strategy, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files, multiline",
         ),
         (
             "sources: { a: { type: stdin, labels: { x: 1 } } }",

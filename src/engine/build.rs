@@ -24,6 +24,7 @@ use crate::sinks::config::{Jitter, Ordering};
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{Gate, Hallway};
+use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::incoming::HEADROOM;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
@@ -155,10 +156,14 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
 
 fn longest_entry(source: &SourceConfig) -> usize {
     match &source.kind {
-        SourceKind::File(file) => file.max_line,
-        SourceKind::Stdin(stdin) => stdin.max_line,
+        SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
+        SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
         SourceKind::Syslog(syslog) => syslog.max_message,
     }
+}
+
+fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {
+    multiline.map_or(max_line, |multiline| multiline.longest(max_line))
 }
 
 fn shares(config: &Config, lanes: usize, largest: usize) -> Result<Shares, StartError> {

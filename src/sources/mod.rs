@@ -8,6 +8,7 @@ pub mod ending;
 pub mod file;
 pub mod framing;
 pub mod inlet;
+pub mod multiline;
 pub mod net;
 pub mod stdin;
 pub mod submit;
