@@ -2,5 +2,7 @@
 //! with what they judge; they know no type of it either, so the unit tests include the same files.
 
 pub mod oracle_framing;
+pub mod oracle_logfmt;
 pub mod oracle_multiline;
+pub mod oracle_nginx;
 pub mod oracle_syslog;

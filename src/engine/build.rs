@@ -26,6 +26,7 @@ use crate::sources::ending::Ending;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::incoming::HEADROOM;
+use crate::steps::parse::input::Input;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
 use crate::thread::{Threads, WaitList};
@@ -253,7 +254,7 @@ fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).into());
+        steps.push(StepSpec::ParseSyslog(Input::Message, syslog.timezone.zone.clone()).into());
     }
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         let place = format!("pipeline {}", named.map_or("", String::as_str));

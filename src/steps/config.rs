@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Deserialize as Derive, Serialize};
 
 pub use super::parse::config::{ParseConfig, ParseFormat};
+pub use super::timestamp::config::TimestampConfig;
 use crate::units::Pairs;
 
 /// One step of a pipeline.
@@ -18,6 +19,8 @@ pub enum StepConfig {
     Discard(String),
     /// Takes all others out.
     Keep(String),
+    /// Makes a field the entry's time.
+    Timestamp(TimestampConfig),
     /// Sets fields to constants, over whatever the entry had under that name.
     Set(Pairs<SetValue>),
 }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use crate::steps::zone::Zone;
 use crate::units;
 
 /// Syslog over TCP and UDP, RFC 3164 and RFC 5424.
@@ -143,41 +143,6 @@ fn listen_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ListenA
         return Err(D::Error::invalid_length(0, &"at least one address such as `tcp://127.0.0.1:5514`"));
     }
     Ok(listen)
-}
-
-/// A time zone, looked up when the config is read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Zone {
-    /// As written.
-    pub name: String,
-    /// What it means here.
-    pub zone: TimeZone,
-}
-
-impl Default for Zone {
-    fn default() -> Self {
-        Zone { name: "local".into(), zone: TimeZone::system() }
-    }
-}
-
-impl<'de> Deserialize<'de> for Zone {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let zone = match name.as_str() {
-            "local" => TimeZone::system(),
-            "utc" => TimeZone::UTC,
-            other => TimeZone::get(other).map_err(|_| {
-                D::Error::custom("expected `local`, `utc` or a zone this host knows, such as `Europe/Berlin`")
-            })?,
-        };
-        Ok(Zone { name, zone })
-    }
-}
-
-impl Serialize for Zone {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.name)
-    }
 }
 
 #[cfg(test)]
