@@ -70,6 +70,7 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
         SourceKind::File(file) => flat(file),
         SourceKind::Syslog(syslog) => flat(syslog),
         SourceKind::Stdin(stdin) => flat(stdin),
+        SourceKind::Submit(submit) => flat(submit),
     };
     for (key, value) in own {
         line(out, &key, &value, origin(config, &format!("{prefix}.{key}")));
@@ -101,6 +102,7 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Keep(expression) => format!("keep: {expression}"),
                 StepConfig::Timestamp(timestamp) => format!("timestamp: {}", text(timestamp)),
                 StepConfig::Set(constants) => format!("set: {}", text(constants)),
+                StepConfig::Custom(step) => format!("{}: of the program", text(step)),
             };
             let _ = writeln!(out, "  {}. {said}", index + 1);
         }
@@ -118,6 +120,7 @@ fn sink(config: &Config, sink: &SinkConfig, out: &mut String) {
         SinkKind::File(file) => flat(file),
         SinkKind::Console(console) => flat(console),
         SinkKind::Blackhole(blackhole) => flat(blackhole),
+        SinkKind::Custom(custom) => flat(custom),
     };
     for (key, value) in own.into_iter().chain(flat(&sink.lane)) {
         let path = format!("{prefix}.{key}");

@@ -92,11 +92,12 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         intake: None,
         runners: Vec::new(),
         views: Vec::new(),
+        submitter: None,
     };
     for at in 0..config.sources.len() {
         sources.open(at)?;
     }
-    let Opened { runners, views, domains, checkpoint } = sources.finish();
+    let Opened { runners, views, domains, checkpoint, submitter } = sources.finish();
 
     let admin = match config.admin.listen {
         None => None,
@@ -111,6 +112,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         telemetry,
         hallway: Arc::clone(&hallway),
         lanes: lanes.clone(),
+        opened: opened.clone(),
         domains: Arc::clone(&domains),
         sources: views,
         sinks: sinks.iter().map(|sink| describe_sink(sink)).collect(),
@@ -129,6 +131,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         sinks: opened,
         senders,
         runners,
+        submitter,
         checkpoint,
         ending,
         house: Arc::new(house),
@@ -159,6 +162,7 @@ fn longest_entry(source: &SourceConfig) -> usize {
     match &source.kind {
         SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
         SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
+        SourceKind::Submit(_) => 0,
         SourceKind::Syslog(syslog) => syslog.max_message,
     }
 }

@@ -17,10 +17,8 @@ use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::multiline::Rules;
 use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::Intake;
-use crate::sources::net::listen::Listen;
 use crate::sources::stdin::{StdinReader, StdinSettings};
-use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
-use crate::sources::syslog::source::SyslogSettings;
+use crate::sources::submit::{Shipper, Submitter};
 use crate::worker::{Domain, Plan};
 use std::sync::Arc;
 
@@ -43,6 +41,8 @@ pub(super) struct Sources<'a> {
     pub intake: Option<Intake>,
     pub runners: Vec<Runner>,
     pub views: Vec<SourceView>,
+    /// Where the program hands entries in, if it does.
+    pub submitter: Option<Submitter>,
 }
 
 /// All sources, opened.
@@ -52,6 +52,7 @@ pub(super) struct Opened {
     /// By number.
     pub domains: Arc<[Domain]>,
     pub checkpoint: Arc<Checkpoint>,
+    pub submitter: Option<Submitter>,
 }
 
 impl Sources<'_> {
@@ -86,13 +87,20 @@ impl Sources<'_> {
                 let reader = StdinReader::new(settings, spec, Arc::clone(self.ending)).map_err(failed)?;
                 self.add_reader(&source.name, move |row| reader.run(row));
             }
+            SourceKind::Submit(_) => {
+                view.what = "takes what the program submits".into();
+                let shipper = Shipper::new(spec, Arc::clone(self.ending), id, labels);
+                self.submitter = Some(shipper.submitter());
+                self.add_reader(&source.name, move |row| shipper.run(row));
+            }
             SourceKind::Syslog(syslog) => {
                 let intake = match &mut self.intake {
                     Some(intake) => intake,
                     None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
                 };
-                let bound = intake.add_syslog(syslog_settings(syslog, id, labels), spec);
-                // The error names the source and the address itself.
+                // Errors name the source and the address themselves.
+                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = intake.add_syslog(settings, spec);
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
                 view.listening = bound.iter().map(ToString::to_string).collect();
                 view.what = format!("listens on {}", view.listening.join(", "));
@@ -160,8 +168,8 @@ impl Sources<'_> {
                 body: Box::new(move |row| intake.run(row)),
             });
         }
-        let Sources { runners, views, domains, checkpoint, .. } = self;
-        Opened { runners, views, domains: domains.into(), checkpoint }
+        let Sources { runners, views, domains, checkpoint, submitter, .. } = self;
+        Opened { runners, views, domains: domains.into(), checkpoint, submitter }
     }
 }
 
@@ -174,22 +182,4 @@ fn rules(
     let rules = config.map(|config| config.rules(max_line)).transpose();
     let rules = rules.map_err(|error| StartError::Config(format!("source {name}: multiline: {error}")))?;
     Ok(rules.map(Arc::new))
-}
-
-fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
-    let listen = config.listen.iter().map(|listen| match listen.transport {
-        Transport::Tcp => Listen::Tcp(listen.address),
-        Transport::Udp => Listen::Udp(listen.address),
-    });
-    SyslogSettings {
-        source,
-        listen: listen.collect(),
-        max_connections: config.max_connections,
-        max_connections_per_address: config.max_connections_per_address,
-        idle_timeout: config.idle_timeout,
-        max_message: config.max_message,
-        partial_memory: config.partial_memory,
-        receive_buffer: config.receive_buffer,
-        labels,
-    }
 }

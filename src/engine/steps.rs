@@ -26,6 +26,7 @@ pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartEr
             let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
             StepSpec::Set(fields.0.iter().map(constant).collect()).into()
         }
+        StepConfig::Custom(step) => StepSpec::Custom(Box::new(step.clone())).into(),
     })
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::file::config::FileSourceConfig;
 pub use super::inlet::Strategy;
 use super::multiline::config::{MultilineConfig, multiline};
+use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
 
@@ -33,6 +34,8 @@ pub enum SourceKind {
     Syslog(SyslogSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
+    /// What a program that uses the library submits; no config file can name it.
+    Submit(SubmitSourceConfig),
 }
 
 impl SourceKind {
@@ -55,6 +58,7 @@ impl SourceKind {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
             Self::Stdin(_) => "stdin",
+            Self::Submit(_) => "submit",
         }
     }
 }

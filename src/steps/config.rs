@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Deserialize as Derive, Serialize};
 
+use super::custom::CustomStep;
 pub use super::parse::config::{ParseConfig, ParseFormat};
 pub use super::timestamp::config::TimestampConfig;
 use crate::units::Pairs;
@@ -23,6 +24,9 @@ pub enum StepConfig {
     Timestamp(TimestampConfig),
     /// Sets fields to constants, over whatever the entry had under that name.
     Set(Pairs<SetValue>),
+    /// What a program that uses the library brought along; no config file can name it.
+    #[serde(skip_deserializing)]
+    Custom(CustomStep),
 }
 
 /// A constant that `set` gives to a field.

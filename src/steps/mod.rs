@@ -9,6 +9,7 @@ use std::ops::Range;
 pub mod config;
 pub mod constants;
 pub mod counts;
+pub mod custom;
 pub mod discard;
 mod failures;
 pub mod parse;

@@ -7,6 +7,7 @@
 //! many streams (see `framed`).
 
 use super::filler::Filler;
+use super::link::Peer;
 use crate::block::Block;
 use crate::entry::Entry;
 use crate::labels::Stream;
@@ -57,6 +58,15 @@ pub trait Framing: Send {
     fn end_before_rest(&mut self, _rest: &[u8], _at: &mut usize) -> Option<Frame> {
         None
     }
+
+    /// The same for a new connection of `peer`.
+    fn of(&self, peer: &Peer) -> Self
+    where
+        Self: Clone,
+    {
+        let _ = peer;
+        self.clone()
+    }
 }
 
 impl Framing for LineFramer {
@@ -85,6 +95,13 @@ impl Framing for OctetFramer {
         // An error cannot be told from an unfinished length here, and nothing of either is a message.
         self.finish(rest, |frame| last = Some(frame)).ok()?;
         last
+    }
+
+    fn of(&self, peer: &Peer) -> Self {
+        match peer {
+            Peer::Host(_) => self.clone(),
+            Peer::Local(..) => self.clone().or_nul(),
+        }
     }
 }
 
