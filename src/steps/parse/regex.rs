@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn named_groups_that_matched_become_fields() {
-        let regex = compile(r"^(?<level>\w+) (\d+) (?<ms>[\d.]+)ms(?: user=(?<user>\S+))?").unwrap();
+        let regex = compile(r"^(?<level>\w+) (\d+) (?<ms>[\d.]+)ms(?: user=(?<user>(?-u:\S+)))?").unwrap();
         let mut constants = Constants::default();
         let step = Parse::new(Captures::new(regex, &mut constants).unwrap(), Input::Message);
         let lines: [&[u8]; 4] =

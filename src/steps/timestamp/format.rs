@@ -175,7 +175,7 @@ mod tests {
             ("%Y-%j", "2026-327", "2026-11-22T23:00:00Z"),
         ] {
             assert_eq!(read(format, text).as_deref(), Some(expected), "{format} {text}");
-            assert_eq!(read(format, &format!("{text}x")), None, "{format} reads the whole");
+            assert_eq!(read(format, &format!("{text}!")), None, "{format} reads the whole");
             assert_eq!(read(format, ""), None, "{format}");
         }
     }
