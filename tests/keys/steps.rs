@@ -12,6 +12,7 @@ pub const SHOWN: &[(&str, &str)] = &[
     // Parsers and multi-line framing.
     ("pipelines.parse.pattern", "tests/keys/steps.rs:each_format_makes_its_fields"),
     ("pipelines.parse.timezone", "tests/keys/steps.rs:times_without_a_zone_are_of_the_zone_of_the_step"),
+    ("pipelines.timestamp", "tests/keys/steps.rs:times_out_of_range_are_treated_as_asked"),
     (
         "pipelines.timestamp.field",
         "tests/keys/steps.rs:a_field_in_one_of_the_formats_is_the_time_that_sinks_write",
