@@ -11,6 +11,7 @@ pub mod framing;
 pub mod http;
 pub mod inlet;
 pub mod loki;
+pub mod multiline;
 pub mod net;
 pub mod stdin;
 pub mod submit;

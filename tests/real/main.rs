@@ -8,6 +8,7 @@
 mod curl;
 mod loggen;
 mod logrotate;
+mod loki_sink;
 mod part;
 mod promtool;
 mod rsyslog;
