@@ -209,7 +209,7 @@ fn mistakes_are_named_at_their_place_with_what_would_be_right() {
         ("a =~ '['", "'['", "not a regular expression: unclosed character class"),
         ("a =~ '(x'", "'(x'", "unclosed group"),
         ("a =~ '(?=x)'", "'(?=x)'", "look-around"),
-        (r"a =~ '(\\w{500}){500}'", r"'(\\w{500}){500}'", "takes more than 256KiB"),
+        (r"a =~ '(\\w{500}){500}'", r"'(\\w{500}){500}'", "takes more than 1MiB"),
         ("contain(a, 'x')", "contain", "did you mean `contains`"),
         ("frob(a, 'x')", "frob", "unknown function"),
         ("contains(a)", ")", "takes two"),

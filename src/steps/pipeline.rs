@@ -5,6 +5,7 @@ use crate::expr::Expr;
 use crate::steps::constants::Constants;
 use crate::steps::counts::{StepCounts, StepTally, StepView};
 use crate::steps::discard::Discard;
+use crate::steps::edit::Rename;
 use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
 use crate::steps::parse::syslog::ParseSyslog;
@@ -32,7 +33,9 @@ pub enum StepSpec {
     Keep(Expr),
     /// `set` these fields.
     Set(Vec<(String, ConstValue)>),
-    /// A step made elsewhere.
+    /// `rename` by these pairs of old and new name.
+    Rename(Vec<(String, String)>),
+    /// A step made elsewhere, or one that needs no constants.
     Custom(Box<dyn Step>),
 }
 
@@ -176,6 +179,7 @@ fn make(spec: StepSpec, constants: &mut Constants) -> Result<Box<dyn Step>, SetE
         StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
         StepSpec::Keep(condition) => Box::new(Discard::unless(condition)),
         StepSpec::Set(fields) => Box::new(Set::new(&fields, constants)?),
+        StepSpec::Rename(names) => Box::new(Rename::new(&names, constants)?),
         StepSpec::Custom(step) => step,
     })
 }
