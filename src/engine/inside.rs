@@ -2,7 +2,7 @@
 
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
-use crate::admin::rows::{FileStats, LaneStats, SinkState};
+use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
@@ -140,6 +140,10 @@ impl Inside for House {
         snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
         for (stats, view) in snapshot.sources.iter_mut().zip(&self.sources) {
             stats.gate_open = view.gate.is_open();
+            // All its threads share one plan.
+            if let Some(domain) = self.domains.iter().find(|domain| *domain.source.name == *stats.name) {
+                stats.steps = domain.plan.pipeline.views().map(StepStats::of).collect();
+            }
             stats.listening = view.listening.clone();
             if let Some(files) = &view.files {
                 stats.show_files(files.lock().iter().map(|file| FileStats {

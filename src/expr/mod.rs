@@ -62,16 +62,18 @@ pub struct Expr {
 ///
 /// Errors: what is wrong with it, in words.
 pub fn pattern(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => format!(
-            "this pattern takes more than {} to match: make its counts or classes smaller",
-            crate::units::format_size(PATTERN_MAX as u64)
-        ),
-        // The last line says what is wrong; those before it show the pattern again.
-        other => {
-            let said = other.to_string();
-            let what = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("not a regular expression: {what}")
+    RegexBuilder::new(text).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build().map_err(|error| {
+        match error {
+            regex::Error::CompiledTooBig(_) => format!(
+                "this pattern takes more than {} to match: make its counts or classes smaller",
+                crate::units::format_size(PATTERN_MAX as u64)
+            ),
+            // The last line says what is wrong; those before it show the pattern again.
+            other => {
+                let said = other.to_string();
+                let what = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                format!("not a regular expression: {what}")
+            }
         }
     })
 }

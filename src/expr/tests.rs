@@ -254,6 +254,34 @@ fn long_and_deep_conditions_are_refused() {
     assert!(Expr::compile(&" ".repeat(LEN_MAX + 1)).unwrap_err().message.contains("4096 bytes"));
 }
 
+#[test]
+fn every_example_of_the_manual_is_true() {
+    let page = include_str!("../../docs/language.md");
+    let fenced = |kind: &str| {
+        let open = format!("```{kind}\n");
+        let parts: Vec<Vec<&str>> = page
+            .split(&open)
+            .skip(1)
+            .map(|part| part.split("\n```").next().unwrap().lines().collect())
+            .collect();
+        parts
+    };
+    let examples = fenced("condition");
+    assert!(examples.len() >= 25, "{}", examples.len());
+    for example in examples {
+        let [condition, entry, answer] = example[..] else { panic!("{example:?}") };
+        let expr = Expr::compile(condition).unwrap_or_else(|error| panic!("{condition}: {error}"));
+        assert_eq!(expr.matches(&block_of(&[entry], true), 0).to_string(), answer, "{condition} of {entry}");
+    }
+    let refused = fenced("refused");
+    assert!(refused.len() >= 5, "{}", refused.len());
+    for example in refused {
+        let [condition, why] = example[..] else { panic!("{example:?}") };
+        let error = Expr::compile(condition).expect_err(condition);
+        assert!(error.message.contains(why), "{condition}: {error}");
+    }
+}
+
 /// A block of these lines, in runs of two, as a source and `parse: json` make it; unparsed if `parsed` is false.
 fn block_of(lines: &[&str], parsed: bool) -> Block {
     let mut block = Block::new(1 << 16);

@@ -48,11 +48,14 @@ impl Step for Rename {
         if found != 0 {
             parts.rewrite_fields(index, |parts, field| {
                 let mut names = self.names.iter().enumerate();
-                if let Some((_, (.., key))) = names.find(|(_, (old, ..))| parts.is_named(&field, old.as_bytes())) {
+                if let Some((_, (.., key))) =
+                    names.find(|(_, (old, ..))| parts.is_named(&field, old.as_bytes()))
+                {
                     return Some(field.with_key(*key));
                 }
                 let mut names = self.names.iter().enumerate();
-                let gives_way = names.any(|(at, (_, new, _))| found >> at & 1 == 1 && parts.is_named(&field, new.as_bytes()));
+                let gives_way = names
+                    .any(|(at, (_, new, _))| found >> at & 1 == 1 && parts.is_named(&field, new.as_bytes()));
                 (!gives_way).then_some(field)
             });
         }

@@ -63,10 +63,13 @@ impl Redact {
     pub fn new(config: &RedactConfig) -> Result<Self, String> {
         let built_in = config.patterns.iter().map(|pattern| Ok((Finder::BuiltIn(*pattern), pattern.name())));
         let own = config.regex.iter().map(|text| {
-            expr::pattern(text).map(|regex| (Finder::Regex(regex), "regex")).map_err(|error| format!("`{text}`: {error}"))
+            expr::pattern(text)
+                .map(|regex| (Finder::Regex(regex), "regex"))
+                .map_err(|error| format!("`{text}`: {error}"))
         });
         let finders = built_in.chain(own).collect::<Result<Vec<_>, String>>()?;
-        let replacement = |(_, name): &(Finder, &str)| config.replacement.replace("{name}", name).into_bytes().into();
+        let replacement =
+            |(_, name): &(Finder, &str)| config.replacement.replace("{name}", name).into_bytes().into();
         Ok(Redact {
             replacements: finders.iter().map(replacement).collect(),
             finders: finders.into_iter().map(|(finder, _)| finder).collect(),
@@ -166,7 +169,13 @@ impl Redact {
     }
 
     /// The same with only those finders that `asked` names.
-    fn replace(&self, text: &[u8], asked: fn(&Finder) -> bool, scratch: &mut Scratch, out: &mut Vec<u8>) -> bool {
+    fn replace(
+        &self,
+        text: &[u8],
+        asked: fn(&Finder) -> bool,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let hits = &mut scratch.hits;
         hits.clear();
         for (at, finder) in self.finders.iter().enumerate().filter(|(_, finder)| asked(finder)) {
@@ -191,7 +200,9 @@ impl Redact {
 
     /// The finder that hides whatever a field of this name holds.
     fn hiding(&self, name: &[u8]) -> Option<usize> {
-        self.finders.iter().position(|finder| matches!(finder, Finder::BuiltIn(pattern) if pattern.hides_field(name)))
+        self.finders
+            .iter()
+            .position(|finder| matches!(finder, Finder::BuiltIn(pattern) if pattern.hides_field(name)))
     }
 }
 

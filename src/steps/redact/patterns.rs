@@ -60,16 +60,26 @@ fn emails(text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
         }
         let local = text[free..at].iter().rev().take_while(|byte| is_local(byte)).count();
         let mut domain = text[at + 1..].iter().take_while(|byte| is_domain(byte)).count();
-        while domain > 0 && matches!(text[at + domain], b'.' | b'-') {
-            domain -= 1;
+        // What stands behind the last name that can end a domain belongs to the sentence.
+        while domain > 0 && !ends_a_domain(&text[at + 1..][..domain]) {
+            let host = &text[at + 1..][..domain];
+            domain = host.iter().rposition(|byte| matches!(byte, b'.' | b'-')).unwrap_or(0);
         }
-        let host = &text[at + 1..][..domain];
-        let top = host.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
-        if local > 0 && top.len() >= 2 && top.len() < host.len() && !top[0].is_ascii_digit() {
+        if local > 0 && domain > 0 {
             found(at - local..at + 1 + domain);
             free = at + 1 + domain;
         }
     }
+}
+
+/// Whether the last of several names is one that domains end in: two letters at least, the first no digit.
+fn ends_a_domain(host: &[u8]) -> bool {
+    let top = host.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    top.len() >= 2
+        && top.len() < host.len()
+        && !top[0].is_ascii_digit()
+        && !top.ends_with(b"-")
+        && top[0] != b'-'
 }
 
 fn addresses(text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
@@ -98,7 +108,8 @@ fn address(text: &[u8], start: usize) -> Option<usize> {
             at += usize::from(text.get(at) == Some(&b'.'));
         }
         let digits = text[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let value = text[at..][..digits.min(4)].iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+        let value =
+            text[at..][..digits.min(4)].iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
         if digits == 0 || digits > 3 || value > 255 {
             return None;
         }
@@ -120,7 +131,9 @@ fn cards(text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
         let mut start = if digit(at) { at } else { at + 1 };
         // Separators stand alone between digits.
         let separated = |at: usize| matches!(text.get(at), Some(b' ' | b'-'));
-        while start > free && (digit(start - 1) || start > free + 1 && separated(start - 1) && digit(start - 2)) {
+        while start > free
+            && (digit(start - 1) || start > free + 1 && separated(start - 1) && digit(start - 2))
+        {
             start -= 1;
         }
         let mut end = start;
@@ -215,7 +228,9 @@ fn secrets(text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
         let bytes = before.as_bytes();
         let value = if bytes.starts_with(b"://") {
             url_password(rest)
-        } else if matches!(bytes.last(), Some(b' ' | b'\t')) && !bytes.iter().any(|byte| b":=>".contains(byte)) {
+        } else if matches!(bytes.last(), Some(b' ' | b'\t'))
+            && !bytes.iter().any(|byte| b":=>".contains(byte))
+        {
             bearer(rest)
         } else {
             value(rest)
@@ -263,7 +278,10 @@ fn bearer(rest: &[u8]) -> Option<Range<usize>> {
 
 /// The password of a URL, if an `@` ends it.
 fn url_password(rest: &[u8]) -> Option<Range<usize>> {
-    let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || b"/\"'".contains(byte)).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| byte.is_ascii_whitespace() || b"/\"'".contains(byte))
+        .unwrap_or(rest.len());
     memchr::memrchr(b'@', &rest[..end]).map(|at| 0..at)
 }
 
@@ -300,7 +318,7 @@ mod tests {
             &[
                 "from «ann@example.org» to «b.c+d@mail.example.co.uk».",
                 "«jörg@exämple.de», user@host, @home, a@, x@1.2, a@b.c",
-                "mailto:«a@b.org»;«c@d.org»-",
+                "mailto:«a@b.org»;«c@d.org»- «a@b.org».1.2 «a@b.c.de»",
                 "git@ «git@github.com»:x/y",
             ],
         );
@@ -347,7 +365,8 @@ mod tests {
                 "sent Bearer «abc123DEF» and Basic «dXNlcjpwYXNz»",
                 "basic authentication failed for bearer of news, token count 5",
                 "postgres://ann:«s3cret»@db:5432/x https://host:8080/path",
-                "token:", "password=",
+                "token:",
+                "password=",
                 "GET /?token=«abc»&x=1",
             ],
         );
