@@ -191,6 +191,8 @@ pub struct SinkStats {
     pub batches_out: u64,
     /// Attempts that failed.
     pub errors: u64,
+    /// Copies that went where all go whose own stream would have been one too many (Loki).
+    pub overflowed: u64,
     /// What is in front of it.
     pub lane: LaneStats,
     /// How it takes what it is given.
@@ -222,6 +224,7 @@ impl SinkStats {
             batches: row.batches.get(),
             batches_out: row.batches_out.get(),
             errors: row.errors.get(),
+            overflowed: row.overflowed.get(),
             ..SinkStats::default()
         }
     }
