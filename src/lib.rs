@@ -49,4 +49,5 @@ pub mod storage_io;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod thread;
+pub mod tls;
 pub mod units;

@@ -296,10 +296,10 @@ impl Block {
         &self.bits[row * self.words()..][..self.words()]
     }
 
-    /// Selects the entry in `row`.
-    pub fn select(&mut self, row: usize, index: usize) {
-        let at = row * self.words() + index / 64;
-        self.bits[at] |= 1 << (index % 64);
+    /// Selects in `row` those of the 64 entries from `word * 64` on whose bits are set.
+    pub fn select_word(&mut self, row: usize, word: usize, bits: u64) {
+        let at = row * self.words() + word;
+        self.bits[at] |= bits;
     }
 
     // --- reading: by everyone who shares it

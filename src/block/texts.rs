@@ -26,6 +26,11 @@ impl Block {
         !self.texts.is_empty()
     }
 
+    /// Whether any entry has, or had, a field.
+    pub fn has_fields(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
     /// Puts `bytes` in place of the text of the entry `index`.
     pub fn replace_text(&mut self, index: usize, bytes: &[u8]) -> Result<(), NoRoom> {
         let slice = self.store(bytes)?;

@@ -15,11 +15,8 @@ use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
-use crate::sources::net::listen::Listen;
 use crate::sources::stdin::StdinReader;
 use crate::sources::submit::{Shipper, Submitter};
-use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
-use crate::sources::syslog::source::SyslogSettings;
 use crate::worker::{Domain, Plan};
 use std::sync::Arc;
 
@@ -97,8 +94,9 @@ impl Sources<'_> {
                     Some(intake) => intake,
                     None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
                 };
-                let bound = intake.add_syslog(syslog_settings(syslog, id, labels), spec);
-                // The error names the source and the address itself.
+                // Errors name the source and the address themselves.
+                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = intake.add_syslog(settings, spec);
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
                 view.listening = bound.iter().map(ToString::to_string).collect();
                 view.what = format!("listens on {}", view.listening.join(", "));
@@ -167,23 +165,5 @@ impl Sources<'_> {
         }
         let Sources { runners, views, domains, checkpoint, submitter, .. } = self;
         Opened { runners, views, domains: domains.into(), checkpoint, submitter }
-    }
-}
-
-fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
-    let listen = config.listen.iter().map(|listen| match listen.transport {
-        Transport::Tcp => Listen::Tcp(listen.address),
-        Transport::Udp => Listen::Udp(listen.address),
-    });
-    SyslogSettings {
-        source,
-        listen: listen.collect(),
-        max_connections: config.max_connections,
-        max_connections_per_address: config.max_connections_per_address,
-        idle_timeout: config.idle_timeout,
-        max_message: config.max_message,
-        partial_memory: config.partial_memory,
-        receive_buffer: config.receive_buffer,
-        labels,
     }
 }
