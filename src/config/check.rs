@@ -196,7 +196,7 @@ impl Checker<'_> {
                         self.problem(&["sources", name, "type"], message, label);
                     }
                 }
-                SourceKind::File(_) => {}
+                SourceKind::File(_) | SourceKind::Submit => {}
             }
         }
     }

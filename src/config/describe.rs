@@ -70,6 +70,7 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
         SourceKind::File(file) => flat(file),
         SourceKind::Syslog(syslog) => flat(syslog),
         SourceKind::Stdin(stdin) => flat(stdin),
+        SourceKind::Submit => Vec::new(),
     };
     for (key, value) in own {
         line(out, &key, &value, origin(config, &format!("{prefix}.{key}")));
@@ -116,6 +117,7 @@ fn sink(config: &Config, sink: &SinkConfig, out: &mut String) {
         SinkKind::File(file) => flat(file),
         SinkKind::Console(console) => flat(console),
         SinkKind::Blackhole(blackhole) => flat(blackhole),
+        SinkKind::Given(_) => Vec::new(),
     };
     for (key, value) in own.into_iter().chain(flat(&sink.lane)) {
         let path = format!("{prefix}.{key}");
@@ -213,7 +215,7 @@ fn text<T: Serialize>(value: &T) -> String {
 }
 
 /// Every key of a struct with its value, in order, the keys of inner structs joined with `.`.
-fn flat<T: Serialize>(value: &T) -> Vec<(String, String)> {
+pub(crate) fn flat<T: Serialize>(value: &T) -> Vec<(String, String)> {
     fn collect(value: &Value, before: &str, all: &mut Vec<(String, String)>) {
         let Value::Mapping(entries) = value else {
             all.push((before.into(), said(value)));

@@ -23,6 +23,7 @@ pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> 
         }
         SinkKind::Console(console) => Arc::new(Console::new(console.format)),
         SinkKind::Blackhole(_) => Arc::new(Blackhole),
+        SinkKind::Given(given) => Arc::clone(&given.0),
     })
 }
 
@@ -32,6 +33,7 @@ pub(super) fn describe_sink(sink: &SinkConfig) -> String {
         SinkKind::File(file) => file.path.clone(),
         SinkKind::Console(_) => "standard output".into(),
         SinkKind::Blackhole(_) => "counted and forgotten".into(),
+        SinkKind::Given(_) => "the program's own".into(),
     };
     let when = sink.when.as_ref().map_or(String::new(), |when| format!(", when {when}"));
     format!("sink {} ({}): {place}{when}", sink.name, sink.kind.name())

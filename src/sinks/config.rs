@@ -3,6 +3,7 @@
 //! A new type is one struct and one line in each part of [`SinkKind`].
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::Error;
@@ -118,6 +119,8 @@ pub enum SinkKind {
     Console(ConsoleSinkConfig),
     /// Counts and forgets, for measuring.
     Blackhole(BlackholeSinkConfig),
+    /// One that the program this is a library of brings itself; no config names it.
+    Given(GivenSink),
 }
 
 impl SinkKind {
@@ -140,6 +143,7 @@ impl SinkKind {
             Self::File(_) => "file",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
+            Self::Given(sink) => sink.0.kind(),
         }
     }
 }
@@ -193,6 +197,28 @@ impl Default for ConsoleSinkConfig {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlackholeSinkConfig {}
+
+/// A sink that is there already.
+#[derive(Clone)]
+pub struct GivenSink(pub Arc<dyn super::Sink>);
+
+impl std::fmt::Debug for GivenSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("GivenSink").field(&self.0.kind()).finish()
+    }
+}
+
+impl PartialEq for GivenSink {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
+    }
+}
+
+impl Serialize for GivenSink {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
 
 fn raw() -> Format {
     Format::Raw

@@ -32,6 +32,8 @@ pub enum SourceKind {
     Syslog(SyslogSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
+    /// What the program that this is a library of hands in; no config names it.
+    Submit,
 }
 
 impl SourceKind {
@@ -54,6 +56,7 @@ impl SourceKind {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
             Self::Stdin(_) => "stdin",
+            Self::Submit => "submit",
         }
     }
 }
