@@ -26,7 +26,7 @@ pub use report::{Problem, Report};
 
 use crate::lane::config::{BatchConfig, LaneConfig};
 use crate::sinks::config::{RetryConfig, RetryKeys, SinkKeys, SinkKind};
-use crate::sources::config::{SourceKeys, SourceKind, Strategy};
+use crate::sources::config::{SourceKind, Strategy};
 use crate::steps::config::StepConfig;
 use crate::units::Pairs;
 use tree::{Body, FILE_BYTES_MAX, Node};
@@ -162,17 +162,6 @@ impl Config {
         }
     }
 
-    /// One more source, as a program writes it. Its name and pipeline are for the caller to check.
-    pub fn add_source(&mut self, name: &str, keys: SourceKeys, kind: SourceKind) {
-        let strategy = self.dispatcher.backpressure.in_force();
-        self.sources.push(source(name.into(), keys, kind, strategy));
-    }
-
-    /// One more sink, as a program writes it. Its name is for the caller to check.
-    pub fn add_sink(&mut self, name: &str, keys: SinkKeys, kind: SinkKind) {
-        self.sinks.push(sink(name.into(), keys, kind, &self.dispatcher));
-    }
-
     /// The pipeline of this name.
     pub fn pipeline(&self, name: &str) -> Option<&PipelineConfig> {
         self.pipelines.iter().find(|pipeline| pipeline.name == name)
@@ -196,25 +185,31 @@ fn join(
     host: &Host,
 ) -> Config {
     let keys::GeneralConfig { data_dir, admin, dispatcher, quotas, affinity } = general;
-    let strategy = dispatcher.backpressure.in_force();
+    let source =
+        |(name, keys, kind): (String, crate::sources::config::SourceKeys, SourceKind)| SourceConfig {
+            name,
+            pipeline: keys.pipeline,
+            labels: keys.labels,
+            strategy: keys.strategy.unwrap_or(dispatcher.backpressure.in_force()),
+            kind,
+        };
+    let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {
+        name,
+        enabled: keys.enabled,
+        lane: lane(&dispatcher, &keys),
+        when: keys.when,
+        kind,
+    };
     Config {
         name: name.into(),
         decided: decide::decide(host, &dispatcher, &quotas, &affinity),
-        sources: written
-            .sources
-            .into_iter()
-            .map(|(name, keys, kind)| source(name, keys, kind, strategy))
-            .collect(),
+        sources: written.sources.into_iter().map(source).collect(),
         pipelines: written
             .pipelines
             .into_iter()
             .map(|(name, steps)| PipelineConfig { name, steps })
             .collect(),
-        sinks: written
-            .sinks
-            .into_iter()
-            .map(|(name, keys, kind)| sink(name, keys, kind, &dispatcher))
-            .collect(),
+        sinks: written.sinks.into_iter().map(sink).collect(),
         written: paths(root),
         data_dir,
         admin,
@@ -224,21 +219,8 @@ fn join(
     }
 }
 
-fn source(name: String, keys: SourceKeys, kind: SourceKind, strategy: Strategy) -> SourceConfig {
-    SourceConfig {
-        name,
-        pipeline: keys.pipeline,
-        labels: keys.labels,
-        strategy: keys.strategy.unwrap_or(strategy),
-        kind,
-    }
-}
-
-fn sink(name: String, keys: SinkKeys, kind: SinkKind, dispatcher: &DispatcherConfig) -> SinkConfig {
-    SinkConfig { name, enabled: keys.enabled, lane: lane(dispatcher, &keys), when: keys.when, kind }
-}
-
-fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig {
+/// What a sink of these keys tells its lane.
+pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig {
     let max_entries = keys.batch.max_entries.unwrap_or(BatchConfig::MAX_ENTRIES);
     LaneConfig {
         batch: BatchConfig {

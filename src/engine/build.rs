@@ -6,7 +6,7 @@ use super::keeper::Keeper;
 use super::live::{Core, Live};
 use super::memory::{self, Shares};
 use super::sources::longest_entry;
-use super::steps::{compile, step_spec};
+use super::steps::{compile, planned};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
 use crate::checkpoint::Checkpoint;
@@ -22,7 +22,7 @@ use crate::route::Routes;
 use crate::sinks::config::Ordering;
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Hallway;
-use crate::steps::pipeline::{Pipeline, StepSpec};
+use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
 use crate::thread::{Latch, Threads, WaitList};
 use crate::worker::{Domains, Plan};
@@ -164,13 +164,13 @@ pub(super) fn plan(
 ) -> Result<Plan, StartError> {
     let named = source.pipeline.as_ref();
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
-    let mut steps = Vec::new();
+    let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()));
+        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).into());
     }
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         let place = format!("pipeline {}", named.map_or("", String::as_str));
-        steps.push(step_spec(step, &place)?);
+        steps.push(planned(step, &place)?);
     }
     let condition = |sink: &&SinkConfig| match &sink.when {
         None => Ok(None),

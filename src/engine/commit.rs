@@ -41,7 +41,8 @@ impl Stage<'_> {
             domain.plan.store(Arc::new(plan));
         }
         for sink in &removed {
-            self.view.sinks[sink.row].removed = true;
+            let view = &mut self.view.sinks[sink.row];
+            (view.sink, view.removed) = (None, true);
         }
         for source in &live.sources {
             let row = usize::from(source.id.0);
@@ -75,6 +76,7 @@ impl Drop for Stage<'_> {
         self.go.say(false);
         self.crews.iter().for_each(|(lane, crew, ..)| lane.dismiss(*crew));
         self.lanes.iter().for_each(|lane| lane.close());
+        self.opened_sinks.iter().for_each(|sink| sink.stop());
         for opened in self.opened.drain(..) {
             self.core.take_back(&mut self.live.intake, &opened);
         }

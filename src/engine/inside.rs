@@ -7,6 +7,7 @@ use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapsho
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
+use crate::sinks::Sink;
 use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::thread::{Doing, Threads};
@@ -52,6 +53,8 @@ impl SourceView {
 pub(super) struct SinkView {
     /// What is in front of it.
     pub lane: Arc<Lane>,
+    /// The sink itself, while the config has it.
+    pub sink: Option<Arc<dyn Sink>>,
     /// Where it delivers to, in words.
     pub what: String,
     /// It is not in the config any more.
@@ -185,11 +188,12 @@ impl Inside for House {
                 }));
             }
         }
-        for (stats, SinkView { lane, removed, .. }) in snapshot.sinks.iter_mut().zip(&view.sinks) {
+        for (stats, SinkView { lane, sink, removed, .. }) in snapshot.sinks.iter_mut().zip(&view.sinks) {
             let view = lane.view(now);
             stats.lane = Self::lane_stats(&view);
             stats.removed = *removed;
             stats.attempt = u32::from(stats.batches_out > 0);
+            stats.unwell = sink.as_ref().and_then(|sink| sink.is_healthy().err());
             if let Some(trouble) = view.trouble {
                 stats.state = SinkState::Retrying;
                 stats.attempt = trouble.failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! The keeper: checkpoints, metric upkeep, rates, idle memory. Sleeps until one of them is due.
+//! The keeper: checkpoints, metric upkeep, rates, idle memory, new certificates. Sleeps until one of them is due.
 
 use super::inside::House;
 use crate::checkpoint::Checkpoint;
@@ -17,6 +17,8 @@ const FAST: Duration = Duration::from_millis(20);
 const DURABLE: Duration = Duration::from_secs(1);
 /// How often memory of free blocks goes back to the system.
 const TRIM: Duration = Duration::from_secs(10);
+/// How often the files of certificates are looked at.
+const CERTIFICATES: Duration = Duration::from_secs(5);
 
 /// The keeper's equipment.
 pub struct Keeper {
@@ -67,10 +69,18 @@ impl Keeper {
         }
     }
 
+    /// Nothing will be delivered any more: every sink is told so.
+    pub(super) fn let_go_all(&self) {
+        let mut sinks = std::mem::take(&mut *self.sinks.lock());
+        sinks.dedup_by(|a, b| same(&a.sink, &b.sink));
+        sinks.iter().for_each(|kept| kept.sink.stop());
+    }
+
     /// Keeps until it is stopped; writes the last checkpoint then.
     pub fn run(&self, row: &Row) {
         let mut durable_at = Instant::now() + DURABLE;
         let mut trim_at = Instant::now() + TRIM;
+        let mut certificates_at = Instant::now() + CERTIFICATES;
         while !self.stop.is_raised() {
             row.set(Doing::Idle);
             let until = if self.checkpoint.is_dirty() && !self.unsafe_since_sync.load(Relaxed) {
@@ -93,6 +103,10 @@ impl Keeper {
             if now >= trim_at {
                 trim_at = now + TRIM;
                 self.house.hallway.blocks.trim();
+            }
+            if now >= certificates_at {
+                certificates_at = now + CERTIFICATES;
+                crate::tls::refresh_certificates();
             }
         }
         self.write_checkpoint();
@@ -130,7 +144,12 @@ impl Keeper {
         // Relaxed: see `run`.
         if !self.unsafe_since_sync.load(Relaxed) {
             let is_over = |kept: &Kept| ended.iter().any(|over| Arc::ptr_eq(&over.senders, &kept.senders));
-            self.sinks.lock().retain(|kept| !is_over(kept));
+            let mut sinks = self.sinks.lock();
+            sinks.retain(|kept| !is_over(kept));
+            let is_used = |sink: &Kept| sinks.iter().any(|kept| same(&kept.sink, &sink.sink));
+            let unused: Vec<_> = ended.iter().filter(|sink| !is_used(sink)).cloned().collect();
+            drop(sinks);
+            unused.iter().for_each(|kept| kept.sink.stop());
         }
     }
 
@@ -145,6 +164,10 @@ impl crate::thread::Wake for Keeper {
     fn wake(&self) {
         Keeper::wake(self);
     }
+}
+
+fn same(one: &Arc<dyn Sink>, other: &Arc<dyn Sink>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }
 
 /// Positions that cannot be written are kept and tried again: late, not lost.

@@ -2,7 +2,7 @@
 
 use super::build::shares;
 use super::go::Go;
-use super::inside::House;
+use super::inside::{House, SinkView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
 use super::ready::thread_refused;
@@ -188,6 +188,14 @@ pub(super) struct LiveSink {
     pub crew: Crew,
     /// The senders of the crew in charge.
     pub senders: Arc<Latch>,
+}
+
+impl LiveSink {
+    /// What it shows of itself.
+    pub fn view(&self, what: String) -> SinkView {
+        let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
+        SinkView { lane, sink, what, removed: false }
+    }
 }
 
 impl Live {

@@ -29,7 +29,7 @@ pub use changes::Changes;
 pub use reload::ReloadError;
 pub use run::run;
 
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, Health, Inside, Snapshot};
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::sources::submit::Submitter;
@@ -190,7 +190,7 @@ impl Engine {
         Arc::clone(&self.core.live.lock().config)
     }
 
-    /// Where the program hands entries in to its source of this name (see [`Config::add_source`]).
+    /// Where the program hands entries in to its source of this name.
     pub fn submitter(&self, source: &str) -> Option<Submitter> {
         let live = self.core.live.lock();
         live.sources.iter().find(|one| one.config.name == source)?.submitter.clone()
@@ -201,9 +201,19 @@ impl Engine {
         self.core.house.describe()
     }
 
-    /// What can be seen of it: numbers and health.
-    pub fn inside(&self) -> Arc<dyn crate::admin::Inside> {
-        Arc::clone(&self.core.house) as Arc<dyn crate::admin::Inside>
+    /// All numbers now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.core.house.snapshot()
+    }
+
+    /// How everything is, and why.
+    pub fn health(&self) -> Health {
+        self.core.house.health()
+    }
+
+    /// The mean of what its histograms hold, in seconds, of the metric called `name`.
+    pub fn mean_seconds(&self, name: &str) -> f64 {
+        self.core.house.telemetry.mean(name)
     }
 
     /// The ledger as it is now: what became of every entry. A reload may add rows to it.
@@ -260,6 +270,7 @@ impl Engine {
         all_ended &= core.helpers.wait(Instant::now() + GRACE);
         let now = Instant::now();
         all_ended &= self.workers_done.wait(now) && senders_done(now);
+        core.keeper.let_go_all();
         self.ended(all_ended)
     }
 

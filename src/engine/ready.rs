@@ -16,6 +16,7 @@ use crate::labels::SourceId;
 use crate::lane::batcher::Batcher;
 use crate::lane::{FIRST_CREW, Lane, LaneSpec, Manner, Quota};
 use crate::ledger::Named;
+use crate::sinks::Sink;
 use crate::sinks::config::Jitter;
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Gate;
@@ -129,31 +130,39 @@ impl Stage<'_> {
         let Some(old) = old else {
             let row = self.sink_row(sink);
             let lane = self.new_lane(row, sink, quota);
-            let opened = open_sink(sink)?;
+            let opened = self.open_sink(sink)?;
             let made = LiveSink {
                 config: sink.clone(),
                 row,
-                lane: Arc::clone(&lane),
+                lane,
                 sink: opened,
                 crew: FIRST_CREW,
                 senders: Arc::default(),
             };
-            self.view_sink(row, SinkView { lane, what, removed: false });
+            self.view_sink(row, made.view(what));
             return self.man(made);
         };
         let row = self.sink_row(sink);
-        self.view_sink(row, SinkView { lane: Arc::clone(&old.lane), what, removed: false });
         let only_when = SinkConfig { when: sink.when.clone(), ..old.config.clone() } == *sink;
         if changes.of("sink", &sink.name) == Some(&Change::Unchanged) || only_when {
+            self.view_sink(row, old.view(what));
             self.sinks.push(LiveSink { config: sink.clone(), ..old });
             return Ok(());
         }
         let same_sink =
             SinkConfig { when: sink.when.clone(), lane: sink.lane.clone(), ..old.config.clone() } == *sink;
-        let opened = if same_sink { Arc::clone(&old.sink) } else { open_sink(sink)? };
+        let opened = if same_sink { Arc::clone(&old.sink) } else { self.open_sink(sink)? };
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
-        self.man(LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), ..old })
+        let next = LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), ..old };
+        self.view_sink(row, next.view(what));
+        self.man(next)
+    }
+
+    fn open_sink(&mut self, sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
+        let opened = open_sink(sink)?;
+        self.opened_sinks.push(Arc::clone(&opened));
+        Ok(opened)
     }
 
     fn sink_row(&mut self, sink: &SinkConfig) -> usize {

@@ -13,6 +13,7 @@ use super::sources::Opened;
 use crate::config::{Config, Report};
 use crate::lane::{Crew, Lane, Manner};
 use crate::ledger::Ledger;
+use crate::sinks::Sink;
 use crate::sinks::config::SinkKind;
 use crate::sources::config::SourceKind;
 use crate::worker::{Domain, Plan};
@@ -48,6 +49,8 @@ pub(super) struct Stage<'a> {
     pub crews: Vec<(Arc<Lane>, Crew, Manner, bool)>,
     /// Lanes that are new.
     pub lanes: Vec<Arc<Lane>>,
+    /// Sinks that are new.
+    pub opened_sinks: Vec<Arc<dyn Sink>>,
     pub sources: Vec<LiveSource>,
     pub opened: Vec<Opened>,
     /// What ran for a source that is removed or replaced.
@@ -95,6 +98,7 @@ impl Core {
             sinks: Vec::new(),
             crews: Vec::new(),
             lanes: Vec::new(),
+            opened_sinks: Vec::new(),
             sources: Vec::new(),
             opened: Vec::new(),
             leaving: Vec::new(),
@@ -109,12 +113,12 @@ impl Core {
 
 /// What the program brought itself stays, unless the config has something of that name.
 fn keep_given(old: &Config, new: &mut Config) {
-    for source in old.sources.iter().filter(|source| source.kind == SourceKind::Submit) {
+    for source in old.sources.iter().filter(|source| matches!(source.kind, SourceKind::Submit(_))) {
         if !new.sources.iter().any(|other| other.name == source.name) {
             new.sources.push(source.clone());
         }
     }
-    for sink in old.sinks.iter().filter(|sink| matches!(sink.kind, SinkKind::Given(_))) {
+    for sink in old.sinks.iter().filter(|sink| matches!(sink.kind, SinkKind::Custom(_))) {
         if !new.sinks.iter().any(|other| other.name == sink.name) {
             new.sinks.push(sink.clone());
         }

@@ -21,8 +21,6 @@ use crate::sources::net::listen::Listen;
 use crate::sources::net::seats::Host;
 use crate::sources::stdin::StdinReader;
 use crate::sources::submit::{Shipper, Submitter};
-use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
-use crate::sources::syslog::source::SyslogSettings;
 use crate::thread::Latch;
 use crate::worker::{Domain, Domains};
 use arc_swap::ArcSwap;
@@ -97,14 +95,14 @@ impl Opener<'_> {
                 self.add_reader(move |row| reader.run(row));
             }
             SourceKind::Syslog(syslog) => {
-                let settings = syslog_settings(syslog, id, labels);
+                // Errors name the source and the address themselves.
+                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
                 let bound = self.on_intake(move |intake| intake.add_syslog(settings, spec));
-                // The error names the source and the address itself.
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
                 self.listens(&bound);
             }
-            SourceKind::Submit => {
-                self.opened.view.what = "takes what the program hands in".into();
+            SourceKind::Submit(_) => {
+                self.opened.view.what = "takes what the program submits".into();
                 let shipper = Shipper::new(spec, ending, id, labels);
                 self.opened.submitter = Some(shipper.submitter());
                 self.add_reader(move |row| shipper.run(row));
@@ -190,24 +188,6 @@ pub(super) fn longest_entry(source: &SourceConfig) -> usize {
             SourceKind::Stdin(stdin) => stdin.max_line,
             SourceKind::Syslog(syslog) => syslog.max_message,
             // As long as blocks are.
-            SourceKind::Submit => 0,
+            SourceKind::Submit(_) => 0,
         }
-}
-
-fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
-    let listen = config.listen.iter().map(|listen| match listen.transport {
-        Transport::Tcp => Listen::Tcp(listen.address),
-        Transport::Udp => Listen::Udp(listen.address),
-    });
-    SyslogSettings {
-        source,
-        listen: listen.collect(),
-        max_connections: config.max_connections,
-        max_connections_per_address: config.max_connections_per_address,
-        idle_timeout: config.idle_timeout,
-        max_message: config.max_message,
-        partial_memory: config.partial_memory,
-        receive_buffer: config.receive_buffer,
-        labels,
-    }
 }

@@ -3,12 +3,12 @@
 //! A new type is one struct and one line in each part of [`SinkKind`].
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::custom::CustomSink;
 pub use super::file::Fsync;
 pub use super::format::Format;
 use crate::units;
@@ -119,8 +119,8 @@ pub enum SinkKind {
     Console(ConsoleSinkConfig),
     /// Counts and forgets, for measuring.
     Blackhole(BlackholeSinkConfig),
-    /// One that the program this is a library of brings itself; no config names it.
-    Given(GivenSink),
+    /// What a program that uses the library brought along; no config file can name it.
+    Custom(CustomSink),
 }
 
 impl SinkKind {
@@ -143,7 +143,7 @@ impl SinkKind {
             Self::File(_) => "file",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
-            Self::Given(sink) => sink.0.kind(),
+            Self::Custom(sink) => sink.0.kind(),
         }
     }
 }
@@ -168,6 +168,11 @@ pub struct FileSinkConfig {
 }
 
 impl FileSinkConfig {
+    /// The file at this path, a template, with the defaults of everything else.
+    pub fn at(path: &str) -> Self {
+        FileSinkConfig { path: path.into(), format: raw(), open_files: open_files(), fsync: Fsync::default() }
+    }
+
     /// The base directory: all of the path up to the last `/` before the first `{`, `.` when there is none.
     pub fn base(&self) -> &Path {
         let literal = self.path.split('{').next().unwrap_or("");
@@ -197,28 +202,6 @@ impl Default for ConsoleSinkConfig {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BlackholeSinkConfig {}
-
-/// A sink that is there already.
-#[derive(Clone)]
-pub struct GivenSink(pub Arc<dyn super::Sink>);
-
-impl std::fmt::Debug for GivenSink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("GivenSink").field(&self.0.kind()).finish()
-    }
-}
-
-impl PartialEq for GivenSink {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
-    }
-}
-
-impl Serialize for GivenSink {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit()
-    }
-}
 
 fn raw() -> Format {
     Format::Raw

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::config::FileSourceConfig;
 pub use super::inlet::Strategy;
+use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
 
@@ -32,8 +33,8 @@ pub enum SourceKind {
     Syslog(SyslogSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
-    /// What the program that this is a library of hands in; no config names it.
-    Submit,
+    /// What a program that uses the library submits; no config file can name it.
+    Submit(SubmitSourceConfig),
 }
 
 impl SourceKind {
@@ -56,7 +57,7 @@ impl SourceKind {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
             Self::Stdin(_) => "stdin",
-            Self::Submit => "submit",
+            Self::Submit(_) => "submit",
         }
     }
 }
