@@ -62,6 +62,8 @@ pub struct SourceStats {
     pub broken_connections: u64,
     /// Times it found no room and had to stop or drop.
     pub blocked: u64,
+    /// A reload took it out of the config; its numbers stay, so that the sums hold.
+    pub removed: bool,
     /// Its lanes let it read.
     pub gate_open: bool,
     /// Where it listens.
@@ -154,6 +156,8 @@ pub struct SinkStats {
     pub batches_out: u64,
     /// Attempts that failed.
     pub errors: u64,
+    /// A reload took it out of the config; what its lane held is delivered, or dropped when its time is over.
+    pub removed: bool,
     /// What is in front of it.
     pub lane: LaneStats,
     /// How it takes what it is given.

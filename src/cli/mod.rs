@@ -61,7 +61,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => match load(&args) {
-            Ok(config) => crate::engine::run(config),
+            Ok(config) => crate::engine::run(config, args.config.as_deref()),
             Err(report) => refuse(&report),
         },
         Command::Check(args) => match load(&args) {

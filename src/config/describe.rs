@@ -217,7 +217,7 @@ fn text<T: Serialize>(value: &T) -> String {
 }
 
 /// Every key of a struct with its value, in order, the keys of inner structs joined with `.`.
-fn flat<T: Serialize>(value: &T) -> Vec<(String, String)> {
+pub(crate) fn flat<T: Serialize>(value: &T) -> Vec<(String, String)> {
     fn collect(value: &Value, before: &str, all: &mut Vec<(String, String)>) {
         let Value::Mapping(entries) = value else {
             all.push((before.into(), said(value)));

@@ -6,7 +6,7 @@
 
 pub mod retry;
 
-use crate::lane::{Lane, Taken};
+use crate::lane::{Crew, Lane, Pause, Taken};
 use crate::metrics::SinkTelemetry;
 use crate::sinks::{SendError, Sink};
 use crate::thread::{Doing, Row};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub struct Sender {
     /// Where batches come from.
     pub lane: Arc<Lane>,
+    /// Which of the lane's crews it is of.
+    pub crew: Crew,
     /// Where they go.
     pub sink: Arc<dyn Sink>,
     /// The pace of attempts.
@@ -34,16 +36,16 @@ enum Attempt {
 }
 
 impl Sender {
-    /// Sends batches until the lane is closed and empty, or to be left.
+    /// Sends batches until the lane is closed and empty, or to be left, or another crew is in charge.
     pub fn run(&self, row: &Row) {
-        while let Some(taken) = self.lane.cut(row) {
+        while let Some(taken) = self.lane.cut(row, self.crew) {
             if !self.deliver(taken, row) {
                 return;
             }
         }
     }
 
-    /// Tries until the batch is settled; false if the lane is to be left before that.
+    /// Tries until the batch is settled; false if this sender is to go before that.
     fn deliver(&self, taken: Taken, row: &Row) -> bool {
         let mut failures = 0;
         loop {
@@ -71,9 +73,16 @@ impl Sender {
                     tracing::warn!("sink {name}: {entries} entries kept, next attempt in {wait:.1?}: {why}");
                     self.lane.failed(why, failures, begun);
                     row.set(Doing::BackingOff);
-                    if !self.lane.pause(wait) {
-                        taken.batch.abandon();
-                        return false;
+                    match self.lane.pause(wait, self.crew) {
+                        Pause::Over => {}
+                        Pause::Relieved => {
+                            self.lane.give_back(taken);
+                            return false;
+                        }
+                        Pause::Leave => {
+                            self.lane.leave_behind(taken);
+                            return false;
+                        }
                     }
                     self.lane.sink().row.retries.add(1);
                 }
