@@ -4,7 +4,7 @@
 //! domain's sequencer to have room. Everything it counts, it counts once per block.
 
 use crate::ack::{Hold, Status};
-use crate::block::Block;
+use crate::block::{Block, selected};
 use crate::lane::Lane;
 use crate::ledger::{Named, Reason, SourceLedger};
 use crate::metrics::WorkerTelemetry;
@@ -14,7 +14,8 @@ use crate::ring::wait::Sleeper;
 use crate::route::{Routes, Routing};
 use crate::sequencer::{Deposit, Sequencer};
 use crate::sources::inlet::{DomainId, Hallway, Shipment, Strategy};
-use crate::steps::pipeline::Pipeline;
+use crate::steps::pipeline::{Outcome, Pipeline};
+use crate::tap::{Point, Taps};
 use crate::thread::{Doing, Inside, Row};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub routes: Routes,
     /// The lanes, in the order the routes number them.
     pub lanes: Vec<Arc<Lane>>,
+    /// What the pipeline is called, and how many steps stand before those of that name: for taps.
+    pub named: Option<(Box<str>, usize)>,
     /// Tells each lane that something may still come, until the last block routed with this plan was handed out.
     _feeds: Vec<Inside>,
 }
@@ -35,8 +38,18 @@ pub struct Plan {
 impl Plan {
     /// A plan that feeds `lanes`, which `routes` numbers in this order.
     pub fn new(pipeline: Pipeline, routes: Routes, lanes: Vec<Arc<Lane>>) -> Self {
+        Plan::with_name(pipeline, routes, lanes, None)
+    }
+
+    /// The same, for a pipeline that has a name; `named` also says how many steps stand before those of that name.
+    pub fn with_name(
+        pipeline: Pipeline,
+        routes: Routes,
+        lanes: Vec<Arc<Lane>>,
+        named: Option<(Box<str>, usize)>,
+    ) -> Self {
         let feeds = lanes.iter().map(|lane| Inside::new(lane.feeds())).collect();
-        Plan { pipeline, routes, lanes, _feeds: feeds }
+        Plan { pipeline, routes, lanes, named, _feeds: feeds }
     }
 }
 
@@ -120,6 +133,8 @@ pub struct Worker {
     pub domains: Arc<Domains>,
     /// What its turns took.
     pub telemetry: WorkerTelemetry,
+    /// Who looks at entries, if anyone does.
+    pub taps: Arc<Taps>,
 }
 
 impl Worker {
@@ -158,7 +173,8 @@ impl Worker {
             self.hallway.give_back(entries, credits.1 as u64);
             // Loaded once per block: it is handed out to the lanes it was routed to, whatever plan is next.
             let plan = domain.plan.load_full();
-            let tally = work(domain, &plan, &mut block, routing);
+            let taps = self.taps.is_open().then_some((&*self.taps, begun));
+            let tally = work(domain, &plan, &mut block, routing, taps);
             self.telemetry.processing.record(begun.elapsed().as_secs_f64());
             Kind::Routed { block: block.share(), tally, plan, strategy }
         } else {
@@ -171,8 +187,17 @@ impl Worker {
 }
 
 /// Runs the pipeline over the block and chooses the lanes of what is left.
-fn work(domain: &Domain, plan: &Plan, block: &mut Owned<Block>, routing: &mut Routing) -> Tally {
-    let outcome = plan.pipeline.run_guarded(block);
+fn work(
+    domain: &Domain,
+    plan: &Plan,
+    block: &mut Owned<Block>,
+    routing: &mut Routing,
+    taps: Option<(&Taps, Instant)>,
+) -> Tally {
+    let outcome = match taps {
+        None => plan.pipeline.run_guarded(block),
+        Some((taps, now)) => run_tapped(domain, plan, block, taps, now),
+    };
     domain.source.row.step_errors.add(outcome.errors as u64);
     plan.routes.route(block, routing);
     for choice in &routing.lanes {
@@ -193,6 +218,20 @@ fn work(domain: &Domain, plan: &Plan, block: &mut Owned<Block>, routing: &mut Ro
         extra: routing.extra as u64,
         panicked,
     }
+}
+
+/// Runs the pipeline while somebody may be looking.
+fn run_tapped(domain: &Domain, plan: &Plan, block: &mut Block, taps: &Taps, now: Instant) -> Outcome {
+    let source = &*domain.source.name;
+    let is_source = |point: &Point| matches!(point, Point::Source(name) if name == source);
+    taps.show(is_source, block, |block| 0..block.entries().len(), now);
+    let Some((pipeline, before)) = &plan.named else { return plan.pipeline.run_guarded(block) };
+    plan.pipeline.run_watched(block, &mut |at, block| {
+        let is_here = |point: &Point| {
+            matches!(point, Point::Step(name, place) if **name == **pipeline && before + place == at + 1)
+        };
+        taps.show(is_here, block, |block| selected(block.selection(0), 0..block.entries().len()), now);
+    })
 }
 
 /// The beginning of an entry's text, for a log message.

@@ -22,6 +22,7 @@ pub use server::AdminServer;
 pub use snapshot::Snapshot;
 
 use crate::metrics::Telemetry;
+use crate::tap::{Seen, Wish};
 
 /// What can be looked into: the engine.
 pub trait Inside: Send + Sync {
@@ -37,6 +38,11 @@ pub trait Inside: Send + Sync {
     ///
     /// Errors: why not, in words.
     fn ready(&self) -> Result<(), String>;
+
+    /// What a tap has seen since it was last asked; the first time it is opened.
+    ///
+    /// Errors: there is no such point, or there are too many taps, in words.
+    fn tap(&self, wish: Wish) -> Result<Seen, String>;
 
     /// Where durations are recorded.
     fn telemetry(&self) -> &Telemetry;

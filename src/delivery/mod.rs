@@ -9,6 +9,7 @@ pub mod retry;
 use crate::lane::{Crew, Lane, Pause, Taken};
 use crate::metrics::SinkTelemetry;
 use crate::sinks::{SendError, Sink};
+use crate::tap::{Point, Taps};
 use crate::thread::{Doing, Row};
 use retry::Retry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,6 +28,8 @@ pub struct Sender {
     pub retry: Retry,
     /// What attempts took.
     pub telemetry: SinkTelemetry,
+    /// Who looks at entries, if anyone does.
+    pub taps: Arc<Taps>,
 }
 
 /// What one attempt came to.
@@ -47,6 +50,9 @@ impl Sender {
 
     /// Tries until the batch is settled; false if this sender is to go before that.
     fn deliver(&self, taken: Taken, row: &Row) -> bool {
+        if self.taps.is_open() {
+            self.show(&taken);
+        }
         let mut failures = 0;
         loop {
             row.set(Doing::Sending);
@@ -87,6 +93,15 @@ impl Sender {
                     self.lane.sink().row.retries.add(1);
                 }
             }
+        }
+    }
+
+    /// Shows the batch to whoever looks at what goes to this sink.
+    fn show(&self, taken: &Taken) {
+        let (now, name) = (Instant::now(), self.name());
+        let is_here = |point: &Point| matches!(point, Point::Sink(sink) if sink == name);
+        for part in taken.batch.parts() {
+            self.taps.show(is_here, &part.block, |_| part.places(), now);
         }
     }
 

@@ -57,6 +57,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
     let house = Arc::new(House {
         threads: Threads::default(),
         telemetry: Telemetry::new(),
+        taps: Arc::default(),
         hallway: Arc::clone(&hallway),
         domains: Arc::new(Domains::default()),
         view: ArcSwap::from_pointee(View::default()),
@@ -168,6 +169,7 @@ pub(super) fn plan(
     if let SourceKind::Syslog(syslog) = &source.kind {
         steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).into());
     }
+    let before = steps.len();
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         let place = format!("pipeline {}", named.map_or("", String::as_str));
         steps.push(planned(step, &place)?);
@@ -178,7 +180,8 @@ pub(super) fn plan(
     };
     let pipeline = Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?;
     let routes = Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?);
-    Ok(Plan::new(pipeline, routes, lanes.to_vec()))
+    let named = named.map(|name| (name.as_str().into(), before));
+    Ok(Plan::with_name(pipeline, routes, lanes.to_vec(), named))
 }
 
 #[cfg(test)]

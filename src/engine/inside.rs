@@ -10,6 +10,7 @@ use crate::metrics::Telemetry;
 use crate::sinks::Sink;
 use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
+use crate::tap::{Point, Seen, Taps, Wish};
 use crate::thread::{Doing, Threads};
 use crate::worker::Domains;
 use arc_swap::ArcSwap;
@@ -76,6 +77,7 @@ pub(super) struct View {
 pub(super) struct House {
     pub threads: Threads,
     pub telemetry: Telemetry,
+    pub taps: Arc<Taps>,
     pub hallway: Arc<Hallway>,
     pub domains: Arc<Domains>,
     pub view: ArcSwap<View>,
@@ -113,6 +115,7 @@ impl House {
     pub fn tick(&self, now: Instant) {
         self.pulse.lock().tick(now, &self.view.load().ledger);
         self.telemetry.upkeep();
+        self.taps.sweep(now);
         crate::logs::sweep(now);
     }
 
@@ -146,6 +149,28 @@ impl House {
             batch_want: view.batch_size as u64,
             last_latency_ms: view.last_latency.as_secs_f64() * 1e3,
         }
+    }
+
+    /// Whether there is such a point to look at; the error says which there are.
+    fn is_there(&self, point: &Point) -> Result<(), String> {
+        let view = self.view.load();
+        let sources = view.ledger.sources.iter().zip(&view.sources).filter(|(_, view)| !view.removed);
+        let mut points: Vec<Point> = sources.map(|(named, _)| Point::Source(named.name.to_string())).collect();
+        for (_, domain) in self.domains.all() {
+            let plan = domain.plan.load();
+            if let Some((name, before)) = &plan.named {
+                let steps = plan.pipeline.views().count() - before;
+                points.extend((1..=steps).map(|place| Point::Step(name.to_string(), place)));
+            }
+        }
+        let sinks = view.ledger.sinks.iter().zip(&view.sinks).filter(|(_, view)| !view.removed);
+        points.extend(sinks.map(|(named, _)| Point::Sink(named.name.to_string())));
+        if points.contains(point) {
+            return Ok(());
+        }
+        let mut there: Vec<String> = points.iter().map(ToString::to_string).collect();
+        there.dedup();
+        Err(format!("there is no `{point}`; there are: {}", there.join(", ")))
     }
 
     fn domain_stats(&self) -> Vec<DomainStats> {
@@ -213,6 +238,11 @@ impl Inside for House {
             Phase::Starting => Err("starting".into()),
             Phase::Stopping => Err("stopping: nothing more is taken in".into()),
         }
+    }
+
+    fn tap(&self, wish: Wish) -> Result<Seen, String> {
+        self.is_there(&wish.point)?;
+        self.taps.ask(wish, Instant::now())
     }
 
     fn telemetry(&self) -> &Telemetry {

@@ -129,6 +129,7 @@ impl Engine {
                 hallway: Arc::clone(&core.hallway),
                 domains: Arc::clone(&core.house.domains),
                 telemetry: core.house.telemetry.workers(),
+                taps: Arc::clone(&core.house.taps),
             };
             // One core each: a worker keeps its cache.
             let own: Vec<usize> = match cores.workers.len() {

@@ -210,6 +210,7 @@ impl Stage<'_> {
                 sink: Arc::clone(&sink.sink),
                 retry: retry(&sink.config),
                 telemetry: self.core.house.telemetry.sink(&sink.config.name),
+                taps: Arc::clone(&self.core.house.taps),
             };
             let done = Inside::new(&sink.senders);
             let name = format!("send-{}-{number}", sink.config.name);

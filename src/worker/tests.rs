@@ -146,7 +146,7 @@ fn run(rig: &Rig, workers: usize, texts: &[String]) -> (Vec<Vec<String>>, Vec<St
             .map(|_| {
                 let telemetry = telemetry.workers();
                 scope.spawn(move || {
-                    Worker { hallway: Arc::clone(hallway), domains: Arc::clone(domains), telemetry }
+                    Worker { hallway: Arc::clone(hallway), domains: Arc::clone(domains), telemetry, taps: Arc::default() }
                         .run(&row())
                 })
             })
