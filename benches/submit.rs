@@ -1,7 +1,12 @@
 //! What it costs a program to hand in an entry: a pre-built one of 50 bytes with two labels, by one thread, until it is
 //! accepted. In CPU time of the submitting thread; the dispatcher behind it counts and forgets.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, missing_docs, reason = "a bench relies on what it sets up")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a bench relies on what it sets up"
+)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ringmain::dispatcher::{ConfigBuilder, Dispatcher};

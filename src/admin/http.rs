@@ -25,6 +25,8 @@ pub struct Request {
     pub method: Method,
     /// With what: the path, without a query.
     pub path: String,
+    /// The query, without its `?`; empty if there is none.
+    pub query: String,
     /// Whether another request may follow on the connection.
     pub keep: bool,
 }
@@ -120,6 +122,7 @@ fn understood(request: &httparse::Request<'_, '_>) -> Result<Request, Code> {
     Ok(Request {
         method,
         path: path_of(request.path.unwrap_or_default()).to_owned(),
+        query: query_of(request.path.unwrap_or_default()).to_owned(),
         keep: if later { !says("close") } else { says("keep-alive") },
     })
 }
@@ -135,6 +138,12 @@ fn path_of(target: &str) -> &str {
         None => target,
     };
     path.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// What stands behind the `?` of a request's target.
+fn query_of(target: &str) -> &str {
+    let whole = target.split('#').next().unwrap_or_default();
+    whole.split_once('?').map_or("", |(_, query)| query)
 }
 
 /// An answer.
@@ -180,7 +189,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn get(path: &str, keep: bool) -> Option<Request> {
-        Some(Request { method: Method::Get, path: path.into(), keep })
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        Some(Request { method: Method::Get, path: path.into(), query: query.into(), keep })
     }
 
     fn whole(text: &str) -> Option<Request> {
@@ -195,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_request_is_read_in_all_its_common_forms() {
-        assert_eq!(whole("GET /stats?a=b HTTP/1.1\r\nHost: x\r\n\r\n"), get("/stats", true));
+        assert_eq!(whole("GET /stats?a=b HTTP/1.1\r\nHost: x\r\n\r\n"), get("/stats?a=b", true));
         assert_eq!(whole("GET http://x:1/stats HTTP/1.1\r\nhost: x:1\r\n\r\n"), get("/stats", true));
         assert_eq!(whole("GET http://x HTTP/1.1\r\nHost: x\r\n\r\n"), get("/", true));
         assert_eq!(whole("GET / HTTP/1.1\nHost: x\nConnection: a, Close\n\n"), get("/", false));

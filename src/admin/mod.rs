@@ -15,6 +15,7 @@ pub mod pulse;
 pub mod rows;
 pub mod server;
 pub mod snapshot;
+pub mod tap;
 
 pub use health::{Health, Status};
 pub use pulse::Pulse;

@@ -1,13 +1,14 @@
 //! What there is to read, and how it is answered.
 
 use super::http::{Code, Method, Request, Response};
-use super::{Inside, Status, exposition};
+use super::{Inside, Status, exposition, tap};
 use serde::Serialize;
 
 const INDEX: &str = "ringmain, looked into:\n\
     /metrics  all numbers, for Prometheus\n\
     /stats    all numbers, as JSON\n\
     /health   how every component is and why: 200 while all is safe, 503 if it will not recover by itself\n\
+    /tap      live entries: ?id=ANY&at=source:NAME (or step:PIPELINE/1, sink:NAME), &where=CONDITION, &rate=100\n\
     /ready    200 while entries are taken in, 503 and the reason if not\n";
 
 /// The answer to `request`.
@@ -31,6 +32,10 @@ pub fn answer(request: &Request, inside: &dyn Inside) -> Response {
         "/ready" => match inside.ready() {
             Ok(()) => Response::text(Code::Ok, "ready\n"),
             Err(reason) => Response::text(Code::Unavailable, format!("not ready: {reason}\n")),
+        },
+        "/tap" => match tap::answer(&request.query, inside) {
+            Ok(body) => Response { code: Code::Ok, content_type: "application/x-ndjson", body },
+            Err(why) => Response::text(Code::BadRequest, format!("{why}\n")),
         },
         _ => Response::text(Code::NotFound, format!("There is nothing here.\n\n{INDEX}")),
     }

@@ -1,7 +1,19 @@
 //! Asks a running instance, at its admin server.
 
-use super::tap::AdminArgs;
+use clap::Args;
+use std::net::SocketAddr;
 use std::time::Duration;
+
+/// Which running instance.
+#[derive(Debug, Args)]
+pub struct AdminArgs {
+    /// Where the admin server listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8401")]
+    pub admin: SocketAddr,
+    /// The token of `admin.token`, if one is set
+    #[arg(long, value_name = "TOKEN", env = "RINGMAIN_ADMIN_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,4 +88,30 @@ fn ask(
 
 fn nobody(url: &str) -> Asked {
     Asked::Failed(format!("nothing listens on {url}: is ringmain running, with `admin` there?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    #[test]
+    fn answers_are_fetched_over_http_and_a_closed_port_is_said_clearly() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let admin = AdminArgs { admin: listener.local_addr().unwrap(), token: Some("t0ken".into()) };
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 4096];
+            let length = stream.read(&mut head).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n{\"a\":1}")
+                .unwrap();
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        assert!(matches!(get(&admin, "/stats"), Asked::Answered(answer) if answer == "{\"a\":1}"));
+        let head = server.join().unwrap().to_ascii_lowercase();
+        assert!(head.starts_with("get /stats http/1.1\r\n") && head.contains("authorization: bearer t0ken"));
+        assert!(matches!(get(&admin, "/stats"), Asked::Failed(why) if why.contains("nothing listens on")));
+    }
 }

@@ -1,7 +1,9 @@
 //! The command line: answers on stdout, everything else on stderr, one exit code per meaning.
 
+mod ask;
 pub mod send;
 pub mod stats;
+pub mod tap;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -43,6 +45,9 @@ enum Command {
     /// Sends messages to a running syslog source, as RFC 5424
     #[command(after_help = EXIT_CODES)]
     Send(send::SendArgs),
+    /// Shows live entries of a running ringmain: at a source, behind a step, or in front of a sink
+    #[command(after_help = EXIT_CODES)]
+    Tap(tap::TapArgs),
     /// Prints what a running ringmain says of itself
     #[command(after_help = EXIT_CODES)]
     Stats(stats::StatsArgs),
@@ -70,6 +75,7 @@ pub fn main() -> ExitCode {
         },
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Tap(args) => tap::run(&args),
     }
 }
 

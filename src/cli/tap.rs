@@ -1,14 +1,13 @@
 //! `ringmain tap`: live entries of a running one, at any point of their way.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
-use super::ask::{self, Asked};
+use super::ask::{self, AdminArgs, Asked};
 use super::{exit, fail};
 use crate::tap::Point;
 
@@ -28,7 +27,7 @@ pub struct TapArgs {
     #[arg(long, value_name = "ENTRIES")]
     count: Option<u64>,
     /// Ends after this long
-    #[arg(long, value_name = "DURATION", value_parser = crate::units::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     duration: Option<Duration>,
     /// One JSON object per line, with all that is known of the entry
     #[arg(long)]
@@ -37,15 +36,8 @@ pub struct TapArgs {
     admin: AdminArgs,
 }
 
-/// Which running instance.
-#[derive(Debug, Args)]
-pub struct AdminArgs {
-    /// Where the admin server listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8401")]
-    pub admin: SocketAddr,
-    /// The token of `admin.token`, if one is set
-    #[arg(long, value_name = "TOKEN", env = "RINGMAIN_ADMIN_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    crate::units::parse_duration(text).ok_or("expected a duration such as 500ms, 10s or 5m")
 }
 
 /// How often what was seen is fetched.

@@ -155,7 +155,8 @@ impl House {
     fn is_there(&self, point: &Point) -> Result<(), String> {
         let view = self.view.load();
         let sources = view.ledger.sources.iter().zip(&view.sources).filter(|(_, view)| !view.removed);
-        let mut points: Vec<Point> = sources.map(|(named, _)| Point::Source(named.name.to_string())).collect();
+        let mut points: Vec<Point> =
+            sources.map(|(named, _)| Point::Source(named.name.to_string())).collect();
         for (_, domain) in self.domains.all() {
             let plan = domain.plan.load();
             if let Some((name, before)) = &plan.named {

@@ -166,7 +166,9 @@ impl Pipeline {
         let mut outcome = Outcome::default();
         for index in all {
             // AssertUnwindSafe: the entry is taken out, and the rows of others are not touched by work on it.
-            match catch_unwind(AssertUnwindSafe(|| self.run(block, index..index + 1, tallies, &mut |_, _| ()))) {
+            match catch_unwind(AssertUnwindSafe(|| {
+                self.run(block, index..index + 1, tallies, &mut |_, _| ())
+            })) {
                 Ok(errors) => outcome.errors += errors,
                 Err(_) => {
                     block.discard(index);

@@ -146,8 +146,13 @@ fn run(rig: &Rig, workers: usize, texts: &[String]) -> (Vec<Vec<String>>, Vec<St
             .map(|_| {
                 let telemetry = telemetry.workers();
                 scope.spawn(move || {
-                    Worker { hallway: Arc::clone(hallway), domains: Arc::clone(domains), telemetry, taps: Arc::default() }
-                        .run(&row())
+                    Worker {
+                        hallway: Arc::clone(hallway),
+                        domains: Arc::clone(domains),
+                        telemetry,
+                        taps: Arc::default(),
+                    }
+                    .run(&row())
                 })
             })
             .collect();
