@@ -25,6 +25,7 @@ fn environment(name: &str) -> Option<String> {
 const LANGUAGES: TextChecks = TextChecks {
     expression: |text| text.find('?').map_or(Ok(()), |at| Err((at..at + 1, "expected a comparison".into()))),
     template: |text| text.find("}}").map_or(Ok(()), |at| Err((at..at + 1, "a `}` without its `{`".into()))),
+    pattern: |_| Ok(()),
 };
 
 fn host() -> Host {
@@ -447,7 +448,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown type `lokki` in sink `s`",
             "1:21",
             "^^^^^",
-            "known types: file, console, blackhole",
+            "known types: file, http, console, blackhole",
         ),
         ("sinks: { s: { type: file } }", "`path` is missing in sink `s`", "1:10", "^ needs `path`", ""),
         (
@@ -628,7 +629,7 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let defaults = parse(SMALL).unwrap();
     assert_eq!(config.dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (4, 1, 3));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (4, 1, 4));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);
