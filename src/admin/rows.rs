@@ -1,6 +1,7 @@
 //! The rows of a snapshot: one per way in and one per way out.
 
 use crate::ledger::{Dropped, Named, Reason, SinkLedger, SourceLedger};
+use crate::steps::counts::StepView;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -64,6 +65,8 @@ pub struct SourceStats {
     pub blocked: u64,
     /// A reload took it out of the config; its numbers stay, so that the sums hold.
     pub removed: bool,
+    /// The steps its entries go through, in order.
+    pub steps: Vec<StepStats>,
     /// Its lanes let it read.
     pub gate_open: bool,
     /// Where it listens.
@@ -110,6 +113,40 @@ impl SourceStats {
         let mut files = files.into_iter();
         self.files = files.by_ref().take(FILES_SHOWN).collect();
         self.files_total = self.files.len() + files.count();
+    }
+}
+
+/// One step, as the entries of one source went through it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StepStats {
+    /// Its place in the pipeline, from 1; 0 for the one a source begins with by itself.
+    pub step: usize,
+    /// Its verb, such as `parse`.
+    pub verb: &'static str,
+    /// Entries that came to it.
+    pub entries: u64,
+    /// Entries it could not work on.
+    pub errors: u64,
+    /// Entries it took out.
+    pub discarded: u64,
+    /// The time it took in all.
+    pub seconds: f64,
+    /// Why it failed last.
+    pub last_error: Option<String>,
+}
+
+impl StepStats {
+    /// What the step says.
+    pub fn of(view: StepView) -> Self {
+        StepStats {
+            step: view.number,
+            verb: view.verb,
+            entries: view.entries,
+            errors: view.errors,
+            discarded: view.discarded,
+            seconds: view.time.as_secs_f64(),
+            last_error: view.last_error,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What no single key can tell: names that must exist, limits that must fit each other, addresses taken twice.
 
+mod steps;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -14,8 +16,6 @@ use crate::sinks::pattern::Pattern;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::net::listen::{Claim, Listen};
-use crate::steps::config::StepConfig;
-use crate::steps::pipeline::STEPS_MAX;
 
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
 pub const SINKS_MAX: usize = 64;
@@ -281,21 +281,7 @@ impl Checker<'_> {
     }
 
     fn texts(&mut self, written: &Written, languages: &TextChecks) {
-        for (name, steps) in &written.pipelines {
-            if steps.len() > STEPS_MAX {
-                let message = format!("pipeline `{name}` has {} steps; the most is {STEPS_MAX}", steps.len());
-                self.problem(&["pipelines", name], message, "");
-            }
-            for (index, step) in steps.iter().enumerate() {
-                let (verb, expression) = match step {
-                    StepConfig::Discard(expression) => ("discard", expression),
-                    StepConfig::Keep(expression) => ("keep", expression),
-                    StepConfig::Parse(_) | StepConfig::Set(_) | StepConfig::Custom(_) => continue,
-                };
-                let path = ["pipelines", name, &index.to_string(), verb];
-                self.text(&path, expression, languages.expression);
-            }
-        }
+        self.steps(written, languages);
         for (name, keys, kind) in &written.sinks {
             if let Some(when) = &keys.when {
                 self.text(&["sinks", name, "when"], when, languages.expression);

@@ -101,6 +101,9 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Discard(expression) => format!("discard: {expression}"),
                 StepConfig::Keep(expression) => format!("keep: {expression}"),
                 StepConfig::Set(constants) => format!("set: {}", text(constants)),
+                StepConfig::Rename(names) => format!("rename: {}", text(names)),
+                StepConfig::Remove(names) => format!("remove: {}", text(names)),
+                StepConfig::Redact(redact) => format!("redact: {}", text(redact)),
                 StepConfig::Custom(step) => format!("{}: of the program", text(step)),
             };
             let _ = writeln!(out, "  {}. {said}", index + 1);

@@ -399,7 +399,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown step `pars` in pipeline `p`",
             "3:7",
             "^^^^ did you mean `parse`?",
-            "known steps: parse, discard, keep, set",
+            "known steps: parse, discard, keep, set, rename, remove, redact",
         ),
         (
             "pipelines: { p: [ { parse: jsn } ] }",
@@ -845,6 +845,66 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
     for key in keys.concat() {
         assert!(plan.contains(key), "{key} in the plan\n{plan}");
         assert!(EXAMPLE.contains(&format!("{key}:")), "{key} in the example");
+    }
+}
+
+#[test]
+fn pipelines_on_the_pages_about_them_are_understood() {
+    let pages = [include_str!("../../docs/steps.md"), include_str!("../../docs/language.md")];
+    let mut count = 0;
+    for config in pages.iter().flat_map(|page| page.split("```yaml\n").skip(1)) {
+        let config = config.split("```").next().unwrap();
+        let rest = if config.contains("sources:") {
+            ""
+        } else {
+            "sources: { in: { type: stdin } }\nsinks: { out: { type: console } }\n"
+        };
+        Config::parse("page", &format!("{config}{rest}"), &|_| None)
+            .unwrap_or_else(|report| panic!("{config}\n{report}"));
+        count += 1;
+    }
+    assert!(count >= 5, "{count}");
+}
+
+#[test]
+fn steps_that_cannot_work_are_refused_at_their_place() {
+    let refused = |steps: &str| {
+        let text = format!(
+            "pipelines:\n  p:\n{steps}\nsources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: console }} }}\n"
+        );
+        Config::parse("f.yaml", &text, &|_| None).expect_err(steps).to_string()
+    };
+    let names: String = (0..65).map(|n| format!("a{n}: b{n}, ")).collect();
+    for (steps, words) in [
+        (
+            "    - discard: 'level = 5'",
+            &["`discard` in step 1 of pipeline `p`", "^ unknown operator `=`: did you mean `==`?"][..],
+        ),
+        ("    - keep: 'label.app == 5'", &["^^^^^ did you mean `labels`?"]),
+        (
+            "    - parse: { format: json, on_error: dead_letter }",
+            &["`dead_letter` comes with the dead letter queue"],
+        ),
+        (
+            "    - parse: { format: json, on_error: drop }",
+            &["cannot be `drop`", "known values: pass, discard"],
+        ),
+        ("    - parse: { fromat: json }", &["unknown key `fromat`", "did you mean `format`?"]),
+        ("    - parse: { field: x }", &["`format` is missing"]),
+        (
+            "    - redact: [emial]",
+            &["did you mean `email`?", "known values: email, ipv4, credit_card, secret"],
+        ),
+        ("    - redact: { fields: [x] }", &["at least one of `patterns` or `regex`"]),
+        ("    - redact: []", &["at least one of"]),
+        ("    - redact: { regex: ['(x'] }", &["unclosed group", "^^"]),
+        (&format!("    - rename: {{ {names} }}"), &["has 65 names; the most is 64"]),
+        (&"    - set: { a: 1 }\n".repeat(65), &["has 65 steps; the most is 64"]),
+    ] {
+        let said = refused(steps);
+        for word in words {
+            assert!(said.contains(word), "{word} in:\n{said}");
+        }
     }
 }
 

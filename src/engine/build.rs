@@ -167,7 +167,7 @@ pub(super) fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).into());
+        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).by_itself());
     }
     let before = steps.len();
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {

@@ -2,7 +2,7 @@
 
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
-use crate::admin::rows::{FileStats, LaneStats, SinkState};
+use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
@@ -202,9 +202,15 @@ impl Inside for House {
             ..RingStats::of((used.entries, used.bytes), (limit.entries, limit.bytes))
         };
         snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
+        let domains = self.domains.all();
         for (stats, view) in snapshot.sources.iter_mut().zip(&view.sources) {
             stats.gate_open = view.gate.is_open() || view.removed;
             stats.removed = view.removed;
+            // All its threads share one plan.
+            let of_it = |(_, domain): &&(_, Arc<Domain>)| *domain.source.name == *stats.name;
+            if let Some((_, domain)) = domains.iter().rev().find(of_it) {
+                stats.steps = domain.plan.load().pipeline.views().map(StepStats::of).collect();
+            }
             stats.listening = view.listening.clone();
             if let Some(files) = &view.files {
                 stats.show_files(files.lock().iter().map(|file| FileStats {

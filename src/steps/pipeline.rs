@@ -5,6 +5,7 @@ use crate::expr::Expr;
 use crate::steps::constants::Constants;
 use crate::steps::counts::{StepCounts, StepTally, StepView};
 use crate::steps::discard::Discard;
+use crate::steps::edit::Rename;
 use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
 use crate::steps::parse::syslog::ParseSyslog;
@@ -32,7 +33,9 @@ pub enum StepSpec {
     Keep(Expr),
     /// `set` these fields.
     Set(Vec<(String, ConstValue)>),
-    /// A step made elsewhere.
+    /// `rename` by these pairs of old and new name.
+    Rename(Vec<(String, String)>),
+    /// A step made elsewhere, or one that needs no constants.
     Custom(Box<dyn Step>),
 }
 
@@ -40,12 +43,19 @@ pub enum StepSpec {
 pub struct Planned {
     spec: StepSpec,
     on_error: OnError,
+    /// The source begins with it by itself; it has no place in the config's list.
+    by_itself: bool,
 }
 
 impl StepSpec {
     /// The step with this `on_error`.
     pub fn on_error(self, on_error: OnError) -> Planned {
-        Planned { spec: self, on_error }
+        Planned { spec: self, on_error, by_itself: false }
+    }
+
+    /// The step as one that a source begins with by itself: not counted among those of the config.
+    pub fn by_itself(self) -> Planned {
+        Planned { by_itself: true, ..self.on_error(OnError::Pass) }
     }
 }
 
@@ -67,6 +77,8 @@ pub type Watch<'a> = &'a mut dyn FnMut(usize, &Block);
 struct Placed {
     step: Box<dyn Step>,
     on_error: OnError,
+    /// Its place in the config's list, from 1.
+    number: usize,
     counts: StepCounts,
 }
 
@@ -86,9 +98,11 @@ impl Pipeline {
     /// Makes the steps, and has each leave room for the fields that those behind it add.
     pub fn compile<S: Into<Planned>>(specs: Vec<S>) -> Result<Self, SetError> {
         let mut constants = Constants::default();
-        let mut place = |planned: Planned| -> Result<Placed, SetError> {
-            let step = make(planned.spec, &mut constants)?;
-            Ok(Placed { step, on_error: planned.on_error, counts: StepCounts::default() })
+        let mut number = 0;
+        let mut place = |Planned { spec, on_error, by_itself }: Planned| -> Result<Placed, SetError> {
+            let step = make(spec, &mut constants)?;
+            number += usize::from(!by_itself);
+            Ok(Placed { step, on_error, number, counts: StepCounts::default() })
         };
         let mut steps = specs.into_iter().map(|spec| place(spec.into())).collect::<Result<Vec<_>, _>>()?;
         let mut added = 0;
@@ -106,7 +120,7 @@ impl Pipeline {
 
     /// What each step did so far, in their order.
     pub fn views(&self) -> impl Iterator<Item = StepView> {
-        self.steps.iter().enumerate().map(|(at, placed)| placed.counts.view(at, placed.step.name()))
+        self.steps.iter().map(|placed| placed.counts.view(placed.number, placed.step.name()))
     }
 
     /// Runs all steps over the wanted entries in `range`, one step after the other; gives how many errors there were.
@@ -187,6 +201,7 @@ fn make(spec: StepSpec, constants: &mut Constants) -> Result<Box<dyn Step>, SetE
         StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
         StepSpec::Keep(condition) => Box::new(Discard::unless(condition)),
         StepSpec::Set(fields) => Box::new(Set::new(&fields, constants)?),
+        StepSpec::Rename(names) => Box::new(Rename::new(&names, constants)?),
         StepSpec::Custom(step) => step,
     })
 }
