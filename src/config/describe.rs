@@ -100,6 +100,7 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Parse(parse) => format!("parse: {}", text(parse)),
                 StepConfig::Discard(expression) => format!("discard: {expression}"),
                 StepConfig::Keep(expression) => format!("keep: {expression}"),
+                StepConfig::Timestamp(timestamp) => format!("timestamp: {}", text(timestamp)),
                 StepConfig::Set(constants) => format!("set: {}", text(constants)),
                 StepConfig::Rename(names) => format!("rename: {}", text(names)),
                 StepConfig::Remove(names) => format!("remove: {}", text(names)),

@@ -22,6 +22,7 @@ use crate::route::Routes;
 use crate::sinks::config::Ordering;
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Hallway;
+use crate::steps::parse::input::Input;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
 use crate::thread::{Latch, Threads, WaitList};
@@ -167,7 +168,7 @@ pub(super) fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).by_itself());
+        steps.push(StepSpec::ParseSyslog(Input::Message, syslog.timezone.zone.clone()).by_itself());
     }
     let before = steps.len();
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {

@@ -12,7 +12,7 @@ use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::tap::{Point, Seen, Taps, Wish};
 use crate::thread::{Doing, Threads};
-use crate::worker::Domains;
+use crate::worker::{Domain, Domains};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::fs::File;

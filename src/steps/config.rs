@@ -8,6 +8,7 @@ use serde::{Deserialize as Derive, Serialize};
 use super::custom::CustomStep;
 pub use super::parse::config::{ParseConfig, ParseFormat};
 pub use super::redact::config::RedactConfig;
+pub use super::timestamp::config::TimestampConfig;
 use crate::units::Pairs;
 
 /// One step of a pipeline.
@@ -20,6 +21,8 @@ pub enum StepConfig {
     Discard(String),
     /// Takes all others out.
     Keep(String),
+    /// Makes a field the entry's time.
+    Timestamp(TimestampConfig),
     /// Sets fields to constants, over whatever the entry had under that name.
     Set(Pairs<SetValue>),
     /// Gives fields other names: old to new.
