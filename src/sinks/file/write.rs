@@ -2,7 +2,7 @@
 
 use super::group::Span;
 use crate::batch::Batch;
-use crate::sinks::format::{Encoder, Format, raw_spans};
+use crate::sinks::format::{Encoder, Format, RawSpan, raw_spans};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 
@@ -72,7 +72,7 @@ impl Writer {
             match self.encoder.format() {
                 Format::Raw => {
                     for piece in raw_spans(&part.block, places) {
-                        out.add_raw(piece.bytes, piece.ended);
+                        out.add_raw(piece);
                         out.write_if_full()?;
                     }
                 }
@@ -107,14 +107,13 @@ enum Piece<'a> {
 }
 
 impl<'a> Pieces<'a, '_> {
-    fn add_raw(&mut self, bytes: &'a [u8], ended: bool) {
-        if bytes.len() < WHOLE_MIN {
-            self.buffer.extend_from_slice(bytes);
-        } else {
-            self.note_copied();
-            self.list.push(Piece::Whole(bytes));
+    fn add_raw(&mut self, span: RawSpan<'a>) {
+        if span.bytes.len() < WHOLE_MIN || span.escape {
+            return span.copy_to(self.buffer);
         }
-        if !ended {
+        self.note_copied();
+        self.list.push(Piece::Whole(span.bytes));
+        if !span.ended {
             self.buffer.push(b'\n');
         }
     }

@@ -169,7 +169,7 @@ impl Datagrams {
                 if let Some(at) = block.append(kept) {
                     block.append(b"\n");
                     block.begin_run(&self.stream);
-                    let flags = if is_cut { Entry::CUT } else { 0 };
+                    let flags = Entry::newlines(kept) | if is_cut { Entry::CUT } else { 0 };
                     block.push(Entry { flags, ..Entry::at(at, kept.len() as u32) });
                 }
                 cut += u64::from(is_cut);
