@@ -16,12 +16,31 @@ struct Wiring {
     no_truncate: AtomicBool,
     no_sync: AtomicBool,
     synced: Mutex<Vec<u64>>,
+    /// Operations so far, those that failed included.
+    operations: AtomicU64,
+    /// This operation and all after it fail, as if the process had been killed before it; 0 is never.
+    killed_at: AtomicU64,
+    /// What was done, in words.
+    done: Mutex<Vec<String>>,
+}
+
+impl Wiring {
+    fn live(&self, what: impl FnOnce() -> String) -> io::Result<()> {
+        let operation = self.operations.fetch_add(1, Relaxed) + 1;
+        let killed_at = self.killed_at.load(Relaxed);
+        if killed_at > 0 && operation >= killed_at {
+            return Err(io::Error::other("killed"));
+        }
+        self.done.lock().push(what());
+        Ok(())
+    }
 }
 
 struct Broken(Arc<Wiring>);
 
 impl Disk for Broken {
     fn write(&self, file: &File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.live(|| "write".into())?;
         let bite = match self.0.bite.load(Relaxed) {
             0 => usize::MAX,
             bite => bite,
@@ -44,6 +63,7 @@ impl Disk for Broken {
     }
 
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        self.0.live(|| format!("truncate to {len}"))?;
         if self.0.no_truncate.load(Relaxed) {
             return Err(ErrorKind::PermissionDenied.into());
         }
@@ -51,11 +71,35 @@ impl Disk for Broken {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
+        self.0.live(|| "sync".into())?;
         if self.0.no_sync.load(Relaxed) {
             return Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
         }
         self.0.synced.lock().push(file.metadata()?.ino());
         Ok(())
+    }
+
+    fn sync_dir(&self, _: &File) -> io::Result<()> {
+        self.0.live(|| "sync dir".into())
+    }
+
+    fn sync_all(&self, _: &Base) -> io::Result<()> {
+        self.0.live(|| "sync all".into())
+    }
+
+    fn create(&self, base: &Base, path: &str, made: &mut dyn FnMut(&str)) -> io::Result<File> {
+        self.0.live(|| format!("create {path}"))?;
+        System.create(base, path, made)
+    }
+
+    fn rename(&self, base: &Base, path: &str, to: &str) -> io::Result<()> {
+        self.0.live(|| format!("rename {path} to {to}"))?;
+        System.rename(base, path, to)
+    }
+
+    fn remove(&self, base: &Base, path: &str) -> io::Result<()> {
+        self.0.live(|| format!("remove {path}"))?;
+        System.remove(base, path)
     }
 }
 
@@ -63,7 +107,7 @@ struct Setup {
     dir: tempfile::TempDir,
     wiring: Arc<Wiring>,
     sink: FileSink,
-    now: Instant,
+    now: Now,
 }
 
 impl Setup {
@@ -72,12 +116,32 @@ impl Setup {
     }
 
     fn with(path: &str, format: Format, open_files: usize, fsync: Fsync) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let settings =
+            |path| FileSinkSettings { path, format, open_files, fsync, max_files: 10_000, rotate: None };
+        Setup::of(tempfile::tempdir().unwrap(), path, settings)
+    }
+
+    fn of(dir: tempfile::TempDir, path: &str, settings: impl FnOnce(Template) -> FileSinkSettings) -> Self {
         let path = Template::compile(&format!("{}/out/{path}", dir.path().display())).unwrap();
         let wiring = Arc::new(Wiring::default());
-        let settings = FileSinkSettings { path, format, open_files, fsync };
-        let sink = FileSink::on(Box::new(Broken(Arc::clone(&wiring))), settings).unwrap();
-        Setup { dir, wiring, sink, now: Instant::now() }
+        let sink = FileSink::on(Box::new(Broken(Arc::clone(&wiring))), settings(path)).unwrap();
+        // What it did to open is not looked at.
+        wiring.operations.store(0, Relaxed);
+        wiring.done.lock().clear();
+        Setup { dir, wiring, sink, now: now() }
+    }
+
+    /// A sink that rotates as `rotate` says, in a directory of its own or that of another.
+    fn rotating(dir: Option<tempfile::TempDir>, path: &str, rotate: RotateConfig) -> Self {
+        let settings = |path| FileSinkSettings {
+            path,
+            format: Format::Raw,
+            open_files: 4,
+            fsync: Fsync::Checkpoint,
+            max_files: 10_000,
+            rotate: Some(rotate),
+        };
+        Setup::of(dir.unwrap_or_else(|| tempfile::tempdir().unwrap()), path, settings)
     }
 
     fn send(&self, batch: &Batch) -> Result<(), String> {
@@ -97,7 +161,8 @@ impl Setup {
     }
 
     fn pass(&mut self, time: Duration) {
-        self.now += time;
+        self.now.steady += time;
+        self.now.wall += time.as_nanos() as i64;
     }
 }
 
@@ -378,7 +443,14 @@ fn a_base_that_cannot_be_is_told_at_once() {
     fs::create_dir(temp.path().join("dir")).unwrap();
     let error = |path: &str| {
         let path = Template::compile(&format!("{}/{path}", temp.path().display())).unwrap();
-        let settings = FileSinkSettings { path, format: Format::Raw, open_files: 1, fsync: Fsync::None };
+        let settings = FileSinkSettings {
+            path,
+            format: Format::Raw,
+            open_files: 1,
+            fsync: Fsync::None,
+            max_files: 1,
+            rotate: None,
+        };
         FileSink::new(settings).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(error("file/x.log").contains("file: "), "{}", error("file/x.log"));
@@ -421,3 +493,5 @@ fn the_real_disk_that_is_full_says_so() {
     let error = System.write(&full, &[IoSlice::new(b"x")]).unwrap_err();
     assert_eq!(explain(Path::new("out"), "a.log", error).to_string(), "out/a.log: no space left on its disk");
 }
+
+mod rotation;
