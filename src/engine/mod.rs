@@ -12,6 +12,7 @@ pub mod run;
 mod sinks;
 mod sources;
 mod steps;
+mod upkeep;
 
 pub use run::run;
 
@@ -31,6 +32,7 @@ use keeper::Keeper;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use upkeep::Upkeep;
 
 /// How long threads that were told to leave have to do so, beyond the deadline.
 const GRACE: Duration = Duration::from_millis(500);
@@ -81,6 +83,7 @@ pub struct Engine {
     domains: Arc<[Domain]>,
     lanes: Vec<Arc<Lane>>,
     sinks: Vec<Arc<dyn Sink>>,
+    upkeep: Vec<Upkeep>,
     ending: Arc<Ending>,
     house: Arc<House>,
     keeper: Arc<Keeper>,
@@ -122,6 +125,7 @@ impl Engine {
             domains: parts.domains,
             lanes: parts.lanes,
             sinks: parts.sinks,
+            upkeep: Vec::new(),
             ending: parts.ending,
             house: parts.house,
             keeper,
@@ -155,6 +159,9 @@ impl Engine {
                 let _done = done;
                 sender.run(row);
             })?;
+        }
+        for (sink, named) in self.sinks.iter().zip(&self.house.ledger.sinks) {
+            self.upkeep.extend(Upkeep::start(&self.threads, &named.name, sink)?);
         }
         for number in 0..self.config.decided.workers {
             let worker = Worker {
@@ -228,6 +235,7 @@ impl Engine {
             self.lanes.iter().for_each(|lane| lane.leave());
             self.senders_done.wait(Instant::now() + GRACE);
         }
+        self.upkeep.iter().for_each(Upkeep::stop);
         // Whatever is settled by now has been heard of; nothing more will be.
         if !self.sources_done.wait(deadline.min(Instant::now() + GRACE)) {
             self.ending.leave();
@@ -237,6 +245,7 @@ impl Engine {
         self.domains.iter().for_each(|domain| domain.sequencer.close());
         self.keeper.stop();
         all_ended &= self.keeper_done.wait(grace + GRACE);
+        all_ended &= self.upkeep.iter().all(|upkeep| upkeep.wait(grace + GRACE));
         if let Some((stop, waker)) = &self.admin_stop {
             stop.raise();
             waker.wake();

@@ -110,8 +110,6 @@ struct State {
     /// What this attempt wrote.
     wrote: Vec<Wrote>,
     duplicates: u64,
-    /// Entries written to the overflow file.
-    overflowed: u64,
 }
 
 /// What an attempt wrote to one file.
@@ -155,7 +153,6 @@ impl FileSink {
             handles: Handles::new(base, open_files, fsync != Fsync::None),
             wrote: Vec::new(),
             duplicates: 0,
-            overflowed: 0,
         };
         Ok(FileSink {
             base: path,
@@ -179,11 +176,6 @@ impl FileSink {
         self.state.lock().duplicates
     }
 
-    /// How many entries went to the overflow file, as there were too many files.
-    pub fn overflowed(&self) -> u64 {
-        self.state.lock().overflowed
-    }
-
     fn send_at(&self, batch: &Batch, now: Now) -> io::Result<()> {
         let mut state = self.state.lock();
         self.reopen_moved(&mut state);
@@ -192,11 +184,14 @@ impl FileSink {
             Fsync::Checkpoint | Fsync::None => Ok(()),
         });
         if written.is_err() {
+            let before = state.duplicates;
             self.undo(&mut state);
+            batch.ledger().duplicated.add(state.duplicates - before);
             return written;
         }
-        let overflow = state.wrote.iter().find(|wrote| &*wrote.path == OVERFLOW);
-        state.overflowed += overflow.map_or(0, |wrote| wrote.entries);
+        if let Some(overflow) = state.wrote.iter().find(|wrote| &*wrote.path == OVERFLOW) {
+            batch.ledger().overflowed.add(overflow.entries);
+        }
         if self.fsync == Fsync::Checkpoint && state.handles.is_overdue() {
             // An error is for `sync` to tell: this batch was taken.
             let synced = state.handles.take_unsynced().and_then(|unsynced| unsynced.sync(&*self.disk));
@@ -372,6 +367,17 @@ impl Owner for FileSink {
     fn retire(&self, path: &str, now: Now) -> bool {
         self.state.lock().handles.retire(&*self.disk, path, now.wall)
     }
+}
+
+/// Globs of all files that a sink with this path writes, rotates and keeps: what file sources must never read. None if
+/// its base directory is not there.
+pub fn own_files(path: &Template) -> Vec<String> {
+    let Some(glob) = path.as_glob() else { return Vec::new() };
+    let base = path.base().canonicalize().map_or(String::new(), |base| base.display().to_string());
+    let overflow = format!("{}/{OVERFLOW}", globset::escape(base.trim_end_matches('/')));
+    let stamp = format!("-{}T{}*", "[0-9]".repeat(8), "[0-9]".repeat(6));
+    let forms = |glob: String| [format!("{glob}.torn"), format!("{glob}{stamp}"), glob];
+    [glob, overflow].into_iter().flat_map(forms).collect()
 }
 
 fn now() -> Now {

@@ -494,4 +494,86 @@ fn the_real_disk_that_is_full_says_so() {
     assert_eq!(explain(Path::new("out"), "a.log", error).to_string(), "out/a.log: no space left on its disk");
 }
 
+#[test]
+fn ten_thousand_hostile_values_make_no_file_outside_the_base() {
+    use proptest::prelude::*;
+    let settings = |path| FileSinkSettings {
+        path,
+        format: Format::Raw,
+        open_files: 64,
+        fsync: Fsync::None,
+        max_files: 100_000,
+        rotate: None,
+    };
+    let template = "{labels.l}/{fields.f}{origin}/x-{source}{fields.f}";
+    let setup = Setup::of(tempfile::tempdir().unwrap(), template, settings);
+    let outside = setup.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "kept").unwrap();
+    // What someone who may write there plants, under names that values can have.
+    symlink(&outside, setup.path("evil")).unwrap();
+    fs::create_dir(setup.path("sub")).unwrap();
+    symlink(&outside, setup.path("sub/evil")).unwrap();
+    symlink(outside.join("secret"), setup.path("__overflow__")).unwrap();
+    let hostile = || {
+        let classics = proptest::sample::select(vec![
+            "../../x",
+            "..",
+            ".",
+            "/etc/passwd",
+            "..%2f..%2f",
+            "%252e%252e",
+            "a\0b",
+            "..\\..\\x",
+            "\u{2025}/\u{ff0f}",
+            "x.",
+            "x ",
+            "evil",
+            "sub",
+            "secret",
+            "CON",
+            "-rf",
+            "~",
+            "$(id)",
+            "`id`",
+            "a\nb",
+            "",
+            "__overflow__",
+            "x.torn",
+            "x-20261123T140000.gz",
+        ]);
+        prop_oneof![
+            3 => classics.prop_map(|text| text.as_bytes().to_vec()),
+            2 => "(\\PC|[./\\\\%\\x00-\\x20]){0,40}".prop_map(String::into_bytes),
+            1 => "[./]{4090,4100}".prop_map(String::into_bytes),
+            1 => proptest::collection::vec(any::<u8>(), 0..40),
+        ]
+    };
+    let config = ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let values = (hostile(), hostile(), hostile(), hostile());
+    let ran = runner.run(&values, |(source, origin, label, field)| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let one = stream(&text(&source), &text(&origin), &[("l", &text(&label))]);
+        let mut block = block_of(&one, &["x"]);
+        add_field(&mut block, 0, b"f", &field, crate::entry::Kind::Plain);
+        // A planted link in the way is an error, and the only one.
+        if let Err(error) = setup.send(&Builder::default().block(block).build().0) {
+            prop_assert!(error.contains("symbolic link"), "{}", error);
+        }
+        Ok(())
+    });
+    ran.unwrap();
+    let made = fs::read_dir(setup.path("")).unwrap().count();
+    assert!(made > 1000, "only {made} names: hardly anything was tried");
+    let names = |dir: &Path| {
+        let entries =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(setup.dir.path()), ["out".to_owned(), "outside".to_owned()].into());
+    assert_eq!(names(&outside), ["secret".to_owned()].into());
+    assert_eq!(fs::read(outside.join("secret")).unwrap(), b"kept");
+}
+
 mod rotation;
