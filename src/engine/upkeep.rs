@@ -49,8 +49,14 @@ impl Upkeep {
         self.thread.unpark();
     }
 
-    /// Waits until it has ended; false if the deadline passes first.
+    /// Waits until it has ended, after [`Upkeep::stop`]; false if the deadline passes first.
     pub(super) fn wait(&self, deadline: Instant) -> bool {
         self.done.wait(deadline)
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
