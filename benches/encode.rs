@@ -10,7 +10,7 @@ use ringmain::block::Block;
 use ringmain::entry::Entry;
 use ringmain::labels::{Labels, SourceId, Stream};
 use ringmain::sinks::format::{Encoder, Format};
-use ringmain::steps::Step;
+use ringmain::steps::{Failures, Step};
 use ringmain::steps::parse::json::ParseJson;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ fn measure(name: &str, line: &dyn Fn(u64) -> String, with_fields: bool) {
     block.reset_side();
     if with_fields {
         let all = 0..block.entries().len();
-        ParseJson::default().run(&mut block, all);
+        ParseJson::default().run(&mut block, all, &mut Failures::default());
     }
     let entries = block.entries().len();
     let (mut encoder, mut out) = (Encoder::new(Format::Json), Vec::with_capacity(1 << 20));

@@ -69,7 +69,7 @@ fn read(name: &str, lines: &[String]) -> f64 {
             format!("{name} {step} + 3 fields"),
             Box::new(move || {
                 block.reset_side();
-                assert_eq!(step.run(&mut block, range.clone()), 0);
+                assert_eq!(step.run_alone(&mut block, range.clone()), 0);
                 for at in range.clone() {
                     let view = block.view(at);
                     black_box(NAMES.map(|name| view.field(name.as_bytes()).is_some()));
@@ -80,7 +80,7 @@ fn read(name: &str, lines: &[String]) -> f64 {
             format!("{name} {step}"),
             Box::new(move || {
                 same.reset_side();
-                assert_eq!(step.run(&mut same, same_range.clone()), 0);
+                assert_eq!(step.run_alone(&mut same, same_range.clone()), 0);
             }),
         ));
     }
@@ -92,9 +92,9 @@ fn read(name: &str, lines: &[String]) -> f64 {
 fn ask(lines: &[String]) {
     let mut block = filled(lines);
     let all = 0..lines.len();
-    assert_eq!(ParseJson::default().run(&mut block, all.clone()), 0);
+    assert_eq!(ParseJson::default().run_alone(&mut block, all.clone()), 0);
     let mut routed = filled(lines);
-    ParseJson::default().run(&mut routed, all.clone());
+    ParseJson::default().run_alone(&mut routed, all.clone());
     let expr = |text| Expr::compile(text).expect("a valid condition");
     let (level, three) =
         (expr("level == 'error'"), expr("level == 'error' or status == 500 or host == 'web-01'"));

@@ -53,7 +53,7 @@ impl Part {
         let span = range.start as usize..range.end as usize;
         let (mut taken, mut sum) = (0, 0);
         for place in selected(block.selection(row.into()), span) {
-            let len = u64::from(block.entries()[place].len);
+            let len = u64::from(block.text_of(place).len);
             if taken > 0 && (taken >= count || sum + len > bytes) {
                 return (taken, place as u32, sum);
             }

@@ -154,30 +154,38 @@ impl Field {
 /// A lone surrogate becomes U+FFFD, as there is no such character.
 pub fn unescape(raw: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(raw.len());
+    unescape_into(raw, &mut out).then_some(out)
+}
+
+/// As [`unescape`], behind what `out` holds; false if an escape is malformed, and then part of it is there.
+pub fn unescape_into(raw: &[u8], out: &mut Vec<u8>) -> bool {
     let mut rest = raw;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
-        let plain = match rest.get(at + 1)? {
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'r' => b'\r',
-            b'b' => 8,
-            b'f' => 12,
-            b'u' => {
-                rest = &rest[at..];
-                let (letter, used) = unicode_escape(rest)?;
-                out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
-                rest = &rest[used..];
-                continue;
-            }
-            other @ (b'"' | b'\\' | b'/') => *other,
-            _ => return None,
+        rest = &rest[at..];
+        let Some((letter, used)) = escape(rest) else {
+            return false;
         };
-        out.push(plain);
-        rest = &rest[at + 2..];
+        out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &rest[used..];
     }
     out.extend_from_slice(rest);
-    Some(out)
+    true
+}
+
+/// The character that the escape at the start of `raw` stands for, and how long it is written.
+pub fn escape(raw: &[u8]) -> Option<(char, usize)> {
+    let letter = match raw.get(1)? {
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\x08',
+        b'f' => '\x0c',
+        b'u' => return unicode_escape(raw),
+        other @ (b'"' | b'\\' | b'/') => char::from(*other),
+        _ => return None,
+    };
+    Some((letter, 2))
 }
 
 /// The character that `\uXXXX` (or a pair of surrogates) at the start of `raw` stands for, and how long it is written.

@@ -126,6 +126,9 @@ pub struct SourceLedger {
     pub streams: Count,
     /// Connections refused at a limit.
     pub refused_connections: Count,
+    /// Connections closed as they could not be understood: what came was no message or no TLS, or the handshake failed
+    /// or took too long.
+    pub broken_connections: Count,
     /// Times the source found no room and had to stop or drop.
     pub blocked: Count,
 }

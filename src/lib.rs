@@ -8,6 +8,8 @@
 
 pub mod cli;
 
+pub mod dispatcher;
+
 pub mod engine;
 
 pub mod admin;
@@ -16,6 +18,7 @@ pub mod config;
 pub mod delivery;
 pub mod lane;
 pub mod sequencer;
+pub mod tap;
 pub mod worker;
 
 pub mod sinks;
@@ -46,4 +49,5 @@ pub mod storage_io;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod thread;
+pub mod tls;
 pub mod units;

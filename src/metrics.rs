@@ -100,6 +100,21 @@ impl Telemetry {
         self.handle.run_upkeep();
     }
 
+    /// The mean of all samples of the histogram called `name`, whatever its labels; 0 without any.
+    pub fn mean(&self, name: &str) -> f64 {
+        let text = self.handle.render();
+        let total = |suffix: &str| -> f64 {
+            let of_it = |line: &&str| {
+                line.strip_prefix(name)
+                    .and_then(|rest| rest.strip_prefix(suffix))
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            };
+            text.lines().filter(of_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        };
+        let count = total("_count");
+        if count > 0.0 { total("_sum") / count } else { 0.0 }
+    }
+
     /// The answer to a scrape, in the Prometheus text format 0.0.4: the histograms, and what `fill` puts on the page.
     pub fn render(&self, fill: impl FnOnce(&Page)) -> String {
         let page = Page(PrometheusBuilder::new().build_recorder());
@@ -169,6 +184,7 @@ mod tests {
         workers.queue_wait.record(0.5);
         workers.task.record(61.0);
         sink.delivery.record(0.002);
+        assert!((telemetry.mean(QUEUE_WAIT) - 0.5).abs() < 1e-9 && telemetry.mean("none") == 0.0);
         telemetry.upkeep();
         sink.batch_entries.record(100.0);
         let after = telemetry.render(|_| ());

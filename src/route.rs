@@ -4,7 +4,7 @@
 //! stream of the block: both share row 0 of the block's bits. Only a lane whose condition depends on more than that gets
 //! a row of its own. A lane that gets nothing of a block is not named at all.
 
-use crate::block::{Block, Run, count_selected, selected};
+use crate::block::{Block, Run, count_selected};
 use crate::expr::Expr;
 use std::ops::Range;
 
@@ -109,35 +109,35 @@ fn reach(condition: &Expr, runs: &[Run]) -> Reach {
 /// Selects in `row` what meets the condition, run by run; gives how many.
 fn fill(block: &mut Block, row: usize, condition: &Expr) -> u32 {
     let mut entries = 0;
+    let mut judge = condition.judge(block);
     for run in 0..block.runs().len() {
         let here = &block.runs()[run];
         let span = here.first as usize..here.end as usize;
-        let constant = condition.constant_for(&here.stream);
-        if constant != Some(false) {
-            entries +=
-                fill_span(block, row, span, |block, at| constant.is_some() || condition.matches(block, at));
-        }
+        entries += match condition.constant_for(&here.stream) {
+            Some(false) => 0,
+            Some(true) => fill_span(block, row, span, |_, _, wanted| wanted),
+            None => fill_span(block, row, span, |block, first, wanted| judge.word(block, first, wanted)),
+        };
     }
     entries
 }
 
-/// Selects in `row` the wanted entries of `span` that meet the condition; gives how many.
+/// Selects in `row` the wanted entries of `span` that `choose` takes, 64 at a time; gives how many.
 fn fill_span(
     block: &mut Block,
     row: usize,
     span: Range<usize>,
-    meets: impl Fn(&Block, usize) -> bool,
+    mut choose: impl FnMut(&Block, usize, u64) -> u64,
 ) -> u32 {
     let mut entries = 0;
     for word in span.start / 64..span.end.div_ceil(64) {
         let first = word * 64;
-        let wanted = [block.selection(0)[word]];
-        for at in selected(&wanted, span.start.max(first) - first..span.end.min(first + 64) - first) {
-            if meets(block, first + at) {
-                block.select(row, first + at);
-                entries += 1;
-            }
-        }
+        let end = span.end.min(first + 64) - first;
+        let within = if end == 64 { u64::MAX } else { (1 << end) - 1 };
+        let within = within & (u64::MAX << (span.start.max(first) - first));
+        let chosen = choose(block, first, block.selection(0)[word] & within);
+        block.select_word(row, word, chosen);
+        entries += chosen.count_ones();
     }
     entries
 }
@@ -154,6 +154,7 @@ fn routed(block: &Block, lanes: &[LaneChoice], all: Range<usize>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::selected;
     use crate::entry::{Entry, Field, Kind};
     use crate::labels::{Labels, SourceId, Stream};
     use proptest::prelude::*;

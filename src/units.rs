@@ -384,6 +384,31 @@ pub mod count_or_off {
     }
 }
 
+/// `#[serde(with)]` for the mode of a file, as `0660`.
+pub mod file_mode {
+    use super::*;
+
+    /// Reads four octal digits, the first a zero. Without it YAML would take them for a decimal number.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+        deserializer.deserialize_any(Scalar {
+            expected: "a mode such as `0660`: a zero and three octal digits",
+            text: |text| {
+                let digits = text.strip_prefix('0').filter(|digits| digits.len() == 3)?;
+                digits
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit())
+                    .then(|| u32::from_str_radix(digits, 8).ok())?
+            },
+            whole: |_| None,
+        })
+    }
+
+    /// Writes it the same way.
+    pub fn serialize<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{mode:04o}"))
+    }
+}
+
 /// `#[serde(with)]` for an optional count; absent means the default of the place.
 pub mod optional_count {
     use super::*;

@@ -137,7 +137,14 @@ fn keys_of_the_example() -> BTreeSet<String> {
                 }
                 "pipelines" => {
                     let steps = part.as_array().expect("steps").iter().filter_map(Value::as_object);
-                    keys.extend(steps.flat_map(|step| step.keys()).map(|verb| format!("pipelines.{verb}")));
+                    for (verb, options) in steps.flatten() {
+                        let path = format!("pipelines.{verb}");
+                        keys.insert(path.clone());
+                        // The fields of the others are the user's own names.
+                        if options.is_object() && !["set", "rename"].contains(&verb.as_str()) {
+                            collect(&path, options, &mut keys);
+                        }
+                    }
                 }
                 _ => collect(&format!("{section}.{name}"), part, &mut keys),
             }

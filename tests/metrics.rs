@@ -278,6 +278,7 @@ fn every_metric_moves_and_has_the_right_number() {
         ("source_received_total", "source=\"files\"", 4.0 + 600.0 + 1.0),
         ("source_received_total", "source=\"loss\"", lost + load_loss),
         ("source_refused_connections_total", "source=\"net\"", 1.0),
+        ("source_broken_connections_total", "source=\"net\"", 1.0),
         ("sink_copies_total", "sink=\"out\"", 3.0 + 4.0 + 1.0),
         // Each of the three times all but number 0.
         ("sink_overflowed_total", "sink=\"out\"", 2.0 + 3.0),
@@ -386,6 +387,11 @@ fn few_of_everything(instance: &mut Instance, watch: &mut Watch, stdin: &mut Chi
     watch.until(instance, "one too many", one_refused);
     drop((connection, refused));
     watch.until(instance, "none", |page| page.get("dispatcher_source_streams{source=\"net\"}") == 0.0);
+    // A length that begins with a zero.
+    TcpStream::connect(&address).expect("connected").write_all(b"0 nothing").expect("it reads");
+    watch.until(instance, "one that cannot be understood", |page| {
+        page.get("dispatcher_source_broken_connections_total{source=\"net\"}") == 1.0
+    });
 }
 
 /// Datagrams while the process stands still. Says how many.

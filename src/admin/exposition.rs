@@ -180,6 +180,11 @@ fn source_row(page: &Page, source: &SourceStats) {
         "Connections refused at a limit.",
         source.refused_connections,
     );
+    counter(
+        "dispatcher_source_broken_connections_total",
+        "Connections closed as they could not be understood.",
+        source.broken_connections,
+    );
     counter("dispatcher_source_blocked_total", "Times it found no room.", source.blocked);
     gauge(
         "dispatcher_source_gate_closed",
@@ -271,7 +276,7 @@ mod tests {
         let ledger =
             Ledger { sources: vec![Named::new("app", "file")], sinks: vec![Named::new("out", "console")] };
         let row = &ledger.sources[0].row;
-        let counts: [&Count; 17] = [
+        let counts: [&Count; 18] = [
             &row.received,
             &row.received_bytes,
             &row.filtered,
@@ -288,6 +293,7 @@ mod tests {
             &row.lag_millis,
             &row.streams,
             &row.refused_connections,
+            &row.broken_connections,
             &row.blocked,
         ];
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
@@ -414,7 +420,8 @@ mod tests {
         for (series, value) in [
             ("dispatcher_entries_received_total", 11.0),
             ("dispatcher_source_received_total{source=\"app\"}", 11.0),
-            ("dispatcher_source_blocked_total{source=\"app\"}", 27.0),
+            ("dispatcher_source_broken_connections_total{source=\"app\"}", 27.0),
+            ("dispatcher_source_blocked_total{source=\"app\"}", 28.0),
             ("dispatcher_source_lag_seconds{source=\"app\"}", 0.024),
             ("dispatcher_source_dropped_total{source=\"app\",reason=\"drop_oldest\"}", 1.0),
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),

@@ -91,6 +91,9 @@ fn of_sink(sink: &SinkStats) -> Option<String> {
         let error = sink.last_error.as_deref().unwrap_or("no reason given");
         return Some(format!("attempt {} failed, entries are kept and sent again: {error}", sink.attempt));
     }
+    if let Some(why) = &sink.unwell {
+        return Some(why.clone());
+    }
     let lane = &sink.lane;
     lane.gate_closed.then(|| {
         let (entries, seconds) = (lane.entries, lane.oldest_ms / 1000);

@@ -58,6 +58,8 @@ pub struct SourceStats {
     pub streams: u64,
     /// Connections refused at a limit.
     pub refused_connections: u64,
+    /// Connections closed as they could not be understood.
+    pub broken_connections: u64,
     /// Times it found no room and had to stop or drop.
     pub blocked: u64,
     /// Its lanes let it read.
@@ -94,6 +96,7 @@ impl SourceStats {
             lag_ms: row.lag_millis.get(),
             streams: row.streams.get(),
             refused_connections: row.refused_connections.get(),
+            broken_connections: row.broken_connections.get(),
             blocked: row.blocked.get(),
             gate_open: true,
             ..SourceStats::default()
@@ -163,6 +166,8 @@ pub struct SinkStats {
     pub attempt: u32,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// What the sink says of itself, if that is not good.
+    pub unwell: Option<String>,
 }
 
 impl SinkStats {

@@ -4,15 +4,16 @@ use super::{Block, ENTRIES_MAX, FIELDS_MAX};
 use crate::entry::{Entry, Field, Slice, Space};
 
 impl Block {
-    /// Copies an entry of another block behind the own ones, with its text, time, flags and fields. False if it does
+    /// Copies an entry of another block behind the own ones, with its text as it is now, time, flags and fields. False if it does
     /// not fit; then nothing was copied.
     pub fn copy_entry(&mut self, from: &Block, index: usize) -> bool {
         let entry = from.entries[index];
-        let text = &from.text()[entry.offset as usize..][..entry.len as usize];
+        let text = from.bytes(from.text_of(index));
         let fields = from.fields_of(index);
+        // Behind a text that was replaced, fields may name parts of the one that was received; that one stays behind.
+        let moves_along = |slice: &Slice| slice.space == Space::Text && !from.is_replaced(index);
         let side = fields.iter().flat_map(|field| [field.key(), field.value()]);
-        let arena: usize =
-            side.filter(|slice| slice.space != Space::Text).map(|slice| slice.len as usize).sum();
+        let arena: usize = side.filter(|slice| !moves_along(slice)).map(|slice| slice.len as usize).sum();
         let room = self.pages.len() - self.text_len > text.len()
             && self.entries.len() < ENTRIES_MAX
             && self.fields.len() + fields.len() <= FIELDS_MAX
@@ -27,18 +28,18 @@ impl Block {
         self.text_len += text.len() + 1;
         let fields_first = self.fields.len() as u32;
         for field in fields {
-            let mut moved = |slice: Slice| match slice.space {
-                Space::Text => Slice { offset: slice.offset - entry.offset + offset, ..slice },
-                Space::Arena | Space::Constant => {
-                    let at = self.arena.len() as u32;
-                    self.arena.extend_from_slice(from.bytes(slice));
-                    Slice { space: Space::Arena, offset: at, len: slice.len }
+            let mut moved = |slice: Slice| {
+                if moves_along(&slice) {
+                    return Slice { offset: slice.offset - entry.offset + offset, ..slice };
                 }
+                let at = self.arena.len() as u32;
+                self.arena.extend_from_slice(from.bytes(slice));
+                Slice { space: Space::Arena, offset: at, len: slice.len }
             };
             let copy = Field::new(moved(field.key()), moved(field.value()), field.kind());
             self.fields.push(if field.key_escaped() { copy.with_escaped_key() } else { copy });
         }
-        self.push(Entry { offset, fields_first, fields_spare: 0, ..entry });
+        self.push(Entry { offset, len: text.len() as u32, fields_first, fields_spare: 0, ..entry });
         true
     }
 }

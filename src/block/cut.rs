@@ -29,11 +29,11 @@ impl Block {
             if entries == 0 {
                 continue;
             }
-            let bytes = if entries == span.len() {
+            let bytes = if entries == span.len() && !self.has_replaced() {
                 let last = &self.entries[span.end - 1];
                 u64::from(last.offset + last.len - self.entries[span.start].offset)
             } else {
-                selected(bits, span).map(|place| u64::from(self.entries[place].len)).sum()
+                selected(bits, span).map(|place| u64::from(self.text_of(place).len)).sum()
             };
             self.cuts.push(Cut { lane, row, range, entries: entries as u32, bytes });
         }

@@ -2,7 +2,8 @@
 //! side state that steps make of them.
 //!
 //! The text never changes once it is framed, and all that steps make (fields, arena, filter bits, selections) can be
-//! reset, so a pipeline that panicked can be tried again on the same block.
+//! reset, so a pipeline that panicked can be tried again on the same block. What replaces an entry's text is side state
+//! too.
 //!
 //! Not here: who may forget the block's origin (see `ack`), where buffers come from (see `pool`).
 
@@ -10,6 +11,7 @@ mod bits;
 mod copy;
 mod cut;
 mod pools;
+mod texts;
 mod view;
 
 pub use bits::{count_selected, selected};
@@ -56,6 +58,8 @@ pub struct Block {
     runs: Vec<Run>,
     fields: Vec<Field>,
     arena: Vec<u8>,
+    /// Where each entry's text is, once a step replaced that of any; else empty.
+    texts: Vec<Slice>,
     constants: Option<Arc<[u8]>>,
     /// A bit per entry: still wanted. Then a row of bits per conditional lane.
     bits: Vec<u64>,
@@ -80,6 +84,10 @@ pub struct Parts<'a> {
     pub fields: &'a mut Vec<Field>,
     /// What steps made. Keep below [`ARENA_MAX`].
     pub arena: &'a mut Vec<u8>,
+    /// What the config says: see [`Space::Constant`].
+    pub constants: &'a [u8],
+    /// Where each entry's text is, if any was replaced: see [`Parts::text_of`].
+    texts: &'a mut Vec<Slice>,
     /// A bit per entry: still wanted.
     pub live: &'a mut [u64],
 }
@@ -94,6 +102,7 @@ impl Block {
             runs: Vec::new(),
             fields: Vec::new(),
             arena: Vec::new(),
+            texts: Vec::new(),
             constants: None,
             bits: Vec::new(),
             pins: Vec::new(),
@@ -191,6 +200,7 @@ impl Block {
     pub fn reset_side(&mut self) {
         self.fields.clear();
         self.arena.clear();
+        self.texts.clear();
         for entry in &mut self.entries {
             (entry.fields_first, entry.fields_n, entry.fields_spare) = (0, 0, 0);
         }
@@ -219,6 +229,8 @@ impl Block {
             entries: &mut self.entries,
             fields: &mut self.fields,
             arena: &mut self.arena,
+            constants: self.constants.as_deref().unwrap_or_default(),
+            texts: &mut self.texts,
             live: &mut self.bits[..words],
         }
     }
@@ -284,15 +296,15 @@ impl Block {
         &self.bits[row * self.words()..][..self.words()]
     }
 
-    /// Selects the entry in `row`.
-    pub fn select(&mut self, row: usize, index: usize) {
-        let at = row * self.words() + index / 64;
-        self.bits[at] |= 1 << (index % 64);
+    /// Selects in `row` those of the 64 entries from `word * 64` on whose bits are set.
+    pub fn select_word(&mut self, row: usize, word: usize, bits: u64) {
+        let at = row * self.words() + word;
+        self.bits[at] |= bits;
     }
 
     // --- reading: by everyone who shares it
 
-    /// The text.
+    /// The text as it was received; what an entry says now tells [`Block::text_of`].
     pub fn text(&self) -> &[u8] {
         &self.pages[..self.text_len]
     }
@@ -349,6 +361,7 @@ impl Block {
             + self.entries.capacity() * size_of::<Entry>()
             + self.fields.capacity() * size_of::<Field>()
             + self.arena.capacity()
+            + self.texts.capacity() * size_of::<Slice>()
     }
 
     /// Notes that the lane at `lane` of the plan holds `parts` more parts of it; gives how many it held before.
@@ -375,6 +388,7 @@ impl Recycle for Block {
         self.runs.clear();
         self.fields.clear();
         self.arena.clear();
+        self.texts.clear();
         self.bits.clear();
         self.cuts.clear();
         self.constants = None;

@@ -75,3 +75,37 @@ fn a_small_rest_moves_to_a_small_block_with_its_runs_and_times() {
     assert_eq!((small.entries()[0].time, small.runs().len()), (99, 1));
     assert_eq!(blocks.census()[1], (ORDINARY, 1, 1));
 }
+
+#[test]
+fn a_text_that_was_replaced_is_what_everyone_reads_and_a_reset_brings_the_old_one_back() {
+    let mut block = filled(&["one", "secret", "three"]);
+    let text = |offset, len| Slice { space: Space::Text, offset, len };
+    block.set_field(1, Field::new(text(3, 3), text(6, 3), Kind::Plain)).unwrap();
+    assert!(!block.has_replaced());
+    block.replace_text(1, b"***").unwrap();
+    let said = |block: &Block| (0..3).map(|at| block.view(at).text().to_vec()).collect::<Vec<_>>();
+    assert_eq!(said(&block), [&b"one"[..], b"***", b"three"]);
+    assert!(block.is_replaced(1) && !block.is_replaced(0) && !block.is_replaced(2));
+    assert_eq!((block.text_of(1).len, block.parts().text_of(1).space), (3, Space::Arena));
+    block.add_cuts(0, 0);
+    assert_eq!(block.cuts()[0].bytes, 3 + 3 + 5);
+
+    let mut copy = Block::new(4096);
+    copy.begin_run(&stream("a"));
+    assert!(copy.copy_entry(&block, 1) && copy.copy_entry(&block, 2));
+    assert_eq!((copy.view(0).text(), copy.view(1).text()), (&b"***"[..], &b"three"[..]));
+    assert_eq!(copy.view(0).field(b"sec").unwrap().raw(), b"ret");
+    assert!(!copy.text().windows(6).any(|window| window == b"secret"), "what was replaced stays behind");
+
+    block.reset_side();
+    assert_eq!(said(&block), [&b"one"[..], b"secret", b"three"]);
+}
+
+#[test]
+fn the_message_is_the_field_of_that_name_or_else_the_text() {
+    let mut block = filled(&["one"]);
+    assert_eq!(block.view(0).message(), &b"one"[..]);
+    let (key, value) = (block.store(b"message").unwrap(), block.store(br"a\tb").unwrap());
+    block.set_field(0, Field::new(key, value, Kind::Escaped)).unwrap();
+    assert_eq!(block.view(0).message(), &b"a\tb"[..]);
+}

@@ -22,10 +22,16 @@ impl<'a> EntryView<'a> {
         &self.block.entries()[self.index]
     }
 
-    /// Its text as received, without the frame's end.
+    /// Its text without the frame's end: as received, or what a step put in its place (`redact`).
     pub fn text(&self) -> &'a [u8] {
-        let entry = self.entry();
-        &self.block.text()[entry.offset as usize..][..entry.len as usize]
+        self.block.bytes(self.block.text_of(self.index))
+    }
+
+    /// What it says: its field `message`, where parsing found one (as in syslog), else its text.
+    ///
+    /// The same as `message` in conditions.
+    pub fn message(&self) -> std::borrow::Cow<'a, [u8]> {
+        self.field(b"message").map_or_else(|| self.text().into(), |field| field.text())
     }
 
     /// When it was said, in nanoseconds since 1970-01-01 UTC.

@@ -29,8 +29,8 @@ pub struct GenArgs {
     /// What the lines look like; `java` has stack traces over several lines
     #[arg(long, value_enum, default_value = "plain")]
     kind: Kind,
-    /// `-` is standard output; else a file to append to, `tcp://ADDRESS`, `udp://ADDRESS`, or, as the text of RFC 5424
-    /// messages, `syslog+tcp://ADDRESS`, `syslog+udp://ADDRESS`
+    /// `-` is standard output; else a file to append to, or `tcp://ADDRESS`, `udp://ADDRESS`, `unix://PATH`,
+    /// `unixgram://PATH`; with `syslog+` in front, as the text of RFC 5424 messages
     #[arg(long, value_name = "PLACE", default_value = "-", value_parser = Place::parse)]
     to: Place,
     /// How many entries

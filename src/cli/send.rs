@@ -11,14 +11,14 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::{exit, fail, print};
-use crate::sources::syslog::config::{ListenAddress, Transport};
+use crate::sources::net::listen::Listen;
 
 /// What to send where.
 #[derive(Debug, Args)]
 pub struct SendArgs {
     /// Where a syslog source listens
-    #[arg(long, value_name = "ADDRESS", default_value = "tcp://127.0.0.1:5514", value_parser = ListenAddress::parse)]
-    to: ListenAddress,
+    #[arg(long, value_name = "ADDRESS", default_value = "tcp://127.0.0.1:5514", value_parser = destination)]
+    to: Listen,
     /// How many times; from 2 on, each message ends with its number
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
@@ -38,9 +38,10 @@ const REFUSAL_WAIT: Duration = Duration::from_millis(50);
 /// Sends the messages and says what was sent.
 pub fn run(args: &SendArgs) -> ExitCode {
     let message = args.message.join(" ");
-    let sent = match args.to.transport {
-        Transport::Tcp => send_tcp(args, &message),
-        Transport::Udp => send_udp(args, &message),
+    let sent = match &args.to {
+        Listen::Udp(to) => send_udp(args, *to, &message),
+        Listen::Tcp(to) => send_tcp(args, *to, &message),
+        _ => Err((io::ErrorKind::InvalidInput.into(), 0)),
     };
     match sent {
         Ok(bytes) => {
@@ -51,8 +52,16 @@ pub fn run(args: &SendArgs) -> ExitCode {
     }
 }
 
+/// Where messages can be sent to.
+fn destination(text: &str) -> Result<Listen, String> {
+    match Listen::parse(text)? {
+        to @ (Listen::Tcp(_) | Listen::Udp(_)) => Ok(to),
+        _ => Err("expected a `tcp://` or `udp://` address; `logger -u PATH` sends to unix sockets".into()),
+    }
+}
+
 fn explain(args: &SendArgs, error: &io::Error, sent: u64) -> String {
-    let to = args.to;
+    let to = &args.to;
     match error.kind() {
         io::ErrorKind::ConnectionRefused if sent <= 1 => {
             format!("nothing listens on {to}: is ringmain running, with a syslog source there?")
@@ -68,9 +77,9 @@ fn explain(args: &SendArgs, error: &io::Error, sent: u64) -> String {
 /// The bytes sent, or why not, with the number of messages handed over before.
 type Sent = Result<u64, (io::Error, u64)>;
 
-fn send_tcp(args: &SendArgs, message: &str) -> Sent {
+fn send_tcp(args: &SendArgs, to: SocketAddr, message: &str) -> Sent {
     let open = || {
-        let stream = TcpStream::connect_timeout(&args.to.address, TIMEOUT)?;
+        let stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         Ok(stream)
@@ -98,15 +107,15 @@ fn finish(mut stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn send_udp(args: &SendArgs, message: &str) -> Sent {
+fn send_udp(args: &SendArgs, to: SocketAddr, message: &str) -> Sent {
     let open = || {
-        let any: SocketAddr = match args.to.address {
+        let any: SocketAddr = match to {
             SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
             SocketAddr::V6(_) => ([0u16; 8], 0).into(),
         };
         let socket = UdpSocket::bind(any)?;
         // Connected, so that the refusal of a datagram comes back as an error.
-        socket.connect(args.to.address)?;
+        socket.connect(to)?;
         socket.set_read_timeout(Some(REFUSAL_WAIT))?;
         Ok(socket)
     };
@@ -154,7 +163,7 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    fn args(to: ListenAddress, count: u64) -> SendArgs {
+    fn args(to: Listen, count: u64) -> SendArgs {
         SendArgs { to, count, app: "test".into(), message: vec!["hello".into()] }
     }
 
@@ -168,13 +177,13 @@ mod tests {
     #[test]
     fn over_tcp_each_message_is_counted_and_all_arrive_before_it_says_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let to = ListenAddress { transport: Transport::Tcp, address: listener.local_addr().unwrap() };
+        let to = listener.local_addr().unwrap();
         let reader = std::thread::spawn(move || {
             let mut all = String::new();
             listener.accept().unwrap().0.read_to_string(&mut all).unwrap();
             all
         });
-        let bytes = send_tcp(&args(to, 3), "hello").unwrap();
+        let bytes = send_tcp(&args(Listen::Tcp(to), 3), to, "hello").unwrap();
         let mut rest = &reader.join().unwrap()[..];
         assert_eq!(rest.len() as u64, bytes);
         for number in 1..=3 {
@@ -192,8 +201,8 @@ mod tests {
     #[test]
     fn over_udp_each_message_is_a_datagram() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let to = ListenAddress { transport: Transport::Udp, address: socket.local_addr().unwrap() };
-        send_udp(&args(to, 1), "hello").unwrap();
+        let to = socket.local_addr().unwrap();
+        send_udp(&args(Listen::Udp(to), 1), to, "hello").unwrap();
         let mut datagram = [0; 2048];
         let length = socket.recv(&mut datagram).unwrap();
         assert!(std::str::from_utf8(&datagram[..length]).unwrap().ends_with(" - - hello"));
@@ -202,18 +211,20 @@ mod tests {
     #[test]
     fn a_port_where_nobody_listens_is_a_refusal_over_tcp_and_udp() {
         let (tcp, udp) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-        let to = ListenAddress { transport: Transport::Tcp, address: tcp.local_addr().unwrap() };
+        let to = tcp.local_addr().unwrap();
         drop(tcp);
-        let (error, sent) = send_tcp(&args(to, 2), "hello").unwrap_err();
+        let (error, sent) = send_tcp(&args(Listen::Tcp(to), 2), to, "hello").unwrap_err();
         assert!(
-            explain(&args(to, 2), &error, sent).starts_with("nothing listens on tcp://127.0.0.1:"),
+            explain(&args(Listen::Tcp(to), 2), &error, sent)
+                .starts_with("nothing listens on tcp://127.0.0.1:"),
             "{error}"
         );
-        let to = ListenAddress { transport: Transport::Udp, address: udp.local_addr().unwrap() };
+        let to = udp.local_addr().unwrap();
         drop(udp);
-        let (error, sent) = send_udp(&args(to, 2), "hello").unwrap_err();
+        let (error, sent) = send_udp(&args(Listen::Udp(to), 2), to, "hello").unwrap_err();
         assert!(
-            explain(&args(to, 2), &error, sent).starts_with("nothing listens on udp://127.0.0.1:"),
+            explain(&args(Listen::Udp(to), 2), &error, sent)
+                .starts_with("nothing listens on udp://127.0.0.1:"),
             "{error}"
         );
     }

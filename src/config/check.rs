@@ -12,14 +12,16 @@ use crate::expr::Expr;
 use crate::sinks::config::SinkKind;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
+use crate::sources::net::listen::{Claim, Listen};
 use crate::steps::config::StepConfig;
+use crate::steps::pipeline::STEPS_MAX;
 
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
 pub const SINKS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
 
-/// Reads some text of the file for its own language; the error is the byte it is about and what is wrong there.
-pub type TextCheck = fn(&str) -> Result<(), (usize, String)>;
+/// Reads some text of the file for its own language; the error is the bytes it is about and what is wrong there.
+pub type TextCheck = fn(&str) -> Result<(), (Range<usize>, String)>;
 
 /// The languages inside of values.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +35,16 @@ pub struct TextChecks {
 impl Default for TextChecks {
     fn default() -> Self {
         TextChecks {
-            expression: |text| Expr::compile(text).map(drop).map_err(|error| (error.start, error.message)),
-            template: |text| Template::compile(text).map(drop).map_err(|error| (error.start, error.message)),
+            expression: |text| {
+                let place = |start, len| start..start + len;
+                Expr::compile(text).map(drop).map_err(|error| (place(error.start, error.len), error.message))
+            },
+            template: |text| {
+                let place = |start, len| start..start + len;
+                Template::compile(text)
+                    .map(drop)
+                    .map_err(|error| (place(error.start, error.len), error.message))
+            },
         }
     }
 }
@@ -171,23 +181,8 @@ impl Checker<'_> {
         for (name, _, kind) in &written.sources {
             match kind {
                 SourceKind::Syslog(syslog) => {
-                    for (index, address) in syslog.listen.iter().enumerate() {
-                        let other = taken.insert(*address, name.as_str());
-                        if let (Some(other), true) = (other, address.address.port() != 0) {
-                            let message = format!("`{address}` is listened on twice");
-                            let label = format!("source `{other}` has it already");
-                            self.problem(&["sources", name, "listen", &index.to_string()], message, label);
-                        }
-                    }
-                    if syslog.max_message > syslog.partial_memory {
-                        let message =
-                            format!("`partial_memory` in source `{name}` is less than one `max_message`");
-                        let label = format!(
-                            "expected at least {}",
-                            crate::units::format_size(syslog.max_message as u64)
-                        );
-                        self.problem(&["sources", name, "partial_memory"], message, label);
-                    }
+                    self.listens(name, &syslog.listen, syslog.tls.is_some(), &mut taken);
+                    self.partial_memory(name, syslog.max_message, syslog.partial_memory);
                 }
                 SourceKind::Stdin(_) => {
                     if let Some(other) = readers_of_stdin.replace(name) {
@@ -196,8 +191,42 @@ impl Checker<'_> {
                         self.problem(&["sources", name, "type"], message, label);
                     }
                 }
-                SourceKind::File(_) => {}
+                SourceKind::File(_) | SourceKind::Submit(_) => {}
             }
+        }
+    }
+
+    /// That nobody else listens at the addresses of a source, and that its TLS is neither half there nor unused.
+    fn listens<'a>(
+        &mut self,
+        name: &'a str,
+        listen: &[Listen],
+        has_keys: bool,
+        taken: &mut HashMap<Claim, &'a str>,
+    ) {
+        for (index, address) in listen.iter().enumerate() {
+            let place = ["sources", name, "listen", &index.to_string()];
+            if let Some(other) = address.claim().and_then(|claim| taken.insert(claim, name)) {
+                let message = format!("`{address}` is listened on twice");
+                self.problem(&place, message, format!("source `{other}` has it already"));
+            }
+            if matches!(address, Listen::Tls(_)) && !has_keys {
+                let message = format!("source `{name}` has no certificate for `{address}`");
+                self.problem(&place, message, "expected `tls: { cert: FILE, key: FILE }` beside `listen`");
+            }
+        }
+        // Who wrote it believes that something is encrypted.
+        if has_keys && !listen.iter().any(|address| matches!(address, Listen::Tls(_))) {
+            let message = format!("`tls` in source `{name}` is for no address");
+            self.problem(&["sources", name, "tls"], message, "expected a `tls://` address in `listen`");
+        }
+    }
+
+    fn partial_memory(&mut self, name: &str, max_message: usize, partial_memory: usize) {
+        if max_message > partial_memory {
+            let message = format!("`partial_memory` in source `{name}` is less than one `max_message`");
+            let label = format!("expected at least {}", crate::units::format_size(max_message as u64));
+            self.problem(&["sources", name, "partial_memory"], message, label);
         }
     }
 
@@ -239,11 +268,18 @@ impl Checker<'_> {
 
     fn texts(&mut self, written: &Written, languages: &TextChecks) {
         for (name, steps) in &written.pipelines {
+            if steps.len() > STEPS_MAX {
+                let message = format!("pipeline `{name}` has {} steps; the most is {STEPS_MAX}", steps.len());
+                self.problem(&["pipelines", name], message, "");
+            }
             for (index, step) in steps.iter().enumerate() {
-                if let StepConfig::Discard(expression) = step {
-                    let path = ["pipelines", name, &index.to_string(), "discard"];
-                    self.text(&path, expression, languages.expression);
-                }
+                let (verb, expression) = match step {
+                    StepConfig::Discard(expression) => ("discard", expression),
+                    StepConfig::Keep(expression) => ("keep", expression),
+                    StepConfig::Parse(_) | StepConfig::Set(_) | StepConfig::Custom(_) => continue,
+                };
+                let path = ["pipelines", name, &index.to_string(), verb];
+                self.text(&path, expression, languages.expression);
             }
         }
         for (name, keys, kind) in &written.sinks {
@@ -258,7 +294,7 @@ impl Checker<'_> {
 
     /// Points inside the text where it stands letter by letter in the file, and shows it again where it does not.
     fn text(&mut self, path: &[&str], text: &str, check: TextCheck) {
-        let Err((byte, label)) = check(text) else {
+        let Err((bytes, label)) = check(text) else {
             return;
         };
         let owned: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
@@ -266,12 +302,14 @@ impl Checker<'_> {
         let node = self.root.find(path).map(|node| (&node.body, node.span.end));
         match node {
             Some((Body::Scalar { verbatim: Some(first), .. }, end)) => {
-                let at = (first + byte).min(end.saturating_sub(1).max(*first));
                 // The end of the text is the quote or the end of the line behind it: there one caret is enough.
-                self.problems.push(Problem::at(at..at + 1, message, label));
+                let last = end.saturating_sub(1).max(*first);
+                let at = (first + bytes.start).min(last);
+                let to = (first + bytes.end).clamp(at + 1, last.max(at + 1));
+                self.problems.push(Problem::at(at..to, message, label));
             }
             _ => {
-                let note = format!("at byte {byte} of: {text}");
+                let note = format!("at byte {} of: {text}", bytes.start);
                 self.problem(path, message, label).notes.push(note);
             }
         }

@@ -220,7 +220,8 @@ fn join(
     }
 }
 
-fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig {
+/// What a sink of these keys tells its lane.
+pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig {
     let max_entries = keys.batch.max_entries.unwrap_or(BatchConfig::MAX_ENTRIES);
     LaneConfig {
         batch: BatchConfig {

@@ -23,8 +23,8 @@ fn environment(name: &str) -> Option<String> {
 
 /// An expression is wrong at its first `?`, a template at its first `}`.
 const LANGUAGES: TextChecks = TextChecks {
-    expression: |text| text.find('?').map_or(Ok(()), |at| Err((at, "expected a comparison".into()))),
-    template: |text| text.find("}}").map_or(Ok(()), |at| Err((at, "a `}` without its `{`".into()))),
+    expression: |text| text.find('?').map_or(Ok(()), |at| Err((at..at + 1, "expected a comparison".into()))),
+    template: |text| text.find("}}").map_or(Ok(()), |at| Err((at..at + 1, "a `}` without its `{`".into()))),
 };
 
 fn host() -> Host {
@@ -368,7 +368,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "sources: { s: { type: syslog, listen: [ '1.2.3.4:5' ] } }",
             "`listen` in source `s` cannot be `1.2.3.4:5`",
             "1:41",
-            "^^^^^^^^^^^ expected `tcp://` or `udp://`, an address and a port: `tcp://127.0.0.1:5514`",
+            "^^^^^^^^^^^ expected `tcp://`, `tls://` or `udp://`, an address and a port: `tcp://127.0.0.1:5514`; or \
+             `unix://` or `unixgram://` and a path: `unix:///run/app.sock`",
             "",
         ),
         (
@@ -397,7 +398,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown step `pars` in pipeline `p`",
             "3:7",
             "^^^^ did you mean `parse`?",
-            "known steps: parse, discard, set",
+            "known steps: parse, discard, keep, set",
         ),
         (
             "pipelines: { p: [ { parse: jsn } ] }",
@@ -628,7 +629,7 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let defaults = parse(SMALL).unwrap();
     assert_eq!(config.dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (3, 1, 3));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (4, 1, 3));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);

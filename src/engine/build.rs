@@ -4,7 +4,7 @@ use super::inside::House;
 use super::memory::{self, Shares};
 use super::sinks::{describe_sink, open_sink};
 use super::sources::{Opened, Sources};
-use super::steps::{compile, step_spec};
+use super::steps::{compile, planned};
 use super::{Parts, StartError};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
@@ -25,7 +25,7 @@ use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::sources::net::incoming::HEADROOM;
-use crate::steps::pipeline::{Pipeline, StepSpec};
+use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
 use crate::thread::{Threads, WaitList};
 use crate::worker::Plan;
@@ -90,11 +90,12 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         intake: None,
         runners: Vec::new(),
         views: Vec::new(),
+        submitter: None,
     };
     for at in 0..config.sources.len() {
         sources.open(at)?;
     }
-    let Opened { runners, views, domains, checkpoint } = sources.finish();
+    let Opened { runners, views, domains, checkpoint, submitter } = sources.finish();
 
     let admin = match config.admin.listen {
         None => None,
@@ -109,6 +110,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         telemetry,
         hallway: Arc::clone(&hallway),
         lanes: lanes.clone(),
+        opened: opened.clone(),
         domains: Arc::clone(&domains),
         sources: views,
         sinks: sinks.iter().map(|sink| describe_sink(sink)).collect(),
@@ -127,6 +129,7 @@ pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
         sinks: opened,
         senders,
         runners,
+        submitter,
         checkpoint,
         ending,
         house: Arc::new(house),
@@ -157,6 +160,7 @@ fn longest_entry(source: &SourceConfig) -> usize {
     match &source.kind {
         SourceKind::File(file) => file.max_line,
         SourceKind::Stdin(stdin) => stdin.max_line,
+        SourceKind::Submit(_) => 0,
         SourceKind::Syslog(syslog) => syslog.max_message,
     }
 }
@@ -246,13 +250,13 @@ fn plan(
 ) -> Result<Plan, StartError> {
     let named = source.pipeline.as_ref();
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
-    let mut steps = Vec::new();
+    let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()));
+        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).into());
     }
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         let place = format!("pipeline {}", named.map_or("", String::as_str));
-        steps.push(step_spec(step, &place)?);
+        steps.push(planned(step, &place)?);
     }
     let condition = |sink: &&SinkConfig| match &sink.when {
         None => Ok(None),

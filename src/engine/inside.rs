@@ -7,6 +7,7 @@ use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapsho
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
+use crate::sinks::Sink;
 use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::thread::{Doing, Threads};
@@ -37,6 +38,8 @@ pub(super) struct House {
     pub telemetry: Telemetry,
     pub hallway: Arc<Hallway>,
     pub lanes: Vec<Arc<Lane>>,
+    /// The sinks behind the lanes.
+    pub opened: Vec<Arc<dyn Sink>>,
     pub domains: Arc<[Domain]>,
     pub sources: Vec<SourceView>,
     pub sinks: Vec<String>,
@@ -146,10 +149,11 @@ impl Inside for House {
                 }));
             }
         }
-        for (stats, lane) in snapshot.sinks.iter_mut().zip(&self.lanes) {
+        for ((stats, lane), sink) in snapshot.sinks.iter_mut().zip(&self.lanes).zip(&self.opened) {
             let view = lane.view(now);
             stats.lane = Self::lane_stats(&view);
             stats.attempt = u32::from(stats.batches_out > 0);
+            stats.unwell = sink.is_healthy().err();
             if let Some(trouble) = view.trouble {
                 stats.state = SinkState::Retrying;
                 stats.attempt = trouble.failures.saturating_add(1);

@@ -1,4 +1,4 @@
-//! The keeper: checkpoints, metric upkeep, rates, idle memory. Sleeps until one of them is due.
+//! The keeper: checkpoints, metric upkeep, rates, idle memory, new certificates. Sleeps until one of them is due.
 
 use super::Parts;
 use super::inside::House;
@@ -18,6 +18,8 @@ const FAST: Duration = Duration::from_millis(20);
 const DURABLE: Duration = Duration::from_secs(1);
 /// How often memory of free blocks goes back to the system.
 const TRIM: Duration = Duration::from_secs(10);
+/// How often the files of certificates are looked at.
+const CERTIFICATES: Duration = Duration::from_secs(5);
 
 /// The keeper's equipment.
 pub struct Keeper {
@@ -49,6 +51,7 @@ impl Keeper {
     pub fn run(&self, row: &Row) {
         let mut durable_at = Instant::now() + DURABLE;
         let mut trim_at = Instant::now() + TRIM;
+        let mut certificates_at = Instant::now() + CERTIFICATES;
         while !self.stop.is_raised() {
             row.set(Doing::Idle);
             let until = if self.checkpoint.is_dirty() && !self.unsafe_since_sync.load(Relaxed) {
@@ -71,6 +74,10 @@ impl Keeper {
             if now >= trim_at {
                 trim_at = now + TRIM;
                 self.house.hallway.blocks.trim();
+            }
+            if now >= certificates_at {
+                certificates_at = now + CERTIFICATES;
+                crate::tls::refresh_certificates();
             }
         }
         self.write_checkpoint();

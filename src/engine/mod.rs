@@ -16,7 +16,7 @@ mod upkeep;
 
 pub use run::run;
 
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, Health, Inside, Snapshot};
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::delivery::Sender;
@@ -25,6 +25,7 @@ use crate::ledger::Ledger;
 use crate::sinks::Sink;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::Hallway;
+use crate::sources::submit::Submitter;
 use crate::thread::{Flag, Inside as InLatch, Latch, Row, Threads, Wake};
 use crate::worker::{Domain, Worker};
 use inside::House;
@@ -69,6 +70,7 @@ struct Parts {
     sinks: Vec<Arc<dyn Sink>>,
     senders: Vec<(String, Sender)>,
     runners: Vec<Runner>,
+    submitter: Option<Submitter>,
     checkpoint: Arc<Checkpoint>,
     ending: Arc<Ending>,
     house: Arc<House>,
@@ -84,6 +86,7 @@ pub struct Engine {
     lanes: Vec<Arc<Lane>>,
     sinks: Vec<Arc<dyn Sink>>,
     upkeep: Vec<Upkeep>,
+    submitter: Option<Submitter>,
     ending: Arc<Ending>,
     house: Arc<House>,
     keeper: Arc<Keeper>,
@@ -126,6 +129,7 @@ impl Engine {
             lanes: parts.lanes,
             sinks: parts.sinks,
             upkeep: Vec::new(),
+            submitter: parts.submitter,
             ending: parts.ending,
             house: parts.house,
             keeper,
@@ -216,6 +220,26 @@ impl Engine {
         &self.house.ledger
     }
 
+    /// Where the program hands entries in, if a source is made for that.
+    pub fn submitter(&self) -> Option<&Submitter> {
+        self.submitter.as_ref()
+    }
+
+    /// All numbers now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.house.snapshot()
+    }
+
+    /// How everything is, and why.
+    pub fn health(&self) -> Health {
+        self.house.health()
+    }
+
+    /// The mean of what its histograms hold, in seconds, of the metric called `name`.
+    pub fn mean_seconds(&self, name: &str) -> f64 {
+        self.house.telemetry.mean(name)
+    }
+
     /// Opens the sinks' destinations anew: someone moved their files away.
     pub fn reopen(&self) {
         for sink in &self.sinks {
@@ -253,6 +277,7 @@ impl Engine {
         all_ended &= self.admin_done.wait(Instant::now() + GRACE);
         let now = Instant::now();
         all_ended &= self.workers_done.wait(now) && self.senders_done.wait(now);
+        self.sinks.iter().for_each(|sink| sink.stop());
         self.ended(all_ended)
     }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// Opens the sink's destination.
 pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
-    Ok(match &sink.kind {
+    let opened: Arc<dyn Sink> = match &sink.kind {
         SinkKind::File(file) => {
             let failed =
                 |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
@@ -25,7 +25,10 @@ pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> 
         }
         SinkKind::Console(console) => Arc::new(Console::new(console.format)),
         SinkKind::Blackhole(_) => Arc::new(Blackhole),
-    })
+        SinkKind::Custom(custom) => Arc::clone(&custom.0),
+    };
+    opened.start().map_err(|error| StartError::start(format!("sink {}", sink.name), error))?;
+    Ok(opened)
 }
 
 /// The sink in one line, for people.
@@ -34,6 +37,7 @@ pub(super) fn describe_sink(sink: &SinkConfig) -> String {
         SinkKind::File(file) => file.path.clone(),
         SinkKind::Console(_) => "standard output".into(),
         SinkKind::Blackhole(_) => "counted and forgotten".into(),
+        SinkKind::Custom(_) => "of the program".into(),
     };
     let when = sink.when.as_ref().map_or(String::new(), |when| format!(", when {when}"));
     format!("sink {} ({}): {place}{when}", sink.name, sink.kind.name())

@@ -16,10 +16,8 @@ use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
-use crate::sources::net::listen::Listen;
 use crate::sources::stdin::StdinReader;
-use crate::sources::syslog::config::{SyslogSourceConfig, Transport};
-use crate::sources::syslog::source::SyslogSettings;
+use crate::sources::submit::{Shipper, Submitter};
 use crate::worker::{Domain, Plan};
 use std::sync::Arc;
 
@@ -42,6 +40,8 @@ pub(super) struct Sources<'a> {
     pub intake: Option<Intake>,
     pub runners: Vec<Runner>,
     pub views: Vec<SourceView>,
+    /// Where the program hands entries in, if it does.
+    pub submitter: Option<Submitter>,
 }
 
 /// All sources, opened.
@@ -51,6 +51,7 @@ pub(super) struct Opened {
     /// By number.
     pub domains: Arc<[Domain]>,
     pub checkpoint: Arc<Checkpoint>,
+    pub submitter: Option<Submitter>,
 }
 
 impl Sources<'_> {
@@ -83,13 +84,20 @@ impl Sources<'_> {
                     .map_err(failed)?;
                 self.add_reader(&source.name, move |row| reader.run(row));
             }
+            SourceKind::Submit(_) => {
+                view.what = "takes what the program submits".into();
+                let shipper = Shipper::new(spec, Arc::clone(self.ending), id, labels);
+                self.submitter = Some(shipper.submitter());
+                self.add_reader(&source.name, move |row| shipper.run(row));
+            }
             SourceKind::Syslog(syslog) => {
                 let intake = match &mut self.intake {
                     Some(intake) => intake,
                     None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
                 };
-                let bound = intake.add_syslog(syslog_settings(syslog, id, labels), spec);
-                // The error names the source and the address itself.
+                // Errors name the source and the address themselves.
+                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = intake.add_syslog(settings, spec);
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
                 view.listening = bound.iter().map(ToString::to_string).collect();
                 view.what = format!("listens on {}", view.listening.join(", "));
@@ -156,25 +164,7 @@ impl Sources<'_> {
                 body: Box::new(move |row| intake.run(row)),
             });
         }
-        let Sources { runners, views, domains, checkpoint, .. } = self;
-        Opened { runners, views, domains: domains.into(), checkpoint }
-    }
-}
-
-fn syslog_settings(config: &SyslogSourceConfig, source: SourceId, labels: Labels) -> SyslogSettings {
-    let listen = config.listen.iter().map(|listen| match listen.transport {
-        Transport::Tcp => Listen::Tcp(listen.address),
-        Transport::Udp => Listen::Udp(listen.address),
-    });
-    SyslogSettings {
-        source,
-        listen: listen.collect(),
-        max_connections: config.max_connections,
-        max_connections_per_address: config.max_connections_per_address,
-        idle_timeout: config.idle_timeout,
-        max_message: config.max_message,
-        partial_memory: config.partial_memory,
-        receive_buffer: config.receive_buffer,
-        labels,
+        let Sources { runners, views, domains, checkpoint, submitter, .. } = self;
+        Opened { runners, views, domains: domains.into(), checkpoint, submitter }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::StartError;
 use crate::expr::Expr;
-use crate::steps::config::{ParseFormat, SetValue, StepConfig};
-use crate::steps::pipeline::StepSpec;
+use crate::steps::config::{ParseConfig, ParseFormat, SetValue, StepConfig};
+use crate::steps::parse::input::Input;
+use crate::steps::pipeline::{Planned, StepSpec};
 use crate::steps::set::ConstValue;
 
 /// The condition written at `place`.
@@ -12,15 +13,24 @@ pub(super) fn compile(text: &str, place: &str) -> Result<Expr, StartError> {
 }
 
 /// The step, ready to be compiled with the others of its pipeline.
-pub(super) fn step_spec(step: &StepConfig, place: &str) -> Result<StepSpec, StartError> {
+pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartError> {
     Ok(match step {
-        StepConfig::Parse(ParseFormat::Json) => StepSpec::ParseJson,
-        StepConfig::Discard(condition) => StepSpec::Discard(compile(condition, place)?),
+        StepConfig::Parse(parse) => parse_spec(parse).on_error(parse.on_error),
+        StepConfig::Discard(condition) => StepSpec::Discard(compile(condition, place)?).into(),
+        StepConfig::Keep(condition) => StepSpec::Keep(compile(condition, place)?).into(),
         StepConfig::Set(fields) => {
             let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
-            StepSpec::Set(fields.0.iter().map(constant).collect())
+            StepSpec::Set(fields.0.iter().map(constant).collect()).into()
         }
+        StepConfig::Custom(step) => StepSpec::Custom(Box::new(step.clone())).into(),
     })
+}
+
+fn parse_spec(parse: &ParseConfig) -> StepSpec {
+    let input = Input::named(parse.field.as_deref());
+    match parse.format {
+        ParseFormat::Json => StepSpec::ParseJson(input),
+    }
 }
 
 fn constant(value: &SetValue) -> ConstValue {

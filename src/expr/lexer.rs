@@ -20,8 +20,17 @@ pub enum Kind<'a> {
     Number(&'a str),
     Equal,
     Unequal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Matches,
+    MatchesNot,
     Open,
     Close,
+    OpenList,
+    CloseList,
+    Comma,
     Dot,
     End,
 }
@@ -44,6 +53,9 @@ pub fn next(text: &str, start: usize) -> Result<Token<'_>, ExprError> {
     Ok(match first {
         '(' => token(Kind::Open, 1),
         ')' => token(Kind::Close, 1),
+        '[' => token(Kind::OpenList, 1),
+        ']' => token(Kind::CloseList, 1),
+        ',' => token(Kind::Comma, 1),
         '.' => token(Kind::Dot, 1),
         '"' | '\'' => {
             let (value, len) = quoted(rest, first, start)?;
@@ -75,19 +87,28 @@ fn length(rest: &str, belongs: impl Fn(char) -> bool) -> usize {
     rest.find(|letter| !belongs(letter)).unwrap_or(rest.len())
 }
 
-/// `==` or `!=`, or a hint for who is used to another language.
+/// A comparison, or a hint for who is used to another language.
 fn operator(rest: &str, start: usize) -> Result<Token<'_>, ExprError> {
     let len = length(rest, |letter| "=!<>&|~".contains(letter));
     let token = |kind| Token { kind, start, len };
     let hint = match &rest[..len] {
         "==" => return Ok(token(Kind::Equal)),
         "!=" => return Ok(token(Kind::Unequal)),
+        "<" => return Ok(token(Kind::Less)),
+        "<=" => return Ok(token(Kind::LessOrEqual)),
+        ">" => return Ok(token(Kind::Greater)),
+        ">=" => return Ok(token(Kind::GreaterOrEqual)),
+        "=~" => return Ok(token(Kind::Matches)),
+        "!~" => return Ok(token(Kind::MatchesNot)),
         "=" | "===" => "did you mean `==`?",
         "!==" | "<>" | "=!" => "did you mean `!=`?",
+        "=<" => "did you mean `<=`?",
+        "=>" => "did you mean `>=`?",
+        "~" | "~=" | "==~" => "did you mean `=~`?",
         "&&" | "&" => "did you mean `and`?",
         "||" | "|" => "did you mean `or`?",
         "!" => "did you mean `not`?",
-        _ => "only `==` and `!=` compare",
+        _ => "there are `==`, `!=`, `<`, `<=`, `>`, `>=`, `=~` and `!~`",
     };
     Err(token(Kind::End).error(format!("unknown operator `{}`: {hint}", &rest[..len])))
 }

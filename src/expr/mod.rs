@@ -1,41 +1,61 @@
-//! Conditions over entries: `when`, `discard`.
+//! Conditions over entries: `when`, `discard`, `keep`.
 //!
 //! ```text
 //! condition  = all { "or" all }
 //! all        = one { "and" one }
-//! one        = "not" one | "(" condition ")" | subject ( "==" | "!=" ) literal
-//! subject    = NAME | `NAME` | "labels." NAME | "labels." `NAME` | "source" | "message"
-//! literal    = "text" | 'text' | NUMBER | "true" | "false" | "null"
+//! one        = "not" one | "(" condition ")" | test
+//! test       = subject ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) literal
+//!            | subject [ "not" ] "in" "[" literal { "," literal } "]"
+//!            | subject ( "=~" | "!~" ) text
+//!            | ( "contains" | "starts_with" | "ends_with" ) "(" subject "," text ")"
+//!            | "exists" subject
+//! subject    = "source" | "message" | "labels" "." name | [ "fields" "." ] name { part }
+//! part       = "." name | "[" INDEX "]" | "[" text "]"
+//! name       = NAME | `NAME` | text, the latter not first
+//! literal    = text | NUMBER | "true" | "false" | "null"
+//! text       = "TEXT" | 'TEXT'
 //! ```
 //!
-//! A bare name is a field's. `source` is the name of the entry's source; `message` is the field of that name where
-//! parsing has found one, as in syslog, else the text as it was received. In backticks any name is a field's alone.
+//! `docs/language.md` is its manual, by examples. What a value reads as: text with its escapes resolved, everything else
+//! as it is written. A text compares with what a value reads as; a number with numbers and with text that is one, by
+//! value and exactly; `true`, `false` and `null` with themselves. What an entry does not have fails every test, so that
+//! the negated ones (`!=`, `!~`, `not in`) hold.
 //!
-//! A text equals a field that reads so: strings with their escapes resolved, everything else as it is written. A number
-//! equals only numbers, by value; `true`, `false` and `null` equal only themselves. What an entry does not have equals
-//! nothing, so that `!=` holds.
-//!
-//! Compiled once from the config; judging an entry allocates nothing.
+//! Compiled once from the config. Judging an entry allocates nothing and takes time linear in its length, whatever the
+//! pattern; what depends on a stream alone is decided once per run ([`Expr::constant_for`]).
 
+mod judge;
 mod lexer;
+mod number;
 mod parser;
+mod path;
+mod subject;
+mod test;
 #[cfg(test)]
 mod tests;
 mod value;
 
 use crate::block::Block;
-use crate::entry::Field;
 use crate::labels::Stream;
-use value::Literal;
+pub use judge::Judge;
+use memchr::memmem::Finder;
+use subject::Subject;
+use test::Test;
 
 /// Longest condition, in bytes.
 pub const LEN_MAX: usize = 4096;
 /// Deepest nesting of parentheses and `not`.
 pub const DEPTH_MAX: usize = 64;
+/// Most memory one pattern may take, in bytes: what a pattern costs per byte of text is bounded by it.
+pub const PATTERN_MAX: usize = 256 << 10;
 
 /// A condition, compiled.
 #[derive(Clone, Debug)]
-pub struct Expr(Node);
+pub struct Expr {
+    node: Node,
+    /// What an entry's text must contain to meet the condition, as long as the message is the text.
+    needle: Option<Finder<'static>>,
+}
 
 /// What is wrong with a condition, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,34 +74,27 @@ enum Node {
     Any(Box<[Node]>),
     All(Box<[Node]>),
     Not(Box<Node>),
-    Test { subject: Subject, equal: bool, literal: Literal },
-}
-
-/// What is compared.
-#[derive(Clone, Debug)]
-enum Subject {
-    Field(Box<str>),
-    Label(Box<str>),
-    Source,
-    Message,
+    Test { subject: Subject, test: Test, negated: bool },
 }
 
 impl Expr {
     /// Compiles a condition.
     pub fn compile(text: &str) -> Result<Self, ExprError> {
-        parser::parse(text).map(Expr)
+        let node = parser::parse(text)?;
+        let needle = node.needle().map(|needle| Finder::new(needle).into_owned());
+        Ok(Expr { node, needle })
     }
 
     /// Whether the entry `index` of `block` meets the condition.
     pub fn matches(&self, block: &Block, index: usize) -> bool {
-        self.0.matches(block, index)
+        self.node.matches(block, index)
     }
 
     /// Whether all entries of `stream` meet the condition, or none; `None` where that depends on the entry.
     ///
     /// Labels and the source's name belong to the stream, so conditions on those alone are decided once per run.
     pub fn constant_for(&self, stream: &Stream) -> Option<bool> {
-        self.0.constant_for(stream)
+        self.node.constant_for(stream)
     }
 }
 
@@ -91,7 +104,9 @@ impl Node {
             Node::Any(nodes) => nodes.iter().any(|node| node.matches(block, index)),
             Node::All(nodes) => nodes.iter().all(|node| node.matches(block, index)),
             Node::Not(node) => !node.matches(block, index),
-            Node::Test { subject, equal, literal } => subject.equals(literal, block, index) == *equal,
+            Node::Test { subject, test, negated } => {
+                subject.find(block, index).is_some_and(|value| test.holds(value)) != *negated
+            }
         }
     }
 
@@ -100,16 +115,19 @@ impl Node {
             Node::Any(nodes) => joined(nodes, stream, true),
             Node::All(nodes) => joined(nodes, stream, false),
             Node::Not(node) => node.constant_for(stream).map(|constant| !constant),
-            Node::Test { subject, equal, literal } => {
-                let equals = match subject {
-                    Subject::Label(name) => {
-                        stream.labels.get(name).is_some_and(|label| literal.is_text(label))
-                    }
-                    Subject::Source => literal.is_text(&stream.source_name),
-                    Subject::Field(_) | Subject::Message => return None,
-                };
-                Some(equals == *equal)
+            Node::Test { subject, test, negated } => {
+                let value = subject.of_stream(stream)?;
+                Some(value.is_some_and(|value| test.holds(value)) != *negated)
             }
+        }
+    }
+
+    /// The longest text that the message must contain for the condition to hold.
+    fn needle(&self) -> Option<&[u8]> {
+        match self {
+            Node::All(nodes) => nodes.iter().filter_map(Node::needle).max_by_key(|needle| needle.len()),
+            Node::Test { subject: Subject::Message, test, negated: false } => test.needle(),
+            Node::Any(_) | Node::Not(_) | Node::Test { .. } => None,
         }
     }
 }
@@ -125,35 +143,4 @@ fn joined(nodes: &[Node], stream: &Stream, decisive: bool) -> Option<bool> {
         }
     }
     all_known.then_some(!decisive)
-}
-
-impl Subject {
-    fn equals(&self, literal: &Literal, block: &Block, index: usize) -> bool {
-        let value_equals = |field: &Field| literal.equals(field.kind(), block.bytes(field.value()));
-        match self {
-            Subject::Field(name) => last_named(block, index, name.as_bytes()).is_some_and(value_equals),
-            Subject::Label(name) => {
-                block.stream_of(index).labels.get(name).is_some_and(|label| literal.is_text(label))
-            }
-            Subject::Source => literal.is_text(&block.stream_of(index).source_name),
-            Subject::Message => match last_named(block, index, b"message") {
-                Some(field) => value_equals(field),
-                None => literal.is_bytes(block.view(index).text()),
-            },
-        }
-    }
-}
-
-/// The last field of that name, as [`crate::block::EntryView::field`] finds it, but without an allocation for keys with
-/// escapes. Most names differ in length already: the row tells, their bytes need not be fetched.
-fn last_named<'a>(block: &'a Block, index: usize, name: &[u8]) -> Option<&'a Field> {
-    let is_named = |field: &&Field| {
-        let key = field.key();
-        if field.key_escaped() {
-            value::reads_as(block.bytes(key), name)
-        } else {
-            key.len as usize == name.len() && block.bytes(key) == name
-        }
-    };
-    block.fields_of(index).iter().rev().find(is_named)
 }

@@ -1,9 +1,15 @@
 use super::*;
 use crate::block::Block;
-use crate::entry::{Entry, Field, Kind, unescape};
+use crate::entry::{Entry, Field, Kind};
 use crate::labels::{Labels, SourceId};
+use crate::steps::Step;
+use crate::steps::parse::json::ParseJson;
+use oracle_expr::{Choices, Cond};
 use proptest::prelude::*;
 use std::sync::Arc;
+
+#[path = "../../fuzz/src/oracle_expr.rs"]
+mod oracle_expr;
 
 type Member = (&'static str, &'static str, Kind);
 
@@ -57,6 +63,8 @@ fn conditions_hold_as_the_manual_says() {
         ("es\\u0063", "1", Kind::Plain),
         ("two", "first", Kind::Plain),
         ("tw\\u006f", "last", Kind::Plain),
+        ("took", "1.5", Kind::Plain),
+        ("user", r#"{"name":"ann","tags":["a b",{"id":9007199254740993}],"in":{"x y":true}}"#, Kind::Json),
     ];
     let true_ones = [
         r#"level == "error""#,
@@ -94,6 +102,25 @@ fn conditions_hold_as_the_manual_says() {
         "(ok == false or ok == true) and level == 'error'",
         "not ok == false and not (level == 'info' or status == 1)",
         "\tok==true\nand\n(nil==null)",
+        "status >= 500 and status <= 5e2 and not status > 500 and not status < 500",
+        "status > 499.999 and status != 6 or took < 2",
+        "took == 1.5 and took >= 1.50 and took > 1",
+        "level < 'f' and level >= 'error' and not level > 'error'",
+        "not level < 5 and not missing < 5 and not missing >= 5 and not ok > 0",
+        "level in ['info', 'error'] and status in [400, 500] and status in ['500']",
+        "level not in ['info', 'warn'] and missing not in ['x', null]",
+        "level in ['a', 'b', 'c', 'd', 'e', 'error', 'f'] and nil in [1, null] and ok in [true,]",
+        "level =~ '^err' and level !~ 'ERR' and level =~ '(?i)ERR' and missing !~ '.'",
+        r#"msg =~ '"hi" é$' and status =~ '^5\\d+$'"#,
+        r#"contains(msg, '"hi"') and starts_with(msg, "say") and ends_with(msg, 'é')"#,
+        "contains(labels.app, 'ho') and starts_with(source, 'ed') and not contains(missing, 'x')",
+        "exists level and exists nil and not exists missing and exists labels.app and not exists labels.none",
+        "user.name == 'ann' and fields.user.name == 'ann' and user['name'] == 'ann' and `user`.name in ['ann']",
+        "user.tags[0] == 'a b' and user.tags[1].id == 9007199254740993 and user.tags[1].id != 9007199254740992",
+        "user.in.'x y' == true and user.in[\"x y\"] == true and exists user.tags[1] and not exists user.tags[2]",
+        "not exists user.name.x and not exists level.x and not exists level[0] and exists user.in",
+        "fields.level == 'error' and fields.`a.b` == 'dotted' and fields.'a.b' == 'dotted'",
+        "fields.message == 'field' and exists fields.message and not exists message.x",
     ];
     for condition in true_ones {
         assert!(holds(condition, &members), "{condition}");
@@ -131,34 +158,75 @@ fn mistakes_are_named_at_their_place_with_what_would_be_right() {
         ("level = 'x'", "=", "`==`"),
         ("level === 'x'", "===", "`==`"),
         ("level <> 'x'", "<>", "`!=`"),
-        ("level > 5", ">", "only `==` and `!=`"),
+        ("level => 5", "=>", "`>=`"),
+        ("level ~ 'x'", "~", "`=~`"),
+        ("level >> 5", ">>", "there are"),
         ("a == 1 && b == 2", "&&", "`and`"),
         ("a == 1 || b == 2", "||", "`or`"),
         ("!a == 1", "!", "`not`"),
         ("a == 1 AND b == 2", "AND", "lower case: `and`"),
         ("NOT a == 1", "NOT", "lower case: `not`"),
+        ("a IN [1]", "IN", "lower case: `in`"),
         ("a == 1 b == 2", "b", "`and` or `or` is missing"),
         ("a == b == c", "b", "\"b\""),
         ("a == 1 == 2", "==", "one comparison at a time"),
+        ("1 < a < 2", "1", "begins with a field"),
+        ("a > 1 < 2", "<", "one comparison at a time"),
         ("level == error", "error", "\"error\""),
         ("debug", "debug", "alone is no condition"),
         ("debug and a == 1", "debug", "alone is no condition"),
+        ("user.name", "user.name", "`exists user.name`"),
+        ("level contains 'x'", "contains", "`contains(level, \"x\")`"),
+        ("level like 'x'", "like", "`=~`"),
+        ("level is 'x'", "is", "`==`"),
         ("'x' == level", "'x'", "begins with a field"),
-        ("user.name == 'x'", "user.name", "`user.name` stands in backticks"),
-        ("labels.a.b == 'x'", "labels.a.b", "cannot be reached"),
-        ("source.x == 'x'", "source.x", "cannot be reached"),
+        ("labels.a.b == 'x'", ".", "have no parts"),
+        ("source.x == 'x'", ".", "`fields.source`"),
         ("label.app == 'x'", "label", "`labels`"),
+        ("field.app == 'x'", "field", "`fields`"),
         ("labels == 'x'", "labels", "which label"),
+        ("fields == 'x'", "fields", "which field"),
         ("labels. == 'x'", "==", "name is missing"),
+        ("fields.== 'x'", "==", "name is missing"),
+        ("a. == 'x'", "==", "name is missing"),
+        ("a.0 == 'x'", "0", "`[0]`"),
+        ("a[-1] == 'x'", "-1", "counted from 0"),
+        ("a[b] == 'x'", "b", "in quotes"),
+        ("a[0 == 'x'", "==", "`]` is missing"),
         ("labels.app == 5", "5", "\"5\" in quotes"),
+        ("labels.app > 5", "5", "\"5\" in quotes"),
         ("message == null", "null", "\"null\" in quotes"),
+        ("source in ['a', 1]", "1", "\"1\" in quotes"),
+        ("a > '5'", "'5'", "without quotes: 5"),
+        ("a > true", "true", "have an order"),
+        ("a >= null", "null", "have an order"),
+        ("a in 'x'", "'x'", "a list"),
+        ("a in []", "]", "empty list"),
+        ("a in ['x' 'y']", "'y'", "`,` or `]`"),
+        ("a in ['x'", "", "`,` or `]`"),
+        ("a not == 'x'", "a", "alone is no condition"),
+        ("a =~ 5", "5", "in quotes"),
+        ("a =~ '['", "'['", "not a regular expression: unclosed character class"),
+        ("a =~ '(x'", "'(x'", "unclosed group"),
+        ("a =~ '(?=x)'", "'(?=x)'", "look-around"),
+        (r"a =~ '(\\w{500}){500}'", r"'(\\w{500}){500}'", "takes more than 256KiB"),
+        ("contain(a, 'x')", "contain", "did you mean `contains`"),
+        ("frob(a, 'x')", "frob", "unknown function"),
+        ("contains(a)", ")", "takes two"),
+        ("contains(a, 5)", "5", "in quotes"),
+        ("contains(a, '')", "''", "empty text"),
+        ("contains(a, 'x'", "", "`)` is missing"),
+        ("exists message", "message", "every entry has"),
+        ("exists", "", "ends where a field"),
+        ("exists 'x'", "'x'", "begins with a field"),
+        ("in == 1", "in", "`fields.in`"),
         ("a == 5x", "5x", "no number"),
-        ("a == 1e999", "1e999", "no number"),
+        ("a == 01", "01", "no number"),
         ("a == 'x", "'x", "closing '"),
         ("`a == 'x'", "`a == 'x'", "backtick"),
         (r"a == 'x\q'", r"\q", "unknown escape"),
         (r"a == '\ud800'", r"\u", "four hexadecimal digits"),
-        ("weird-key == 'x'", "weird", "alone is no condition"),
+        ("weird-key == 'x'", "weird-key", "backticks: `weird-key`"),
         ("@timestamp == 'x'", "@", "backticks"),
         ("(a == 1", "(", "never closed"),
         ("a == 1)", ")", "closes nothing"),
@@ -186,120 +254,106 @@ fn long_and_deep_conditions_are_refused() {
     assert!(Expr::compile(&" ".repeat(LEN_MAX + 1)).unwrap_err().message.contains("4096 bytes"));
 }
 
-/// A condition as plainly as can be, to compare the compiled one with.
-#[derive(Clone, Debug)]
-enum Naive {
-    Any(Vec<Naive>),
-    All(Vec<Naive>),
-    Not(Box<Naive>),
-    Test(&'static str, bool, &'static str),
+/// A block of these lines, in runs of two, as a source and `parse: json` make it; unparsed if `parsed` is false.
+fn block_of(lines: &[&str], parsed: bool) -> Block {
+    let mut block = Block::new(1 << 16);
+    for lines in lines.chunks(2) {
+        let labels = Labels::new(oracle_expr::LABELS);
+        let stream = Stream::new(SourceId(0), oracle_expr::SOURCE.into(), "test", "o", labels);
+        block.begin_run(&Arc::new(stream));
+        for line in lines {
+            let at = block.append(line.as_bytes()).unwrap();
+            block.push(Entry::at(at, line.len() as u32));
+            block.append(b"\n").unwrap();
+        }
+    }
+    block.reset_side();
+    if parsed {
+        ParseJson::default().run_alone(&mut block, 0..lines.len());
+    }
+    block
 }
 
-impl Naive {
-    /// As it is written, in parentheses where it binds less than `level`.
-    fn show(&self, level: u8) -> String {
-        let (own, text) = match self {
-            Naive::Any(nodes) => (0, nodes.iter().map(|node| node.show(1)).collect::<Vec<_>>().join(" or ")),
-            Naive::All(nodes) => (1, nodes.iter().map(|node| node.show(2)).collect::<Vec<_>>().join(" and ")),
-            Naive::Not(node) => (2, format!("not {}", node.show(2))),
-            Naive::Test(name, equal, value) => {
-                (2, format!("{name} {} {value}", if *equal { "==" } else { "!=" }))
+/// What a judge says of all entries together, run by run.
+fn judged(expr: &Expr, block: &Block) -> Vec<bool> {
+    let (mut judge, mut met) = (expr.judge(block), vec![0_u64; block.entries().len().div_ceil(64)]);
+    for run in block.runs() {
+        for (word, met) in met.iter_mut().enumerate() {
+            let bits = (0..64).filter(|at| (run.first..run.end).contains(&(word as u32 * 64 + at)));
+            *met |= judge.word(block, word * 64, bits.fold(0, |bits, at| bits | 1 << at));
+        }
+    }
+    (0..block.entries().len()).map(|at| met[at / 64] >> (at % 64) & 1 == 1).collect()
+}
+
+#[test]
+fn entries_judged_together_are_judged_as_one_by_one() {
+    let lines: Vec<String> =
+        (0..300).map(|n| format!("{n} {}", ["", "needle", "need", "le needle"][n * 7 % 4])).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for condition in [
+        "contains(message, 'needle')",
+        "contains(message, 'e\n1')",
+        "not contains(message, 'needle')",
+        "starts_with(message, '1') and contains(message, 'needle')",
+        "contains(message, 'needle') or message == '7 le needle'",
+        "message == '1 le needle'",
+        "ends_with(message, 'need')",
+        "contains(message, 'none')",
+        "message =~ 'le$'",
+    ] {
+        let expr = Expr::compile(condition).unwrap();
+        let mut block = block_of(&lines, false);
+        for replaced in [false, true] {
+            if replaced {
+                block.replace_text(5, b"a needle put there").unwrap();
             }
-        };
-        if own < level { format!("({text})") } else { text }
-    }
-
-    fn holds(&self, members: &[Member]) -> bool {
-        match self {
-            Naive::Any(nodes) => nodes.iter().filter(|node| node.holds(members)).count() > 0,
-            Naive::All(nodes) => nodes.iter().filter(|node| !node.holds(members)).count() == 0,
-            Naive::Not(node) => !node.holds(members),
-            Naive::Test(name, equal, value) => Naive::equals(name, value, members) == *equal,
-        }
-    }
-
-    fn equals(name: &str, value: &str, members: &[Member]) -> bool {
-        let text = value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
-        match name {
-            "labels.app" => return text == Some("shop"),
-            "labels.none" => return false,
-            "message" => return text == Some("hello"),
-            _ => {}
-        }
-        let named = |(key, _, _): &&Member| unescape(key.as_bytes()).unwrap() == name.as_bytes();
-        let Some((_, raw, kind)) = members.iter().rev().find(named) else {
-            return false;
-        };
-        let reads =
-            if *kind == Kind::Escaped { unescape(raw.as_bytes()).unwrap() } else { raw.as_bytes().to_vec() };
-        match (text, value) {
-            (Some(text), _) => reads == text.as_bytes(),
-            (_, "true" | "false") => *kind == Kind::Bool && *raw == value,
-            (_, "null") => *kind == Kind::Null,
-            (_, number) => *kind == Kind::Number && raw.parse::<f64>() == number.parse::<f64>(),
+            let one_by_one: Vec<bool> = (0..300).map(|at| expr.matches(&block, at)).collect();
+            assert_eq!(judged(&expr, &block), one_by_one, "{condition}");
         }
     }
 }
 
-fn naive() -> impl Strategy<Value = Naive> {
-    let names = vec!["a", "b", "c", "labels.app", "labels.none", "message"];
-    let texts = vec!["'shop'", "'hello'", "'1'", "'x'", "'true'"];
-    let others = vec!["1", "1.0", "-2e0", "true", "false", "null"];
-    let test = (
-        prop::sample::select(names),
-        any::<bool>(),
-        prop::sample::select(texts),
-        prop::sample::select(others),
-    );
-    let leaf = (test, any::<bool>()).prop_map(|((name, equal, text, other), is_text)| {
-        Naive::Test(name, equal, if is_text || name.len() > 1 { text } else { other })
-    });
-    leaf.prop_recursive(5, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 1..4).prop_map(Naive::Any),
-            prop::collection::vec(inner.clone(), 1..4).prop_map(Naive::All),
-            inner.prop_map(|node| Naive::Not(Box::new(node))),
-        ]
-    })
+#[test]
+fn a_pattern_that_makes_others_hang_is_matched_in_time_linear_in_the_text() {
+    // Each of these takes a backtracking matcher longer than anyone waits.
+    let text = "a".repeat(60_000) + "!";
+    let block = block_of(&[&text], false);
+    for pattern in
+        ["^(a+)+$", "^(a|aa)+$", "^(a|a?)+$", "(.*a){12}b", "([a-zA-Z]+)*$", "^(([a-z])+.)+[A-Z]([a-z])+$"]
+    {
+        let expr = Expr::compile(&format!("message =~ '{pattern}'")).unwrap();
+        assert_eq!(expr.matches(&block, 0), pattern == "([a-zA-Z]+)*$", "{pattern}");
+    }
 }
 
-fn members() -> impl Strategy<Value = Vec<Member>> {
-    let keys = vec!["a", "b", "c", "\\u0061", "other"];
-    let values = vec![
-        ("x", Kind::Plain),
-        ("1", Kind::Plain),
-        ("\\u0078", Kind::Escaped),
-        ("1", Kind::Number),
-        ("1e0", Kind::Number),
-        ("-2", Kind::Number),
-        ("true", Kind::Bool),
-        ("false", Kind::Bool),
-        ("null", Kind::Null),
-    ];
-    let member = (prop::sample::select(keys), prop::sample::select(values));
-    prop::collection::vec(member, 0..5).prop_map(|list| {
-        // `set_field` replaces a field with the very same key, as the naive walk from behind sees it.
-        let mut unique: Vec<Member> = Vec::new();
-        for (key, (raw, kind)) in list {
-            match unique.iter_mut().find(|known| known.0 == key && !key.contains('\\')) {
-                Some(known) => *known = (key, raw, kind),
-                None => unique.push((key, raw, kind)),
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn compiled_conditions_judge_as_a_naive_interpreter(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut choices = Choices(&bytes);
+        let cond: Cond = choices.cond(4);
+        let entries: Vec<_> = (0..3).map(|_| choices.entry()).collect();
+        let lines: Vec<&str> = entries.iter().map(|entry| &*entry.line).collect();
+        let block = block_of(&lines, true);
+        let text = cond.show(0);
+        let expr = Expr::compile(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        for (at, entry) in entries.iter().enumerate() {
+            let holds = cond.holds(entry);
+            prop_assert_eq!(expr.matches(&block, at), holds, "{} of {}", &text, &entry.line);
+            if let Some(constant) = expr.constant_for(block.stream_of(at)) {
+                prop_assert_eq!(constant, holds, "{}", &text);
             }
         }
-        unique
-    })
+        let one_by_one: Vec<bool> = (0..3).map(|at| expr.matches(&block, at)).collect();
+        prop_assert_eq!(judged(&expr, &block), one_by_one);
+    }
 }
 
 proptest! {
     #[test]
-    fn compiled_conditions_judge_as_a_naive_interpreter(naive in naive(), members in members()) {
-        let text = naive.show(0);
-        prop_assert_eq!(holds(&text, &members), naive.holds(&members), "{}", text);
-    }
-
-    #[test]
     fn any_text_compiles_or_is_refused_at_a_place_within_it(
-        text in "([a-c=!()`'\"\\\\.5 -]|and|or|not|labels|é|\\PC){0,20}",
+        text in "([a-c=!<>~()\\[\\],`'\"\\\\.5 -]|and|or|not|in |exists |contains|labels|fields|message|é|\\PC){0,20}",
     ) {
         if let Err(error) = Expr::compile(&text) {
             prop_assert!(text.get(error.start..error.start + error.len).is_some(), "{:?}", error);

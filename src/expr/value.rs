@@ -1,6 +1,52 @@
-//! What a condition compares with, and when a field's value equals it.
+//! Values of entries as conditions see them, and values written in conditions.
 
-use crate::entry::Kind;
+use super::number::Number;
+use crate::entry::{Kind, escape, unescape_into};
+use std::cell::RefCell;
+use std::cmp::Ordering;
+
+/// A value of an entry where it stands: its bytes, and how to read them.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    pub kind: Kind,
+    pub raw: &'a [u8],
+}
+
+/// Longest text whose escapes are resolved in memory that is kept for the next.
+const SCRATCH_KEPT: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl<'a> Value<'a> {
+    /// A value that is text as it stands.
+    pub fn plain(raw: &'a [u8]) -> Self {
+        Value { kind: Kind::Plain, raw }
+    }
+
+    /// Asks something of the value as text: escapes resolved, everything else as it is written. False where an escape
+    /// is malformed.
+    pub fn reads(&self, ask: impl FnOnce(&[u8]) -> bool) -> bool {
+        if self.kind != Kind::Escaped {
+            return ask(self.raw);
+        }
+        // One buffer per thread, so that judging an entry allocates nothing.
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            let answer = unescape_into(self.raw, scratch) && ask(scratch);
+            if scratch.capacity() > SCRATCH_KEPT {
+                *scratch = Vec::new();
+            }
+            answer
+        })
+    }
+
+    /// How it compares with `number`: if it is one, or text that is one.
+    pub fn compare(&self, number: &Number) -> Option<Ordering> {
+        matches!(self.kind, Kind::Number | Kind::Plain).then(|| number.compare(self.raw)).flatten()
+    }
+}
 
 /// A value written in a condition.
 #[derive(Clone, Debug)]
@@ -12,50 +58,15 @@ pub enum Literal {
 }
 
 impl Literal {
-    /// Whether a field of this kind, written as `raw`, equals it.
-    pub fn equals(&self, kind: Kind, raw: &[u8]) -> bool {
-        match (self, kind) {
-            (Literal::Text(text), Kind::Escaped) => reads_as(raw, text.as_bytes()),
-            (Literal::Text(text), _) => raw == text.as_bytes(),
-            (Literal::Number(number), Kind::Number) => number.equals(raw),
-            (Literal::Bool(truth), Kind::Bool) => (raw == b"true") == *truth,
+    /// Whether `value` equals it.
+    pub fn equals(&self, value: Value<'_>) -> bool {
+        match (self, value.kind) {
+            (Literal::Text(text), Kind::Escaped) => reads_as(value.raw, text.as_bytes()),
+            (Literal::Text(text), _) => value.raw == text.as_bytes(),
+            (Literal::Number(number), _) => value.compare(number) == Some(Ordering::Equal),
+            (Literal::Bool(truth), Kind::Bool) => (value.raw == b"true") == *truth,
             (Literal::Null, Kind::Null) => true,
             _ => false,
-        }
-    }
-
-    /// Whether it is this text.
-    pub fn is_text(&self, text: &str) -> bool {
-        self.is_bytes(text.as_bytes())
-    }
-
-    /// Whether it is the text that these bytes are.
-    pub fn is_bytes(&self, bytes: &[u8]) -> bool {
-        matches!(self, Literal::Text(text) if text.as_bytes() == bytes)
-    }
-}
-
-/// A number to compare with: exactly where both are whole and fit 64 bits, else as the nearest double.
-#[derive(Clone, Copy, Debug)]
-pub struct Number {
-    whole: Option<i64>,
-    near: f64,
-}
-
-impl Number {
-    /// Reads `text`; `None` if it is no number or larger than a double.
-    pub fn parse(text: &str) -> Option<Self> {
-        let near = text.parse().ok().filter(|number: &f64| number.is_finite())?;
-        Some(Number { whole: text.parse().ok(), near })
-    }
-
-    fn equals(self, raw: &[u8]) -> bool {
-        let Some(other) = std::str::from_utf8(raw).ok().and_then(Number::parse) else {
-            return false;
-        };
-        match (self.whole, other.whole) {
-            (Some(ours), Some(theirs)) => ours == theirs,
-            _ => self.near == other.near,
         }
     }
 }
@@ -78,35 +89,6 @@ pub fn reads_as(mut raw: &[u8], mut plain: &[u8]) -> bool {
     raw == plain
 }
 
-/// The character that the escape at the start of `raw` stands for, and how long it is written (RFC 8259 section 7).
-/// A lone surrogate is U+FFFD.
-fn escape(raw: &[u8]) -> Option<(char, usize)> {
-    let letter = match raw.get(1)? {
-        b'n' => '\n',
-        b't' => '\t',
-        b'r' => '\r',
-        b'b' => '\x08',
-        b'f' => '\x0c',
-        b'u' => return unicode_escape(raw),
-        other @ (b'"' | b'\\' | b'/') => char::from(*other),
-        _ => return None,
-    };
-    Some((letter, 2))
-}
-
-fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
-    let unit = |raw: &[u8]| {
-        let digits = raw.strip_prefix(b"\\u")?.get(..4)?;
-        digits.iter().try_fold(0_u16, |sum, digit| Some(sum << 4 | char::from(*digit).to_digit(16)? as u16))
-    };
-    let first = unit(raw)?;
-    let second = raw.get(6..).and_then(unit).unwrap_or(0);
-    // A pair, or a first one that stands alone: what follows it is then read by itself.
-    let letter = char::decode_utf16([first, second]).next()?;
-    let used = if letter.as_ref().is_ok_and(|letter| letter.len_utf16() == 2) { 12 } else { 6 };
-    Some((letter.unwrap_or(char::REPLACEMENT_CHARACTER), used))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,25 +104,30 @@ mod tests {
             other in ".{0,4}",
         ) {
             let raw = pieces.concat();
+            let value = Value { kind: Kind::Escaped, raw: raw.as_bytes() };
             match unescape(raw.as_bytes()) {
                 Some(plain) => {
                     prop_assert!(reads_as(raw.as_bytes(), &plain));
+                    prop_assert!(value.reads(|text| text == plain));
                     let longer = [&plain, other.as_bytes()].concat();
                     prop_assert_eq!(reads_as(raw.as_bytes(), &longer), other.is_empty());
                     prop_assert_eq!(reads_as(raw.as_bytes(), other.as_bytes()), plain == other.as_bytes());
                 }
-                None => prop_assert!(!reads_as(raw.as_bytes(), other.as_bytes())),
+                None => {
+                    prop_assert!(!reads_as(raw.as_bytes(), other.as_bytes()));
+                    prop_assert!(!value.reads(|_| true));
+                }
             }
         }
     }
 
     #[test]
-    fn whole_numbers_are_compared_exactly_and_others_as_doubles() {
-        let equal = |ours: &str, theirs: &str| Number::parse(ours).unwrap().equals(theirs.as_bytes());
-        assert!(equal("500", "500") && equal("500", "5e2") && equal("500", "500.0") && equal("0", "-0"));
-        assert!(equal("0.1", "1e-1"));
-        assert!(!equal("500", "501") && !equal("1", "1e999") && !equal("1", "x"));
-        assert!(!equal("9007199254740993", "9007199254740992"), "doubles cannot tell these apart");
-        assert!(Number::parse("1e999").is_none());
+    fn a_number_equals_numbers_and_text_that_is_one() {
+        let equals = |kind, raw: &str| {
+            Literal::Number(Number::parse("500").unwrap()).equals(Value { kind, raw: raw.as_bytes() })
+        };
+        assert!(equals(Kind::Number, "500") && equals(Kind::Number, "5e2") && equals(Kind::Plain, "500.0"));
+        assert!(!equals(Kind::Number, "501") && !equals(Kind::Plain, "500 ") && !equals(Kind::Plain, "0500"));
+        assert!(!equals(Kind::Json, "500") && !equals(Kind::Bool, "true") && !equals(Kind::Escaped, "500"));
     }
 }

@@ -72,7 +72,9 @@ impl Rig {
         }
         block.reset_side();
         block.open_selections(1, 1);
-        (0..block.entries().len()).filter(|at| keep(*at)).for_each(|at| block.select(1, at));
+        (0..block.entries().len())
+            .filter(|at| keep(*at))
+            .for_each(|at| block.select_word(1, at / 64, 1 << (at % 64)));
         block.add_cuts(0, 1);
         let ack = Arc::new(Ack::new(self.sent, Arc::clone(&self.heard) as Arc<dyn Return>));
         self.sent += 1;

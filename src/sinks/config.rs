@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::custom::CustomSink;
 pub use super::file::Fsync;
 pub use super::file::rotate::{Compress, RotateConfig};
 pub use super::format::Format;
@@ -119,6 +120,8 @@ pub enum SinkKind {
     Console(ConsoleSinkConfig),
     /// Counts and forgets, for measuring.
     Blackhole(BlackholeSinkConfig),
+    /// What a program that uses the library brought along; no config file can name it.
+    Custom(CustomSink),
 }
 
 impl SinkKind {
@@ -141,6 +144,7 @@ impl SinkKind {
             Self::File(_) => "file",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
+            Self::Custom(sink) => sink.0.kind(),
         }
     }
 }
@@ -172,6 +176,18 @@ pub struct FileSinkConfig {
 }
 
 impl FileSinkConfig {
+    /// The file at this path, a template, with the defaults of everything else.
+    pub fn at(path: &str) -> Self {
+        FileSinkConfig {
+            path: path.into(),
+            format: raw(),
+            open_files: open_files(),
+            fsync: Fsync::default(),
+            max_files: max_files(),
+            rotate: None,
+        }
+    }
+
     /// The base directory: all of the path up to the last `/` before the first `{`, `.` when there is none.
     pub fn base(&self) -> &Path {
         let literal = self.path.split('{').next().unwrap_or("");

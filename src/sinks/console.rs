@@ -62,8 +62,8 @@ impl Sink for Console {
         self.send_to(batch, |bytes| write_patiently(&stdout, bytes))
     }
 
-    fn unwell(&self) -> Option<String> {
-        self.unwell.lock().clone()
+    fn is_healthy(&self) -> Result<(), String> {
+        self.unwell.lock().clone().map_or(Ok(()), Err)
     }
 }
 
@@ -168,11 +168,11 @@ mod tests {
             let (console, mut shown) = (Console::new(Format::Raw), Vec::new());
             let result = console.send_to(&batch, broken_after(room, &mut shown));
             assert!(matches!(result, Err(SendError::Retry { .. })));
-            assert_eq!(console.unwell().unwrap(), "standard output: nobody reads it any more");
+            assert_eq!(console.is_healthy().unwrap_err(), "standard output: nobody reads it any more");
             assert!(console.send_to(&batch, broken_after(100, &mut shown)).is_ok());
             assert_eq!(
-                (shown.as_slice(), console.unwell()),
-                (&b"one\ntwo\n"[..], None),
+                (shown.as_slice(), console.is_healthy()),
+                (&b"one\ntwo\n"[..], Ok(())),
                 "broken after {room}"
             );
         }

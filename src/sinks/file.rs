@@ -353,8 +353,8 @@ impl Sink for FileSink {
         }
     }
 
-    fn unwell(&self) -> Option<String> {
-        self.unwell.lock().clone().or_else(|| self.unsafe_since.lock().clone())
+    fn is_healthy(&self) -> Result<(), String> {
+        self.unwell.lock().clone().or_else(|| self.unsafe_since.lock().clone()).map_or(Ok(()), Err)
     }
 }
 

@@ -167,7 +167,16 @@ impl<'a, P: Iterator<Item = usize>> Iterator for RawSpans<'a, P> {
 
     fn next(&mut self) -> Option<RawSpan<'a>> {
         let (text, entries) = (self.block.text(), self.block.entries());
-        let first = &entries[self.places.next()?];
+        let place = self.places.next()?;
+        if self.block.is_replaced(place) {
+            let escape = entries[place].flags & Entry::NEWLINES != 0;
+            return Some(RawSpan {
+                bytes: self.block.bytes(self.block.text_of(place)),
+                ended: false,
+                escape,
+            });
+        }
+        let first = &entries[place];
         let start = first.offset as usize;
         let mut end = start + first.len as usize;
         if first.flags & Entry::NEWLINES != 0 {
@@ -180,7 +189,9 @@ impl<'a, P: Iterator<Item = usize>> Iterator for RawSpans<'a, P> {
             }
             let follows = |place: &usize| {
                 let next = &entries[*place];
-                next.offset as usize == end + 1 && next.flags & Entry::NEWLINES == 0
+                next.offset as usize == end + 1
+                    && next.flags & Entry::NEWLINES == 0
+                    && !self.block.is_replaced(*place)
             };
             match self.places.next_if(follows) {
                 Some(place) => end += 1 + entries[place].len as usize,
@@ -279,6 +290,23 @@ mod tests {
         let last = block_at(b"one\ntwo", &[(0, 3), (4, 3)]);
         let spans: Vec<_> = raw_spans(&last, 0..2).collect();
         assert_eq!(spans, [RawSpan { bytes: b"one\ntwo", ended: false, escape: false }]);
+    }
+
+    #[test]
+    fn a_text_that_was_replaced_is_what_every_format_writes() {
+        let stream = stream("s", "o", &[]);
+        let mut block = block_of(&stream, &["one", "two", "three"]);
+        block.replace_text(1, b"***").unwrap();
+        for (format, times) in [(Format::Raw, 0), (Format::Text, 3), (Format::Json, 3)] {
+            let mut out = Vec::new();
+            Encoder::new(format).encode(&block, &stream, 0..3, &mut out);
+            let out = String::from_utf8(out).unwrap();
+            assert!(out.contains("***") && !out.contains("two"), "{out}");
+            assert_eq!(out.matches("1970-01-01").count(), times);
+            if format == Format::Raw {
+                assert_eq!(out, "one\n***\nthree\n");
+            }
+        }
     }
 
     proptest! {

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub mod blackhole;
 pub mod config;
 pub mod console;
+pub mod custom;
 pub mod file;
 pub mod format;
 pub mod template;
@@ -20,6 +21,13 @@ pub mod testing;
 pub trait Sink: Send + Sync {
     /// The sink's type, as in the config.
     fn kind(&self) -> &'static str;
+
+    /// Gets ready, before the first batch.
+    ///
+    /// Errors: it cannot work; the dispatcher does not start then.
+    fn start(&self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Makes one attempt at the whole batch and returns when it is taken or refused. May block, with a deadline.
     fn send(&self, batch: &Batch) -> Result<(), SendError>;
@@ -43,10 +51,15 @@ pub trait Sink: Send + Sync {
         let _ = stop;
     }
 
-    /// The reason it is unwell, if it knows one.
-    fn unwell(&self) -> Option<String> {
-        None
+    /// Whether it is well, as far as it knows itself; failed attempts are known without it.
+    ///
+    /// Errors: why it is not, in words.
+    fn is_healthy(&self) -> Result<(), String> {
+        Ok(())
     }
+
+    /// Told after the last batch: nothing more will come.
+    fn stop(&self) {}
 }
 
 /// How an attempt failed.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::config::FileSourceConfig;
 pub use super::inlet::Strategy;
+use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
 
@@ -32,6 +33,8 @@ pub enum SourceKind {
     Syslog(SyslogSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
+    /// What a program that uses the library submits; no config file can name it.
+    Submit(SubmitSourceConfig),
 }
 
 impl SourceKind {
@@ -54,6 +57,7 @@ impl SourceKind {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
             Self::Stdin(_) => "stdin",
+            Self::Submit(_) => "submit",
         }
     }
 }

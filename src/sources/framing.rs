@@ -6,7 +6,7 @@
 //! Whatever the pieces, the same bytes give the same lines.
 //! Not here: reading, and the budget carries live in (see `net` and `file`).
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 /// Where one entry lies in the buffer that was presented, without its line ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Frame {
     }
 }
 
-/// Cuts bytes into lines that end in LF.
+/// Cuts bytes into lines that end in LF, or in what it was told instead.
 ///
 /// The LF is taken off. A CR before it is part of the entry, byte for byte, unless [`strip_cr`](Self::strip_cr) was
 /// asked for. A line longer than `max_line` gives its first `max_line` bytes, marked `truncated`, as soon as that is
@@ -37,6 +37,9 @@ impl Frame {
 pub struct LineFramer {
     max_line: usize,
     strip_cr: bool,
+    /// What ends a line, and what else does.
+    end: u8,
+    or_end: Option<u8>,
     /// Bytes of the open line that were searched before and hold no LF.
     scanned: usize,
     /// The open line was cut; everything up to its LF goes.
@@ -47,12 +50,32 @@ pub struct LineFramer {
 impl LineFramer {
     /// A framer at the start of a line. `max_line` is in bytes without the line ending.
     pub fn new(max_line: usize) -> Self {
-        Self { max_line, strip_cr: false, scanned: 0, discarding: false, discarded: 0 }
+        Self {
+            max_line,
+            strip_cr: false,
+            end: b'\n',
+            or_end: None,
+            scanned: 0,
+            discarding: false,
+            discarded: 0,
+        }
     }
 
     /// Takes one CR before the LF off too.
     pub fn strip_cr(mut self) -> Self {
         self.strip_cr = true;
+        self
+    }
+
+    /// Lines end in a NUL byte, and an LF is a byte like any other.
+    pub fn ended_by_nul(mut self) -> Self {
+        self.end = 0;
+        self
+    }
+
+    /// Lines end in a NUL byte too, as syslog(3) ends its messages over a stream.
+    pub fn or_nul(mut self) -> Self {
+        self.or_end = Some(0);
         self
     }
 
@@ -67,7 +90,7 @@ impl LineFramer {
         if self.discarding && !self.skip_to_line_end(buf, at) {
             return None;
         }
-        match memchr(b'\n', buf.get(*at + self.scanned..)?) {
+        match self.find_end(buf.get(*at + self.scanned..)?) {
             Some(found) => {
                 let (start, end) = (*at, *at + self.scanned + found);
                 self.scanned = 0;
@@ -109,6 +132,14 @@ impl LineFramer {
         self.discarded
     }
 
+    #[inline]
+    fn find_end(&self, bytes: &[u8]) -> Option<usize> {
+        match self.or_end {
+            None => memchr(self.end, bytes),
+            Some(other) => memchr2(self.end, other, bytes),
+        }
+    }
+
     /// The line `buf[start..end]`, whose LF stood at `end`.
     #[inline]
     fn line(&mut self, buf: &[u8], start: usize, end: usize) -> Frame {
@@ -141,7 +172,7 @@ impl LineFramer {
     #[cold]
     pub(crate) fn skip_to_line_end(&mut self, buf: &[u8], at: &mut usize) -> bool {
         let rest = &buf[*at..];
-        let found = memchr(b'\n', rest);
+        let found = self.find_end(rest);
         self.discarded += found.unwrap_or(rest.len()) as u64;
         *at += found.map_or(rest.len(), |lf| lf + 1);
         self.discarding = found.is_none();

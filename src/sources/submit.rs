@@ -21,6 +21,10 @@ const STREAMS_MAX: usize = 4096;
 /// The label that carries [`LogEntry::source_type`].
 const SOURCE_TYPE: &str = "source_type";
 
+/// The keys of the source of what is submitted: those of every source are all.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct SubmitSourceConfig {}
+
 /// One log message, to be submitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogEntry {

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Deserialize as Derive, Serialize};
 
+use super::custom::CustomStep;
+pub use super::parse::config::{ParseConfig, ParseFormat};
 use crate::units::Pairs;
 
 /// One step of a pipeline.
@@ -12,19 +14,16 @@ use crate::units::Pairs;
 #[serde(rename_all = "snake_case")]
 pub enum StepConfig {
     /// Reads the message and makes fields of what it finds.
-    Parse(ParseFormat),
+    Parse(ParseConfig),
     /// Takes entries out for which the expression holds; they count as filtered.
     Discard(String),
+    /// Takes all others out.
+    Keep(String),
     /// Sets fields to constants, over whatever the entry had under that name.
     Set(Pairs<SetValue>),
-}
-
-/// What `parse` understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Derive, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ParseFormat {
-    /// One JSON object per entry (RFC 8259).
-    Json,
+    /// What a program that uses the library brought along; no config file can name it.
+    #[serde(skip_deserializing)]
+    Custom(CustomStep),
 }
 
 /// A constant that `set` gives to a field.

@@ -8,12 +8,17 @@ use std::ops::Range;
 
 pub mod config;
 pub mod constants;
+pub mod counts;
+pub mod custom;
 pub mod discard;
+mod failures;
 pub mod parse;
 pub mod pipeline;
 pub mod set;
 #[cfg(test)]
 mod tests;
+
+pub use failures::{Failures, OnError};
 
 /// One step of a pipeline.
 pub trait Step: Send + Sync {
@@ -31,9 +36,9 @@ pub trait Step: Send + Sync {
     /// Told before the pipeline starts how many fields the steps behind it may add.
     fn leave_room(&mut self, _fields: usize) {}
 
-    /// Works on the wanted entries in `range`, and gives how many it could not work on; those go on as they were.
-    fn run(&self, block: &mut Block, range: Range<usize>) -> usize {
-        let mut errors = 0;
+    /// Works on the wanted entries in `range`; those it could not work on go to `failures`, which knows what becomes of
+    /// them.
+    fn run(&self, block: &mut Block, range: Range<usize>, failures: &mut Failures) {
         // Entries are few per word: a copy of the bits frees the block for the step.
         for word in range.start / 64..range.end.div_ceil(64) {
             let bits = [block.selection(0)[word]];
@@ -44,11 +49,17 @@ pub trait Step: Send + Sync {
                 match self.apply(block, index) {
                     Ok(Verdict::Keep) => {}
                     Ok(Verdict::Discard) => block.discard(index),
-                    Err(_) => errors += 1,
+                    Err(error) => failures.note(block.parts().live, index, error),
                 }
             }
         }
-        errors
+    }
+
+    /// Runs it by itself, errors passing, and gives how many there were: for tests and measurements.
+    fn run_alone(&self, block: &mut Block, range: Range<usize>) -> usize {
+        let mut failures = Failures::default();
+        self.run(block, range, &mut failures);
+        failures.count()
     }
 }
 
@@ -62,7 +73,7 @@ pub enum Verdict {
 }
 
 /// Why a step could not work on an entry.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
     /// The text is not what the step reads.
     #[error("{0}")]

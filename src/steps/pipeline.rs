@@ -1,42 +1,79 @@
 //! A list of steps, made ready to run.
 
-use crate::block::Block;
+use crate::block::{Block, count_selected};
 use crate::expr::Expr;
-use crate::steps::Step;
 use crate::steps::constants::Constants;
+use crate::steps::counts::{StepCounts, StepTally, StepView};
 use crate::steps::discard::Discard;
+use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
 use crate::steps::parse::syslog::ParseSyslog;
 use crate::steps::set::{ConstValue, Set, SetError};
+use crate::steps::{Failures, OnError, Step};
 use jiff::tz::TimeZone;
+use smallvec::{SmallVec, smallvec};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
+
+/// Most steps in one pipeline.
+pub const STEPS_MAX: usize = 64;
 
 /// One step as the config says it.
 pub enum StepSpec {
     /// `parse` as JSON.
-    ParseJson,
+    ParseJson(Input),
     /// What every `syslog` source begins with; times of RFC 3164 are of this zone.
     ParseSyslog(TimeZone),
     /// `discard` by a condition.
     Discard(Expr),
+    /// `keep` by a condition: the opposite.
+    Keep(Expr),
     /// `set` these fields.
     Set(Vec<(String, ConstValue)>),
     /// A step made elsewhere.
     Custom(Box<dyn Step>),
 }
 
+/// A step with what becomes of entries it cannot work on.
+pub struct Planned {
+    spec: StepSpec,
+    on_error: OnError,
+}
+
+impl StepSpec {
+    /// The step with this `on_error`.
+    pub fn on_error(self, on_error: OnError) -> Planned {
+        Planned { spec: self, on_error }
+    }
+}
+
+impl From<StepSpec> for Planned {
+    fn from(spec: StepSpec) -> Self {
+        spec.on_error(OnError::Pass)
+    }
+}
+
 /// The steps of one pipeline, in order, with the constants they share.
 pub struct Pipeline {
-    steps: Vec<Box<dyn Step>>,
+    steps: Vec<Placed>,
     constants: Arc<[u8]>,
 }
+
+struct Placed {
+    step: Box<dyn Step>,
+    on_error: OnError,
+    counts: StepCounts,
+}
+
+/// A tally per step; more steps than these cost an allocation per block.
+type Tallies = SmallVec<[StepTally; 16]>;
 
 /// What became of a block's entries, beyond the bits and fields in it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How often a step could not work on an entry, which then went on as it was.
+    /// How often a step could not work on an entry.
     pub errors: usize,
     /// The entries on which a step panicked; their bits are cleared, so no lane gets them.
     pub panicked: Vec<usize>,
@@ -44,20 +81,15 @@ pub struct Outcome {
 
 impl Pipeline {
     /// Makes the steps, and has each leave room for the fields that those behind it add.
-    pub fn compile(specs: Vec<StepSpec>) -> Result<Self, SetError> {
+    pub fn compile<S: Into<Planned>>(specs: Vec<S>) -> Result<Self, SetError> {
         let mut constants = Constants::default();
-        let mut make = |spec| -> Result<Box<dyn Step>, SetError> {
-            Ok(match spec {
-                StepSpec::ParseJson => Box::new(ParseJson::default()),
-                StepSpec::ParseSyslog(zone) => Box::new(ParseSyslog::new(zone, &mut constants)?),
-                StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
-                StepSpec::Set(fields) => Box::new(Set::new(&fields, &mut constants)?),
-                StepSpec::Custom(step) => step,
-            })
+        let mut place = |planned: Planned| -> Result<Placed, SetError> {
+            let step = make(planned.spec, &mut constants)?;
+            Ok(Placed { step, on_error: planned.on_error, counts: StepCounts::default() })
         };
-        let mut steps = specs.into_iter().map(&mut make).collect::<Result<Vec<_>, _>>()?;
+        let mut steps = specs.into_iter().map(|spec| place(spec.into())).collect::<Result<Vec<_>, _>>()?;
         let mut added = 0;
-        for step in steps.iter_mut().rev() {
+        for Placed { step, .. } in steps.iter_mut().rev() {
             step.leave_room(added);
             added += step.adds_fields();
         }
@@ -69,11 +101,29 @@ impl Pipeline {
         self.steps.is_empty()
     }
 
-    /// Runs all steps over the wanted entries in `range`, one step after the other.
-    pub fn run(&self, block: &mut Block, range: Range<usize>) -> Outcome {
+    /// What each step did so far, in their order.
+    pub fn views(&self) -> impl Iterator<Item = StepView> {
+        self.steps.iter().enumerate().map(|(at, placed)| placed.counts.view(at, placed.step.name()))
+    }
+
+    /// Runs all steps over the wanted entries in `range`, one step after the other; gives how many errors there were.
+    fn run(&self, block: &mut Block, range: Range<usize>, tallies: &mut Tallies) -> usize {
         block.set_constants(&self.constants);
-        let errors = self.steps.iter().map(|step| step.run(block, range.clone())).sum();
-        Outcome { errors, panicked: Vec::new() }
+        let mut errors = 0;
+        let mut wanted = count_selected(block.selection(0), range.clone());
+        let mut begun = Instant::now();
+        for (placed, tally) in self.steps.iter().zip(tallies) {
+            if wanted == 0 {
+                break;
+            }
+            let mut failures = Failures::new(placed.on_error);
+            placed.step.run(block, range.clone(), &mut failures);
+            let (left, ended) = (count_selected(block.selection(0), range.clone()), Instant::now());
+            tally.add(wanted, left, &failures, ended - begun);
+            errors += failures.count();
+            (wanted, begun) = (left, ended);
+        }
+        errors
     }
 
     /// Runs all steps over the whole block, from a fresh side state, and survives their panics.
@@ -86,16 +136,29 @@ impl Pipeline {
             return Outcome::default();
         }
         let all = 0..block.entries().len();
+        let mut tallies: Tallies = smallvec![StepTally::default(); self.steps.len()];
         // AssertUnwindSafe: what a panic leaves behind in the block is its side state, and that is reset below.
-        if let Ok(outcome) = catch_unwind(AssertUnwindSafe(|| self.run(block, all.clone()))) {
-            return outcome;
+        let whole = catch_unwind(AssertUnwindSafe(|| self.run(block, all.clone(), &mut tallies)));
+        let outcome = match whole {
+            Ok(errors) => Outcome { errors, panicked: Vec::new() },
+            Err(_) => {
+                tallies.fill(StepTally::default());
+                self.run_one_by_one(block, all, &mut tallies)
+            }
+        };
+        for (placed, tally) in self.steps.iter().zip(&tallies) {
+            placed.counts.add(tally);
         }
+        outcome
+    }
+
+    fn run_one_by_one(&self, block: &mut Block, all: Range<usize>, tallies: &mut Tallies) -> Outcome {
         block.reset_side();
         let mut outcome = Outcome::default();
         for index in all {
             // AssertUnwindSafe: the entry is taken out, and the rows of others are not touched by work on it.
-            match catch_unwind(AssertUnwindSafe(|| self.run(block, index..index + 1))) {
-                Ok(alone) => outcome.errors += alone.errors,
+            match catch_unwind(AssertUnwindSafe(|| self.run(block, index..index + 1, tallies))) {
+                Ok(errors) => outcome.errors += errors,
                 Err(_) => {
                     block.discard(index);
                     outcome.panicked.push(index);
@@ -104,4 +167,15 @@ impl Pipeline {
         }
         outcome
     }
+}
+
+fn make(spec: StepSpec, constants: &mut Constants) -> Result<Box<dyn Step>, SetError> {
+    Ok(match spec {
+        StepSpec::ParseJson(input) => Box::new(ParseJson::of(input)),
+        StepSpec::ParseSyslog(zone) => Box::new(ParseSyslog::new(zone, constants)?),
+        StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
+        StepSpec::Keep(condition) => Box::new(Discard::unless(condition)),
+        StepSpec::Set(fields) => Box::new(Set::new(&fields, constants)?),
+        StepSpec::Custom(step) => step,
+    })
 }

@@ -4,6 +4,7 @@ use crate::entry::{Entry, Kind};
 use crate::expr::Expr;
 use crate::labels::{Labels, SourceId, Stream};
 use crate::steps::discard::Discard;
+use crate::steps::parse::input::Input;
 use crate::steps::pipeline::{Outcome, Pipeline, StepSpec};
 use crate::steps::set::{ConstValue, SetError};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ fn shown(block: &Block, index: usize) -> Vec<String> {
 fn a_pipeline_parses_discards_and_sets() {
     let share = ConstValue::Number(serde_json::Number::from_f64(0.5).unwrap());
     let specs = vec![
-        StepSpec::ParseJson,
+        StepSpec::ParseJson(Input::Message),
         discard("level == 'debug'"),
         set(&[
             ("env", ConstValue::Text("prod".into())),
@@ -77,7 +78,8 @@ fn a_pipeline_parses_discards_and_sets() {
 
 #[test]
 fn a_pipeline_can_be_run_again_and_gives_the_same() {
-    let specs = vec![StepSpec::ParseJson, discard("a == 1"), set(&[("b", ConstValue::Bool(false))])];
+    let specs =
+        vec![StepSpec::ParseJson(Input::Message), discard("a == 1"), set(&[("b", ConstValue::Bool(false))])];
     let pipeline = Pipeline::compile(specs).unwrap();
     let mut block = block_of(&[("a", &[r#"{"a":1}"#, r#"{"a":2}"#])]);
     for _ in 0..3 {
@@ -91,12 +93,54 @@ fn a_pipeline_can_be_run_again_and_gives_the_same() {
 
 #[test]
 fn an_empty_pipeline_wants_everything() {
-    let pipeline = Pipeline::compile(vec![]).unwrap();
+    let pipeline = Pipeline::compile(Vec::<StepSpec>::new()).unwrap();
     assert!(pipeline.is_empty());
     let mut block = block_of(&[("a", &["x", "y"])]);
     block.discard(0);
     assert_eq!(pipeline.run_guarded(&mut block), Outcome::default());
     assert_eq!(live(&block), [0, 1]);
+}
+
+#[test]
+fn what_a_step_cannot_work_on_passes_or_is_taken_out_and_is_counted_by_step() {
+    for (on_error, wanted) in [(OnError::Pass, vec![0, 1]), (OnError::Discard, vec![0])] {
+        let specs = vec![
+            StepSpec::ParseJson(Input::Message).on_error(on_error),
+            StepSpec::Keep(Expr::compile("n != 3").unwrap()).into(),
+        ];
+        let pipeline = Pipeline::compile(specs).unwrap();
+        for _ in 0..2 {
+            let mut block = block_of(&[("a", &[r#"{"n":1}"#, "no json", r#"{"n":3}"#])]);
+            assert_eq!(pipeline.run_guarded(&mut block), Outcome { errors: 1, panicked: vec![] });
+            assert_eq!(live(&block), wanted, "{on_error:?}");
+        }
+        let views: Vec<_> = pipeline.views().collect();
+        let numbers = |at: usize| (views[at].entries, views[at].errors, views[at].discarded);
+        let out = 3 - 1 - wanted.len() as u64;
+        assert_eq!((numbers(0), numbers(1)), ((6, 2, 2 * out), (6 - 2 * out, 0, 2)));
+        assert_eq!((views[0].number, views[0].verb, views[1].verb), (1, "parse", "keep"));
+        assert_eq!(views[0].last_error.as_deref(), Some("not a JSON object"));
+    }
+}
+
+#[test]
+fn json_is_read_from_the_message_a_field_or_what_was_put_in_place_of_the_text() {
+    let key = |block: &mut Block, name: &str, raw: &str, kind| {
+        let (key, value) = (block.store(name.as_bytes()).unwrap(), block.store(raw.as_bytes()).unwrap());
+        block.set_field(0, crate::entry::Field::new(key, value, kind)).unwrap();
+    };
+    let mut block = block_of(&[("a", &[r#"{"secret":1}"#])]);
+    block.replace_text(0, br#"{"open":1}"#).unwrap();
+    let parse = |input, block: &mut Block| parse::json::ParseJson::of(input).run_alone(block, 0..1);
+    assert_eq!(parse(Input::Message, &mut block), 0);
+    assert_eq!(shown(&block, 0), ["open=1:Number"]);
+
+    key(&mut block, "message", r#"{"a":"x"}"#, Kind::Plain);
+    key(&mut block, "inner", r#"{\"b\":\"\u00e9\"}"#, Kind::Escaped);
+    assert_eq!(parse(Input::Message, &mut block), 0);
+    assert_eq!(parse(Input::named(Some("inner")), &mut block), 0);
+    assert_eq!(shown(&block, 0)[3..], ["a=x:Plain", "b=é:Plain"]);
+    assert_eq!(parse(Input::named(Some("none")), &mut block), 1);
 }
 
 #[test]
@@ -122,11 +166,11 @@ fn discard_over_a_span_takes_out_what_it_takes_out_one_by_one() {
             let step = Discard::new(Expr::compile(condition).unwrap());
             let mut blocks = [(); 2].map(|()| block_of(&[("a", a), ("b", b), ("c", c)]));
             for block in &mut blocks {
-                assert_eq!(parse::json::ParseJson::default().run(block, 0..200), 0);
+                assert_eq!(parse::json::ParseJson::default().run_alone(block, 0..200), 0);
                 (0..200).step_by(7).for_each(|at| block.discard(at));
             }
             let [spanwise, single] = &mut blocks;
-            assert_eq!(step.run(spanwise, range.clone()), 0);
+            assert_eq!(step.run_alone(spanwise, range.clone()), 0);
             for at in live(single) {
                 if range.contains(&at) && step.apply(single, at).unwrap() == Verdict::Discard {
                     single.discard(at);

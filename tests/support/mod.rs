@@ -1,6 +1,8 @@
 //! Drives the binary as a child process and recounts from outside what it says of itself.
 #![allow(dead_code, reason = "each test binary uses its own part of the support")]
 
+pub mod tls;
+
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use std::collections::BTreeMap;

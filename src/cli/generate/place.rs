@@ -1,10 +1,11 @@
 //! Where generated entries go.
 
-use crate::sources::syslog::config::{ListenAddress, Transport};
+use crate::sources::net::listen::Listen;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ pub(super) enum Place {
     Stdout,
     File(PathBuf),
     Net {
-        to: ListenAddress,
-        /// As the text of RFC 5424 messages; over TCP octet-counted (RFC 6587).
+        to: Listen,
+        /// As the text of RFC 5424 messages; over connections octet-counted (RFC 6587).
         syslog: bool,
     },
 }
@@ -27,8 +28,26 @@ pub(super) enum Place {
 /// A place that is open.
 pub(super) enum Out {
     Stream(BufWriter<Box<dyn Write>>),
-    Tcp { stream: BufWriter<TcpStream>, syslog: bool },
-    Udp { socket: UdpSocket, syslog: bool },
+    Connection { stream: BufWriter<Box<dyn Connection>>, syslog: bool },
+    Datagrams { send: Box<dyn Fn(&[u8]) -> io::Result<usize>>, syslog: bool },
+}
+
+/// Bytes both ways.
+pub(super) trait Connection: Read + Write {
+    /// Says that nothing more will be written.
+    fn end(&self) -> io::Result<()>;
+}
+
+impl Connection for TcpStream {
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Connection for UnixStream {
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
 }
 
 impl Place {
@@ -39,10 +58,12 @@ impl Place {
         };
         match text {
             "-" => Ok(Place::Stdout),
-            _ if syslog || net.contains("://") => {
-                let to = ListenAddress::parse(net).map_err(|error| error.to_string())?;
-                Ok(Place::Net { to, syslog })
-            }
+            _ if syslog || net.contains("://") => match Listen::parse(net)? {
+                Listen::Tls(_) => {
+                    Err("sending over TLS is not what this is for; expected `tcp://` or `udp://`".into())
+                }
+                to => Ok(Place::Net { to, syslog }),
+            },
             "" => Err("expected `-`, a file, or an address such as `tcp://127.0.0.1:5514`".into()),
             path => Ok(Place::File(path.into())),
         }
@@ -54,27 +75,50 @@ impl Place {
 
     pub(super) fn open(&self) -> io::Result<Out> {
         let buffered = |out: Box<dyn Write>| Out::Stream(BufWriter::with_capacity(BUFFER, out));
-        Ok(match self {
-            Place::Stdout => buffered(Box::new(io::stdout())),
-            Place::File(path) => buffered(Box::new(OpenOptions::new().create(true).append(true).open(path)?)),
-            Place::Net { to, syslog } if to.transport == Transport::Tcp => {
-                let stream = TcpStream::connect_timeout(&to.address, TIMEOUT)?;
-                stream.set_write_timeout(Some(TIMEOUT))?;
-                stream.set_read_timeout(Some(TIMEOUT))?;
-                Out::Tcp { stream: BufWriter::with_capacity(BUFFER, stream), syslog: *syslog }
+        match self {
+            Place::Stdout => Ok(buffered(Box::new(io::stdout()))),
+            Place::File(path) => {
+                Ok(buffered(Box::new(OpenOptions::new().create(true).append(true).open(path)?)))
             }
-            Place::Net { to, syslog } => {
-                let any: SocketAddr = match to.address {
-                    SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-                    SocketAddr::V6(_) => ([0u16; 8], 0).into(),
-                };
-                let socket = UdpSocket::bind(any)?;
-                // Connected, so that the refusal of a datagram comes back as an error.
-                socket.connect(to.address)?;
-                Out::Udp { socket, syslog: *syslog }
-            }
-        })
+            Place::Net { to, syslog } => open(to, *syslog),
+        }
     }
+}
+
+fn open(to: &Listen, syslog: bool) -> io::Result<Out> {
+    let connected = |stream: Box<dyn Connection>| Out::Connection {
+        stream: BufWriter::with_capacity(BUFFER, stream),
+        syslog,
+    };
+    Ok(match to {
+        Listen::Tcp(address) | Listen::Tls(address) => {
+            let stream = TcpStream::connect_timeout(address, TIMEOUT)?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            connected(Box::new(stream))
+        }
+        Listen::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_write_timeout(Some(TIMEOUT))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            connected(Box::new(stream))
+        }
+        Listen::Udp(address) => {
+            let any: SocketAddr = match address {
+                SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+                SocketAddr::V6(_) => ([0u16; 8], 0).into(),
+            };
+            let socket = UdpSocket::bind(any)?;
+            // Connected, so that the refusal of a datagram comes back as an error.
+            socket.connect(address)?;
+            Out::Datagrams { send: Box::new(move |bytes| socket.send(bytes)), syslog }
+        }
+        Listen::Unixgram(path) => {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(path)?;
+            Out::Datagrams { send: Box::new(move |bytes| socket.send(bytes)), syslog }
+        }
+    })
 }
 
 impl fmt::Display for Place {
@@ -92,24 +136,22 @@ impl Out {
     pub(super) fn send(&mut self, entry: &[u8]) -> io::Result<()> {
         match self {
             Out::Stream(out) => line(out, entry),
-            Out::Tcp { stream, syslog: false } => line(stream, entry),
-            Out::Tcp { stream, syslog: true } => {
+            Out::Connection { stream, syslog: false } => line(stream, entry),
+            Out::Connection { stream, syslog: true } => {
                 write!(stream, "{} ", HEAD.len() + entry.len())?;
                 stream.write_all(HEAD)?;
                 stream.write_all(entry)
             }
-            Out::Udp { socket, syslog } => {
-                let datagram = if *syslog { [HEAD, entry].concat() } else { entry.to_vec() };
-                socket.send(&datagram).map(drop)
-            }
+            Out::Datagrams { send, syslog: false } => send(entry).map(drop),
+            Out::Datagrams { send, syslog: true } => send(&[HEAD, entry].concat()).map(drop),
         }
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Out::Stream(out) => out.flush(),
-            Out::Tcp { stream, .. } => stream.flush(),
-            Out::Udp { .. } => Ok(()),
+            Out::Connection { stream, .. } => stream.flush(),
+            Out::Datagrams { .. } => Ok(()),
         }
     }
 
@@ -117,8 +159,8 @@ impl Out {
     /// closed early would answer with a reset that nobody sees.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
-        if let Out::Tcp { stream, .. } = self {
-            stream.get_ref().shutdown(Shutdown::Write)?;
+        if let Out::Connection { stream, .. } = self {
+            stream.get_ref().end()?;
             while stream.get_mut().read(&mut [0; 256])? > 0 {}
         }
         Ok(())
@@ -163,8 +205,8 @@ mod tests {
             out.send(b"one").unwrap();
             out.send(b"two\nlines").unwrap();
             out.flush().unwrap();
-            if let Out::Tcp { stream, .. } = &out {
-                stream.get_ref().shutdown(Shutdown::Write).unwrap();
+            if let Out::Connection { stream, .. } = &out {
+                stream.get_ref().end().unwrap();
             }
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();

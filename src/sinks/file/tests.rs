@@ -405,7 +405,7 @@ fn a_failed_sync_is_never_forgotten() {
     assert!(setup.sink.sync().is_err());
     setup.wiring.no_sync.store(false, Relaxed);
     assert!(setup.sink.sync().is_err());
-    assert!(setup.sink.unwell().unwrap().contains("could not be made durable"));
+    assert!(setup.sink.is_healthy().unwrap_err().contains("could not be made durable"));
 }
 
 #[test]
@@ -417,10 +417,10 @@ fn the_sink_says_why_it_is_unwell_until_it_is_well() {
         panic!("a full disk is no refusal")
     };
     assert!(why.ends_with("out/a.log: no space left on its disk"), "{why}");
-    assert_eq!(setup.sink.unwell(), Some(why));
+    assert_eq!(setup.sink.is_healthy(), Err(why));
     setup.wiring.room.store(0, Relaxed);
     assert!(setup.sink.send(&batch).is_ok());
-    assert_eq!(setup.sink.unwell(), None);
+    assert_eq!(setup.sink.is_healthy(), Ok(()));
 }
 
 #[test]

@@ -1,20 +1,21 @@
 //! The connections of one source: who may come, whose turn it is to be read, and who has to go.
 //!
 //! Limits (RELIABILITY.md S07): connections in all and per address; memory for unfinished frames in all; and time: a
-//! connection that completes no frame for `idle_timeout`, silent or dripping, is closed. Whatever closes a connection,
-//! what it had sent is handed in first, an unfinished message as it stands.
+//! connection that has not completed its TLS handshake within `handshake_timeout`, or completes no frame for
+//! `idle_timeout`, silent or dripping, is closed. Whatever closes a connection, what it had sent is handed in first, an
+//! unfinished message as it stands.
 //! Not here: accepting, and when a source ends (see `framed`).
 
 use super::Place;
 use super::filler::Filler;
 use super::incoming::{Framing, Incoming, Pumped, READ_MAX};
-use super::listen::Listen;
+use super::link::{Link, Peer};
 use super::quiet::Quiet;
-use crate::labels::{Labels, SourceId, Stream};
+use super::settings::Settings;
+use crate::labels::Stream;
 use mio::Interest;
-use mio::net::TcpStream;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,31 +23,11 @@ use std::time::{Duration, Instant};
 const TURN_BYTES: usize = 512 << 10;
 /// Most reads in a turn: small ones cost about a microsecond each, whatever they bring.
 const TURN_READS: usize = 256;
+/// Most costly parts of TLS handshakes in a turn, of two or three in each. One takes 0.1 ms with an elliptic key, half a
+/// millisecond with an RSA key of 2048 bits.
+const TURN_FLIGHTS: u32 = 2;
 /// Bounds of the time between two looks for idle connections; within them it is a quarter of the timeout.
 const IDLE_LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
-
-/// What a source of frames is told by its config.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The source's number.
-    pub source: SourceId,
-    /// Where to listen.
-    pub listen: Vec<Listen>,
-    /// Most connections at once; further ones are closed at once and counted.
-    pub max_connections: usize,
-    /// Most connections of one address at once. IPv6 peers count by their /64, as one host can have all of it.
-    pub max_connections_per_address: usize,
-    /// A connection that completes no message for this long is closed. Zero: never.
-    pub idle_timeout: Duration,
-    /// Longest message in bytes; a longer one is cut or refused, as the framing says.
-    pub max_message: usize,
-    /// Most memory for unfinished messages, all connections together, in bytes.
-    pub partial_memory: usize,
-    /// The receive buffer to ask for at each UDP socket, in bytes.
-    pub receive_buffer: usize,
-    /// The labels every entry has.
-    pub labels: Labels,
-}
 
 /// The open connections of a source.
 pub struct Connections<F> {
@@ -60,7 +41,7 @@ pub struct Connections<F> {
     free: Vec<u32>,
     /// Those that may have something to read, each once, in the order they will be read.
     queue: VecDeque<u32>,
-    per_address: HashMap<IpAddr, usize>,
+    per_address: HashMap<Option<IpAddr>, usize>,
     /// Memory of unfinished messages.
     partial: usize,
     /// When to look for idle ones; none while there are no connections.
@@ -73,10 +54,9 @@ pub struct Connections<F> {
 }
 
 struct Connection<F> {
-    socket: TcpStream,
-    peer: SocketAddr,
+    link: Link,
     incoming: Incoming<F>,
-    /// When it last completed a message, or was accepted.
+    /// When it last completed a message or its handshake, or was accepted.
     progress: Instant,
     queued: bool,
     /// The peer sends no more: read to the end, as no further event will say so.
@@ -91,6 +71,13 @@ struct Causes {
     idle: Quiet,
     memory: Quiet,
     broken: Quiet,
+}
+
+/// What a turn may still do.
+struct Left {
+    bytes: usize,
+    reads: usize,
+    flights: u32,
 }
 
 enum Drive {
@@ -187,8 +174,8 @@ impl<F: Framing + Clone> Connections<F> {
     }
 
     /// Takes the connection in, unless that would pass a limit: then it is closed and counted.
-    pub fn admit(&mut self, mut socket: TcpStream, peer: SocketAddr, filler: &Filler, now: Instant) {
-        let of_address = self.per_address.get(&counted_as(peer.ip())).copied().unwrap_or(0);
+    pub fn admit(&mut self, mut link: Link, filler: &Filler, now: Instant) {
+        let of_address = self.per_address.get(&link.peer().counted_as()).copied().unwrap_or(0);
         let limit = match &self.settings {
             limits if self.len() >= limits.max_connections => {
                 Some(format!("{} connections in all", limits.max_connections))
@@ -199,7 +186,7 @@ impl<F: Framing + Clone> Connections<F> {
             _ => None,
         };
         if let Some(limit) = limit {
-            self.refuse(peer, &limit, filler, now);
+            self.refuse(link.peer(), &limit, filler, now);
             return;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -207,29 +194,30 @@ impl<F: Framing + Clone> Connections<F> {
             self.slots.len() as u32 - 1
         });
         let key = self.first_key + slot;
-        if let Err(error) = self.place.register(key, &mut socket, Interest::READABLE) {
+        if let Err(error) = self.place.register(key, &mut link, Interest::READABLE) {
             self.free.push(slot);
-            self.refuse(peer, &error.to_string(), filler, now);
+            self.refuse(link.peer(), &error.to_string(), filler, now);
             return;
         }
         let incoming = Incoming::new(
-            self.stream(filler.source_name(), peer.to_string()),
-            self.framing.clone(),
+            self.stream(filler.source_name(), link.peer().to_string()),
+            self.framing.of(link.peer()),
             self.settings.max_message,
         );
+        *self.per_address.entry(link.peer().counted_as()).or_default() += 1;
+        let times_out = !self.timeout(&link).is_zero();
         let connection =
-            Connection { socket, peer, incoming, progress: now, queued: false, closed: false, charged: 0 };
+            Connection { link, incoming, progress: now, queued: false, closed: false, charged: 0 };
         self.slots[slot as usize] = Some(connection);
-        *self.per_address.entry(counted_as(peer.ip())).or_default() += 1;
         filler.ledger().streams.add(1);
         // Senders mostly speak at once: looking now often saves the event.
         self.enqueue(slot);
-        if !self.settings.idle_timeout.is_zero() {
+        if times_out {
             self.look.get_or_insert(now + self.look_interval());
         }
     }
 
-    fn refuse(&mut self, peer: SocketAddr, limit: &str, filler: &Filler, now: Instant) {
+    fn refuse(&mut self, peer: &Peer, limit: &str, filler: &Filler, now: Instant) {
         filler.ledger().refused_connections.add(1);
         if let Some(more) = self.quiet.refused.may_speak(now) {
             tracing::warn!(
@@ -251,13 +239,13 @@ impl<F: Framing + Clone> Connections<F> {
 
     /// Reads from those in the queue, each at most once, as far as a turn goes.
     pub fn read(&mut self, filler: &mut Filler, now: Instant) {
-        let (mut bytes, mut reads) = (TURN_BYTES, TURN_READS);
+        let mut left = Left { bytes: TURN_BYTES, reads: TURN_READS, flights: TURN_FLIGHTS };
         for _ in 0..self.queue.len() {
-            if bytes == 0 || reads == 0 {
+            if left.bytes == 0 || left.reads == 0 {
                 return;
             }
             let Some(slot) = self.queue.pop_front() else { return };
-            match self.drive(slot, filler, now, &mut bytes, &mut reads) {
+            match self.drive(slot, filler, now, &mut left) {
                 Drive::Again => self.queue.push_back(slot),
                 Drive::Rest => {}
                 Drive::Blocked => {
@@ -272,50 +260,51 @@ impl<F: Framing + Clone> Connections<F> {
         }
     }
 
-    fn drive(
-        &mut self,
-        slot: u32,
-        filler: &mut Filler,
-        now: Instant,
-        bytes: &mut usize,
-        reads: &mut usize,
-    ) -> Drive {
+    fn drive(&mut self, slot: u32, filler: &mut Filler, now: Instant, left: &mut Left) -> Drive {
         let Some(Some(connection)) = self.slots.get_mut(slot as usize) else { return Drive::Rest };
+        let handshaking = connection.link.is_handshaking();
+        if handshaking && left.flights == 0 && !connection.incoming.is_ended() {
+            return Drive::Again;
+        }
         let mut turn_read = 0;
         let drive = loop {
-            *reads = reads.saturating_sub(1);
-            match connection.incoming.pump(&mut connection.socket, filler, now) {
+            left.reads = left.reads.saturating_sub(1);
+            match connection.incoming.pump(&mut connection.link, filler, now) {
                 Pumped::Moved { read, entries, more } => {
                     turn_read += read;
-                    *bytes = bytes.saturating_sub(read);
+                    left.bytes = left.bytes.saturating_sub(read);
                     if entries > 0 {
                         connection.progress = now;
                     }
-                    if !more && !connection.closed && !self.last {
+                    if !more && !connection.link.has_more() && !connection.closed && !self.last {
                         break Drive::Rest;
                     }
-                    if turn_read >= READ_MAX || *reads == 0 {
+                    if turn_read >= READ_MAX || left.reads == 0 {
                         break Drive::Again;
                     }
                 }
+                Pumped::Empty if connection.link.has_more() => break Drive::Again,
                 // What had arrived by the time we were told to stop has been read.
                 Pumped::Empty if self.last => connection.incoming.end(),
                 Pumped::Empty => break Drive::Rest,
                 Pumped::Blocked => break Drive::Blocked,
                 Pumped::Ended => break Drive::Gone,
                 Pumped::Broken { reason, given_up } => {
-                    if let Some(more) = self.quiet.broken.may_speak(now) {
-                        tracing::warn!(
-                            "source {}: connection of {} closed, {given_up} bytes of it lost: {reason} ({more} more \
-                             closed since this was last said)",
-                            filler.source_name(),
-                            connection.peer
-                        );
-                    }
+                    let peer = connection.link.peer();
+                    self.quiet.broken(filler, peer, &reason, given_up, now);
                     break Drive::Gone;
                 }
             }
         };
+        if handshaking {
+            left.flights = left.flights.saturating_sub(connection.link.take_flights());
+            if !connection.link.is_handshaking() {
+                connection.progress = now;
+            }
+        }
+        if let (Drive::Gone, Some(reason)) = (&drive, connection.link.failure()) {
+            self.quiet.broken(filler, connection.link.peer(), reason, 0, now);
+        }
         connection.queued = matches!(drive, Drive::Again | Drive::Blocked);
         let charge = if connection.incoming.is_ended() { 0 } else { connection.incoming.carried() };
         self.partial = self.partial - connection.charged + charge;
@@ -329,7 +318,7 @@ impl<F: Framing + Clone> Connections<F> {
         let Some(connection) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.free.push(slot);
         self.partial -= connection.charged;
-        let address = counted_as(connection.peer.ip());
+        let address = connection.link.peer().counted_as();
         if let Some(count) = self.per_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -360,7 +349,7 @@ impl<F: Framing + Clone> Connections<F> {
                     "source {}: connection of {} closed with {} bytes of an unfinished message: all of them took more \
                      than partial_memory, {} bytes ({more} more closed since this was last said)",
                     filler.source_name(),
-                    connection.peer,
+                    connection.link.peer(),
                     connection.charged,
                     self.settings.partial_memory
                 );
@@ -378,8 +367,18 @@ impl<F: Framing + Clone> Connections<F> {
         }
     }
 
+    /// How long the connection may go on without completing what it is at; zero: for ever.
+    fn timeout(&self, link: &Link) -> Duration {
+        let Settings { handshake_timeout, idle_timeout, .. } = &self.settings;
+        if link.is_handshaking() { *handshake_timeout } else { *idle_timeout }
+    }
+
     fn look_interval(&self) -> Duration {
-        (self.settings.idle_timeout / 4).clamp(IDLE_LOOK.0, IDLE_LOOK.1)
+        let Settings { handshake_timeout, idle_timeout, tls, .. } = &self.settings;
+        let handshake = tls.is_some().then_some(*handshake_timeout);
+        let shortest =
+            handshake.into_iter().chain([*idle_timeout]).filter(|timeout| !timeout.is_zero()).min();
+        (shortest.unwrap_or(IDLE_LOOK.1) / 4).clamp(IDLE_LOOK.0, IDLE_LOOK.1)
     }
 
     /// Ends those that completed nothing for too long, if it is time to look.
@@ -388,22 +387,24 @@ impl<F: Framing + Clone> Connections<F> {
             return;
         }
         self.look = Some(now + self.look_interval());
-        let timeout = self.settings.idle_timeout;
         for slot in 0..self.slots.len() {
             let Some(connection) = &self.slots[slot] else { continue };
-            let excused = self.excused.unwrap_or(connection.progress);
+            let (timeout, excused) =
+                (self.timeout(&connection.link), self.excused.unwrap_or(connection.progress));
             // One in the queue has bytes we have not read: that is our delay.
-            if connection.queued || now < connection.progress.max(excused) + timeout {
+            if timeout.is_zero() || connection.queued || now < connection.progress.max(excused) + timeout {
                 continue;
             }
-            if let Some(more) = self.quiet.idle.may_speak(now) {
-                let state =
-                    if connection.incoming.is_partial() { "an unfinished message" } else { "nothing" };
+            let (peer, state) = (connection.link.peer(), &connection.incoming);
+            if connection.link.is_handshaking() {
+                let reason = format!("its TLS handshake is not complete after {timeout:?}");
+                self.quiet.broken(filler, peer, &reason, 0, now);
+            } else if let Some(more) = self.quiet.idle.may_speak(now) {
+                let state = if state.is_partial() { "an unfinished message" } else { "nothing" };
                 tracing::info!(
-                    "source {}: connection of {} closed: {state} for {timeout:?} ({more} more closed since this was \
-                     last said)",
-                    filler.source_name(),
-                    connection.peer
+                    "source {}: connection of {peer} closed: {state} for {timeout:?} ({more} more closed since this \
+                     was last said)",
+                    filler.source_name()
                 );
             }
             self.end(slot as u32);
@@ -411,10 +412,16 @@ impl<F: Framing + Clone> Connections<F> {
     }
 }
 
-/// The address a peer is counted under.
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 => v4,
+impl Causes {
+    /// A connection is closed as it cannot be understood; `lost` bytes of it belong to no entry.
+    fn broken(&mut self, filler: &Filler, peer: &Peer, reason: &str, lost: usize, now: Instant) {
+        filler.ledger().broken_connections.add(1);
+        if let Some(more) = self.broken.may_speak(now) {
+            let lost = if lost > 0 { format!(", {lost} bytes of it lost") } else { String::new() };
+            tracing::warn!(
+                "source {}: connection of {peer} closed{lost}: {reason} ({more} more closed since this was last said)",
+                filler.source_name()
+            );
+        }
     }
 }

@@ -1,33 +1,43 @@
-//! A UDP socket whose datagrams are entries, one each.
+//! A socket whose datagrams are entries: one each, or one for each of their lines.
 //!
 //! All senders of one socket are one stream, as the kernel's queue is what gives them an order at all; a stream per
 //! sender would let anyone who forges addresses make as many streams as there are addresses.
 //! UDP cannot be asked to wait. While the house is full the kernel's buffer fills and then drops, and says how many:
-//! that is reported beside the ledger, as those entries were never received.
+//! that is reported beside the ledger, as those entries were never received. Unix sockets drop nothing: there the
+//! senders wait.
 
 use super::filler::Filler;
-use super::listen::{self, Listen};
+use super::listen::Listen;
 use super::quiet::Quiet;
+use super::settings::{Datagram, Settings};
+use super::socket_file::SocketFile;
 use crate::entry::Entry;
 use crate::labels::Stream;
 use crate::sys::{self, BATCH, Receiver};
-use mio::net::UdpSocket;
+use memchr::memchr;
+use mio::event::Source;
+use mio::net::{UdpSocket, UnixDatagram};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Most system calls for one socket in a turn.
 const CALLS: usize = 4;
 
-/// One UDP socket.
+/// One socket.
 pub struct Datagrams {
-    socket: UdpSocket,
+    socket: Door,
+    bound: Listen,
     receiver: Receiver,
-    /// The next datagram of the receiver to be put into a block.
+    /// The next datagram of the receiver to be put into a block, and how much of it is.
     next: usize,
+    at: usize,
     stream: Arc<Stream>,
+    holds: Datagram,
     max_message: usize,
     /// There may be datagrams at the socket.
     ready: bool,
@@ -39,35 +49,72 @@ pub struct Datagrams {
     dropped: Quiet,
 }
 
+enum Door {
+    Udp(UdpSocket),
+    Unix(UnixDatagram, #[expect(dead_code, reason = "it is removed with the socket")] SocketFile),
+}
+
+impl Door {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Door::Udp(socket) => socket.as_fd(),
+            Door::Unix(socket, _) => socket.as_fd(),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Door::Udp(socket) => socket,
+            Door::Unix(socket, _) => socket,
+        }
+    }
+}
+
 impl Datagrams {
-    /// Listens on `address` and asks for a receive buffer of `buffer` bytes. `stream` makes the stream, from the
-    /// address that was bound.
+    /// Listens on `listen`, with the settings for such sockets. `stream` makes the stream, from the address that was
+    /// bound.
     ///
     /// Errors: what the system says.
     pub fn bind(
-        address: SocketAddr,
-        buffer: usize,
-        max_message: usize,
-        stream: impl FnOnce(Listen) -> Arc<Stream>,
+        listen: &Listen,
+        settings: &Settings,
+        stream: impl FnOnce(&Listen) -> Arc<Stream>,
     ) -> io::Result<Self> {
-        let socket = listen::udp(address)?;
-        let granted = sys::set_receive_buffer(socket.as_fd(), buffer)?;
-        sys::count_drops(socket.as_fd())?;
-        let stream = stream(Listen::Udp(socket.local_addr()?));
-        if granted < buffer {
+        let (socket, bound, granted) = match listen {
+            Listen::Udp(address) => {
+                let socket = udp(*address)?;
+                let granted = sys::set_receive_buffer(socket.as_fd(), settings.receive_buffer)?;
+                sys::count_drops(socket.as_fd())?;
+                let bound = Listen::Udp(socket.local_addr()?);
+                (Door::Udp(socket), bound, granted)
+            }
+            Listen::Unixgram(path) => {
+                let (socket, file) = SocketFile::bind(path, Type::DGRAM, settings.socket_mode)?;
+                // What waits there is charged to its senders, not to a buffer of ours.
+                let granted = settings.receive_buffer;
+                (Door::Unix(UnixDatagram::from_std(socket.into()), file), listen.clone(), granted)
+            }
+            _ => return Err(io::Error::new(ErrorKind::InvalidInput, "connections are no datagrams")),
+        };
+        let stream = stream(&bound);
+        if granted < settings.receive_buffer {
             tracing::warn!(
-                "source {}: {} asked for a receive buffer of {buffer} bytes and got {granted}: bursts may be \
+                "source {}: {} asked for a receive buffer of {} bytes and got {granted}: bursts may be \
                  dropped; net.core.rmem_max is the limit",
                 stream.source_name,
-                stream.origin
+                stream.origin,
+                settings.receive_buffer
             );
         }
         Ok(Datagrams {
             socket,
+            bound,
             receiver: Receiver::new()?,
             next: 0,
+            at: 0,
             stream,
-            max_message,
+            holds: settings.datagrams,
+            max_message: settings.max_message,
             // Something may have come between bind and the first look.
             ready: true,
             pressed: false,
@@ -77,9 +124,9 @@ impl Datagrams {
         })
     }
 
-    /// The socket, to be registered.
-    pub fn socket(&mut self) -> &mut UdpSocket {
-        &mut self.socket
+    /// Where it listens: the port that the system chose for port 0.
+    pub fn bound(&self) -> &Listen {
+        &self.bound
     }
 
     /// There is something at the socket.
@@ -94,12 +141,26 @@ impl Datagrams {
 
     /// Whether there may be something to do.
     pub fn is_ready(&self) -> bool {
-        self.ready || self.waiting() > 0
+        self.ready || self.is_waiting()
     }
 
-    /// How many datagrams were received and have no place in a block yet.
+    fn is_waiting(&self) -> bool {
+        self.next < self.receiver.len()
+    }
+
+    /// How many entries were received and have no place in a block yet.
     pub fn waiting(&self) -> usize {
-        self.receiver.len() - self.next
+        let mut at = self.at;
+        let mut entries = 0;
+        for next in self.next..self.receiver.len() {
+            let Some(datagram) = self.receiver.datagram(next) else { break };
+            let whole = without_end(datagram.bytes);
+            while at < whole.len() {
+                entries += usize::from(!self.holds.message(whole, &mut at).is_empty());
+            }
+            at = 0;
+        }
+        entries
     }
 
     /// Puts what has come into the open block, a few hundred datagrams at most. False: there was no room for all.
@@ -117,8 +178,8 @@ impl Datagrams {
     }
 
     fn receive(&mut self, filler: &mut Filler, now: Instant) {
-        self.next = 0;
-        match self.receiver.receive(self.socket.as_fd()) {
+        (self.next, self.at) = (0, 0);
+        match self.receiver.receive(self.socket.fd()) {
             Ok(BATCH) => self.pressed = true,
             Ok(_) => self.ready = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -132,7 +193,7 @@ impl Datagrams {
         let mut drops = self.receiver.drops();
         if !self.ready && std::mem::take(&mut self.pressed) {
             // A burst that was too large loses its end, behind which no datagram may come for long to say so.
-            drops = sys::drops(self.socket.as_fd()).ok().or(drops);
+            drops = sys::drops(self.socket.fd()).ok().or(drops);
         }
         if let Some(drops) = drops {
             self.count_drops(drops, filler, now);
@@ -160,25 +221,76 @@ impl Datagrams {
 
     fn place(&mut self, filler: &mut Filler, now: Instant) -> bool {
         let mut cut = 0;
-        while let Some(datagram) = self.receiver.datagram(self.next) {
+        'datagrams: while let Some(datagram) = self.receiver.datagram(self.next) {
             let whole = without_end(datagram.bytes);
-            let kept = &whole[..whole.len().min(self.max_message)];
-            if !kept.is_empty() {
-                let Some(block) = filler.room(kept.len() + 1, now) else { break };
-                let is_cut = datagram.cut || kept.len() < whole.len();
-                if let Some(at) = block.append(kept) {
-                    block.append(b"\n");
-                    block.begin_run(&self.stream);
-                    let flags = Entry::newlines(kept) | if is_cut { Entry::CUT } else { 0 };
-                    block.push(Entry { flags, ..Entry::at(at, kept.len() as u32) });
+            while self.at < whole.len() {
+                let mut end = self.at;
+                let message = self.holds.message(whole, &mut end);
+                let kept = &message[..message.len().min(self.max_message)];
+                if !kept.is_empty() {
+                    let Some(block) = filler.room(kept.len() + 1, now) else { break 'datagrams };
+                    let is_cut = kept.len() < message.len() || datagram.cut && end == whole.len();
+                    if let Some(at) = block.append(kept) {
+                        block.append(b"\n");
+                        block.begin_run(&self.stream);
+                        let flags = self.holds.newlines(kept) | if is_cut { Entry::CUT } else { 0 };
+                        block.push(Entry { flags, ..Entry::at(at, kept.len() as u32) });
+                    }
+                    cut += u64::from(is_cut);
                 }
-                cut += u64::from(is_cut);
+                self.at = end;
             }
-            self.next += 1;
+            (self.next, self.at) = (self.next + 1, 0);
         }
         filler.ledger().cut.add(cut);
-        self.waiting() == 0
+        !self.is_waiting()
     }
+}
+
+impl Datagram {
+    /// The flag of a message with newlines of its sender's; there are none in a line.
+    fn newlines(self, message: &[u8]) -> u8 {
+        match self {
+            Datagram::Message => Entry::newlines(message),
+            Datagram::Lines => 0,
+        }
+    }
+
+    /// The message of `whole` at `at`, which moves behind it.
+    fn message<'a>(self, whole: &'a [u8], at: &mut usize) -> &'a [u8] {
+        let rest = &whole[*at..];
+        let end = match self {
+            Datagram::Message => None,
+            Datagram::Lines => memchr(b'\n', rest),
+        };
+        let Some(end) = end else {
+            *at = whole.len();
+            return rest;
+        };
+        *at += end + 1;
+        let line = &rest[..end];
+        line.strip_suffix(b"\r").unwrap_or(line)
+    }
+}
+
+impl Source for Datagrams {
+    fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.socket.source().register(registry, token, interest)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.socket.source().reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.socket.source().deregister(registry)
+    }
+}
+
+fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    socket.bind(&address.into())?;
+    Ok(UdpSocket::from_std(socket.into()))
 }
 
 /// The datagram without the newlines and NULs that senders put behind their message.
@@ -208,5 +320,19 @@ mod tests {
         for (given, kept) in cases {
             assert_eq!(without_end(given), kept);
         }
+    }
+
+    #[test]
+    fn a_datagram_is_one_message_or_as_many_as_it_has_lines() {
+        let all = |holds: Datagram, whole: &'static [u8]| {
+            let (mut at, mut found) = (0, Vec::new());
+            while at < whole.len() {
+                found.push(holds.message(whole, &mut at));
+            }
+            found
+        };
+        assert_eq!(all(Datagram::Message, b"a\r\nb\n\nc"), [b"a\r\nb\n\nc"]);
+        assert_eq!(all(Datagram::Lines, b"a\r\nb\n\nc"), [&b"a"[..], b"b", b"", b"c"]);
+        assert_eq!(all(Datagram::Lines, b"a\r"), [b"a\r"]);
     }
 }

@@ -1,19 +1,20 @@
-//! A source of frames over TCP and UDP: its doors, its turns, and its end.
+//! A source of frames over connections and datagrams: its doors, its turns, and its end.
 //!
 //! Not here: the connections and their limits (see [`Connections`]), how frames are told apart (see [`Framing`]) and
 //! what they mean.
 
-use super::connections::{Connections, Settings};
+use super::connections::Connections;
 use super::datagrams::Datagrams;
 use super::filler::Filler;
 use super::incoming::{Framing, HEADROOM};
-use super::listen::{self, Listen, Refusal};
+use super::listen::{Listen, cannot_listen};
+use super::listener::{Listener, Refusal};
 use super::quiet::Quiet;
+use super::settings::Settings;
 use super::{Member, Next, Place, Readiness, Turn};
 use crate::sources::inlet::InletSpec;
 use crate::thread::Wake;
 use mio::Interest;
-use mio::net::TcpListener;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ const TURN_ACCEPTS: usize = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long after being told to stop what the kernel has already received is read.
 const LAST_READ: Duration = Duration::from_secs(1);
+
 /// The member.
 pub struct Framed<F> {
     filler: Filler,
@@ -38,13 +40,13 @@ pub struct Framed<F> {
 }
 
 enum Door {
-    Tcp(Listener),
-    Udp(Box<Datagrams>),
+    Connections(Box<Entrance>),
+    Datagrams(Box<Datagrams>),
     Closed,
 }
 
-struct Listener {
-    socket: TcpListener,
+struct Entrance {
+    listener: Listener,
     ready: bool,
     /// Accepting rests until then.
     rests: Option<Instant>,
@@ -91,38 +93,29 @@ impl<F: Framing + Clone> Framed<F> {
         };
         let mut bound = Vec::new();
         for listen in listens {
-            let opened = framed.open(listen);
-            bound.push(
-                opened
-                    .map_err(|error| listen::cannot_listen(&framed.filler.source_name(), listen, &error))?,
-            );
+            let opened = framed.open(&listen);
+            let error = |error| cannot_listen(&framed.filler.source_name(), &listen, &error);
+            bound.push(opened.map_err(error)?);
         }
         Ok((framed, bound))
     }
 
-    fn open(&mut self, listen: Listen) -> io::Result<Listen> {
-        let key = self.doors.len() as u32;
-        match listen {
-            Listen::Tcp(address) => {
-                let mut socket = listen::tcp(address)?;
-                self.connections.place().register(key, &mut socket, Interest::READABLE)?;
-                let bound = Listen::Tcp(socket.local_addr()?);
-                self.doors.push(Door::Tcp(Listener { socket, ready: true, rests: None }));
-                Ok(bound)
-            }
-            Listen::Udp(address) => {
-                let Settings { receive_buffer, max_message, .. } = *self.connections.settings();
-                let name = self.filler.source_name();
-                let mut bound = listen;
-                let mut socket = Datagrams::bind(address, receive_buffer, max_message, |at| {
-                    bound = at;
-                    self.connections.stream(name, at.to_string())
-                })?;
-                self.connections.place().register(key, socket.socket(), Interest::READABLE)?;
-                self.doors.push(Door::Udp(Box::new(socket)));
-                Ok(bound)
-            }
+    fn open(&mut self, listen: &Listen) -> io::Result<Listen> {
+        let (key, settings) = (self.doors.len() as u32, self.connections.settings());
+        if listen.is_datagrams() {
+            let name = self.filler.source_name();
+            let mut socket =
+                Datagrams::bind(listen, settings, |bound| self.connections.stream(name, bound.to_string()))?;
+            self.connections.place().register(key, &mut socket, Interest::READABLE)?;
+            let bound = socket.bound().clone();
+            self.doors.push(Door::Datagrams(Box::new(socket)));
+            return Ok(bound);
         }
+        let mut listener = Listener::open(listen, settings.tls.as_ref(), settings.socket_mode)?;
+        self.connections.place().register(key, &mut listener, Interest::READABLE)?;
+        let bound = listener.bound().clone();
+        self.doors.push(Door::Connections(Box::new(Entrance { listener, ready: true, rests: None })));
+        Ok(bound)
     }
 
     // --- accepting
@@ -130,13 +123,13 @@ impl<F: Framing + Clone> Framed<F> {
     fn accept(&mut self, now: Instant) {
         for at in 0..self.doors.len() {
             for _ in 0..TURN_ACCEPTS {
-                let Door::Tcp(listener) = &mut self.doors[at] else { break };
-                if listener.rests.is_some_and(|until| now < until) || !listener.ready {
+                let Door::Connections(entrance) = &mut self.doors[at] else { break };
+                if entrance.rests.is_some_and(|until| now < until) || !entrance.ready {
                     break;
                 }
-                listener.rests = None;
-                match listener.socket.accept() {
-                    Ok((socket, peer)) => self.connections.admit(socket, peer, &self.filler, now),
+                entrance.rests = None;
+                match entrance.listener.accept() {
+                    Ok(link) => self.connections.admit(link, &self.filler, now),
                     Err(error) => self.not_accepted(at, &error, now),
                 }
             }
@@ -144,13 +137,13 @@ impl<F: Framing + Clone> Framed<F> {
     }
 
     fn not_accepted(&mut self, at: usize, error: &io::Error, now: Instant) {
-        let Door::Tcp(listener) = &mut self.doors[at] else { return };
+        let Door::Connections(entrance) = &mut self.doors[at] else { return };
         match Refusal::of(error) {
             Refusal::Next => {}
-            Refusal::Nobody => listener.ready = false,
+            Refusal::Nobody => entrance.ready = false,
             Refusal::Pause => {
                 // They wait in the backlog, which costs us nothing, and are served when descriptors come back.
-                listener.rests = Some(now + ACCEPT_PAUSE);
+                entrance.rests = Some(now + ACCEPT_PAUSE);
                 if let Some(more) = self.rests.may_speak(now) {
                     tracing::warn!(
                         "source {}: new connections wait, next try in {ACCEPT_PAUSE:?}: {error} ({more} more times)",
@@ -169,8 +162,8 @@ impl<F: Framing + Clone> Framed<F> {
             self.phase = Phase::Last(since + LAST_READ);
             for door in &mut self.doors {
                 match door {
-                    Door::Tcp(listener) => (listener.ready, listener.rests) = (true, None),
-                    Door::Udp(socket) => socket.notice(),
+                    Door::Connections(entrance) => (entrance.ready, entrance.rests) = (true, None),
+                    Door::Datagrams(socket) => socket.notice(),
                     Door::Closed => {}
                 }
             }
@@ -182,7 +175,7 @@ impl<F: Framing + Clone> Framed<F> {
             self.phase = Phase::Closing;
             for door in &mut self.doors {
                 match door {
-                    Door::Udp(socket) => socket.stop(),
+                    Door::Datagrams(socket) => socket.stop(),
                     door => *door = Door::Closed,
                 }
             }
@@ -194,8 +187,8 @@ impl<F: Framing + Clone> Framed<F> {
     fn close_emptied(&mut self, now: Instant) {
         for door in &mut self.doors {
             match door {
-                Door::Tcp(listener) if listener.ready && listener.rests.is_none() => {}
-                Door::Udp(socket) if socket.is_ready() => {}
+                Door::Connections(entrance) if entrance.ready && entrance.rests.is_none() => {}
+                Door::Datagrams(socket) if socket.is_ready() => {}
                 door => *door = Door::Closed,
             }
         }
@@ -208,15 +201,15 @@ impl<F: Framing + Clone> Framed<F> {
     fn next(&self, due: Option<Instant>) -> Next {
         let doors = || self.doors.iter();
         let ready = |door: &Door| match door {
-            Door::Tcp(listener) => listener.ready && listener.rests.is_none(),
-            Door::Udp(socket) => !self.blocked && socket.is_ready(),
+            Door::Connections(entrance) => entrance.ready && entrance.rests.is_none(),
+            Door::Datagrams(socket) => !self.blocked && socket.is_ready(),
             Door::Closed => false,
         };
         if (!self.blocked && self.connections.is_ready()) || doors().any(ready) {
             return Next::Now;
         }
         let rests = doors().filter_map(|door| match door {
-            Door::Tcp(listener) => listener.rests,
+            Door::Connections(entrance) => entrance.rests,
             _ => None,
         });
         let last = match self.phase {
@@ -232,8 +225,8 @@ impl<F: Framing + Clone> Framed<F> {
 impl<F: Framing + Clone> Member for Framed<F> {
     fn notice(&mut self, key: u32, readiness: Readiness) {
         match self.doors.get_mut(key as usize) {
-            Some(Door::Tcp(listener)) => listener.ready = true,
-            Some(Door::Udp(socket)) => socket.notice(),
+            Some(Door::Connections(entrance)) => entrance.ready = true,
+            Some(Door::Datagrams(socket)) => socket.notice(),
             Some(Door::Closed) => {}
             None => self.connections.notice(key, readiness.closed),
         }
@@ -256,7 +249,7 @@ impl<F: Framing + Clone> Member for Framed<F> {
                 self.connections.excuse(now);
             }
             for door in &mut self.doors {
-                if let Door::Udp(socket) = door {
+                if let Door::Datagrams(socket) = door {
                     socket.pump(&mut self.filler, now);
                 }
             }
@@ -288,7 +281,7 @@ impl<F: Framing + Clone> Member for Framed<F> {
 
     fn leave(&mut self) {
         let waiting = self.doors.iter().map(|door| match door {
-            Door::Udp(socket) => socket.waiting(),
+            Door::Datagrams(socket) => socket.waiting(),
             _ => 0,
         });
         let lost = self.filler.abandon(waiting.sum());

@@ -7,6 +7,7 @@
 //! many streams (see `framed`).
 
 use super::filler::Filler;
+use super::link::Peer;
 use crate::block::Block;
 use crate::entry::Entry;
 use crate::labels::Stream;
@@ -40,6 +41,15 @@ pub trait Framing: Send {
 
     /// The stream has ended with `rest`, in which there is no complete frame: the one to make of it, if any.
     fn last_frame(&mut self, rest: &[u8]) -> Option<Frame>;
+
+    /// The same for a new connection of `peer`.
+    fn of(&self, peer: &Peer) -> Self
+    where
+        Self: Clone,
+    {
+        let _ = peer;
+        self.clone()
+    }
 }
 
 impl Framing for LineFramer {
@@ -68,6 +78,13 @@ impl Framing for OctetFramer {
         // An error cannot be told from an unfinished length here, and nothing of either is a message.
         self.finish(rest, |frame| last = Some(frame)).ok()?;
         last
+    }
+
+    fn of(&self, peer: &Peer) -> Self {
+        match peer {
+            Peer::Host(_) => self.clone(),
+            Peer::Local(..) => self.clone().or_nul(),
+        }
     }
 }
 

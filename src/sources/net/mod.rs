@@ -5,9 +5,9 @@
 //! millisecond. A member whose way is blocked leaves its bytes in the kernel and sits its turns out; the others go on.
 //! When nobody has anything to do the thread sleeps until a socket, a waker or the next deadline; there is no tick.
 //!
-//! What members are made of: [`listen`] opens sockets, [`incoming`] frames bytes of one stream into the [`filler`]'s
-//! open block, [`datagrams`] does so for UDP, [`connections`] holds the streams and their limits, [`framed`] is the
-//! whole member for sources of frames (syslog).
+//! What members are made of: a [`listener`] is opened at an address of [`listen`] and hands out [`link`]s, [`incoming`]
+//! frames bytes of one stream into the [`filler`]'s open block, [`datagrams`] does so for what comes in one piece,
+//! [`connections`] holds the streams and their limits, [`framed`] is the whole member for sources of frames (syslog).
 //! Not here: what an entry means, and who else fills blocks.
 
 pub mod connections;
@@ -15,8 +15,12 @@ pub mod datagrams;
 pub mod filler;
 pub mod framed;
 pub mod incoming;
+pub mod link;
 pub mod listen;
+pub mod listener;
 pub mod quiet;
+pub mod settings;
+mod socket_file;
 #[cfg(test)]
 #[cfg(not(loom))]
 pub(crate) mod tests;

@@ -1,26 +1,38 @@
 //! The keys of the `syslog` source.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::labels::{Labels, SourceId};
+use crate::sources::net::listen::{Listen, listen_some};
+use crate::sources::net::settings::{Datagram, Settings, load_tls};
+use crate::tls::ServerTlsKeys;
 use crate::units;
 
-/// Syslog over TCP and UDP, RFC 3164 and RFC 5424.
+/// Syslog over TCP, TLS, UDP and unix sockets, RFC 3164 and RFC 5424.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SyslogSourceConfig {
-    /// Where to listen: `tcp://127.0.0.1:5514`, `udp://[::1]:5514`; at least one.
+    /// Where to listen: `tcp://127.0.0.1:5514`, `tls://0.0.0.0:6514`, `udp://[::1]:5514`, `unix:///run/log.sock`,
+    /// `unixgram:///dev/log`; at least one.
     #[serde(deserialize_with = "listen_some")]
-    pub listen: Vec<ListenAddress>,
-    /// Most TCP connections at once; further ones are closed at once and counted.
+    pub listen: Vec<Listen>,
+    /// The certificate for `tls://` addresses, its key, and whom clients must be known to.
+    pub tls: Option<ServerTlsKeys>,
+    /// A TLS handshake that takes longer is broken off.
+    #[serde(default = "handshake_timeout", with = "units::positive_duration")]
+    pub handshake_timeout: Duration,
+    /// Who may connect to unix sockets: the mode of their files, in octal.
+    #[serde(default = "socket_mode", with = "units::file_mode")]
+    pub socket_mode: u32,
+    /// Most connections at once; further ones are closed at once and counted.
     #[serde(default = "max_connections", with = "units::count")]
     pub max_connections: usize,
-    /// Most TCP connections of one address at once, so that one sender cannot take them all.
+    /// Most connections of one address at once, so that one sender cannot take them all. The processes of this host
+    /// that come by a unix socket count as one address.
     #[serde(default = "max_connections_per_address", with = "units::count")]
     pub max_connections_per_address: usize,
     /// A connection that sends nothing for this long is closed.
@@ -38,6 +50,39 @@ pub struct SyslogSourceConfig {
     /// The zone of RFC 3164 timestamps, which carry none: `local`, `utc` or a name such as `Europe/Berlin`.
     #[serde(default)]
     pub timezone: Zone,
+}
+
+impl SyslogSourceConfig {
+    /// What the source called `name`, of the number `source`, is told. Reads the files of its `tls`.
+    ///
+    /// Errors name the source and the file.
+    pub fn settings(&self, name: &str, source: SourceId, labels: Labels) -> Result<Settings, String> {
+        Ok(Settings {
+            source,
+            listen: self.listen.clone(),
+            tls: load_tls(self.tls.as_ref(), name)?,
+            handshake_timeout: self.handshake_timeout,
+            socket_mode: self.socket_mode,
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            idle_timeout: self.idle_timeout,
+            max_message: self.max_message,
+            partial_memory: self.partial_memory,
+            receive_buffer: self.receive_buffer,
+            datagrams: Datagram::Message,
+            labels,
+        })
+    }
+}
+
+/// How long a TLS handshake may take, if nothing else is said.
+pub fn handshake_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+/// The mode of a unix socket, if nothing else is said: for its owner and group.
+pub fn socket_mode() -> u32 {
+    0o660
 }
 
 fn max_connections() -> usize {
@@ -63,86 +108,6 @@ fn partial_memory() -> usize {
 
 fn receive_buffer() -> usize {
     4 << 20
-}
-
-/// A socket to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenAddress {
-    /// Stream or datagrams.
-    pub transport: Transport,
-    /// Address and port; port 0 lets the system choose.
-    pub address: SocketAddr,
-}
-
-/// How bytes arrive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// A stream of framed messages (RFC 6587).
-    Tcp,
-    /// One message per datagram (RFC 5426).
-    Udp,
-}
-
-impl ListenAddress {
-    /// Reads `tcp://ADDRESS:PORT` or `udp://ADDRESS:PORT`; the error says what is missing.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (transport, rest) = match text.split_once("://") {
-            Some(("tcp", rest)) => (Transport::Tcp, rest),
-            Some(("udp", rest)) => (Transport::Udp, rest),
-            _ => {
-                return Err(
-                    "expected `tcp://` or `udp://`, an address and a port: `tcp://127.0.0.1:5514`".into()
-                );
-            }
-        };
-        // The one name that always means the same. Others could resolve differently at every start.
-        let numeric = match rest.strip_prefix("localhost:") {
-            Some(port) => format!("127.0.0.1:{port}"),
-            None => rest.to_owned(),
-        };
-        if let Ok(address) = numeric.parse() {
-            return Ok(ListenAddress { transport, address });
-        }
-        let name = &text[..text.len() - rest.len()];
-        if rest.parse::<std::net::IpAddr>().is_ok() {
-            let rest = if rest.contains(':') { format!("[{rest}]") } else { rest.to_owned() };
-            return Err(format!("the port is missing: `{name}{rest}:5514`"));
-        }
-        if let Some(port) = rest.strip_prefix(':').or_else(|| rest.strip_prefix("*:")) {
-            return Err(format!("the address is missing; all addresses are `{name}0.0.0.0:{port}`"));
-        }
-        Err(format!("expected a numeric address and a port up to 65535: `{name}127.0.0.1:5514`"))
-    }
-}
-
-impl fmt::Display for ListenAddress {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let transport = match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        };
-        write!(f, "{transport}://{}", self.address)
-    }
-}
-
-impl<'de> Deserialize<'de> for ListenAddress {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
-    }
-}
-
-impl Serialize for ListenAddress {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-fn listen_some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ListenAddress>, D::Error> {
-    let listen = Vec::<ListenAddress>::deserialize(deserializer)?;
-    if listen.is_empty() {
-        return Err(D::Error::invalid_length(0, &"at least one address such as `tcp://127.0.0.1:5514`"));
-    }
-    Ok(listen)
 }
 
 /// A time zone, looked up when the config is read.
@@ -177,36 +142,5 @@ impl<'de> Deserialize<'de> for Zone {
 impl Serialize for Zone {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn listen_addresses_are_read_and_printed_alike() {
-        for text in ["tcp://127.0.0.1:5514", "udp://0.0.0.0:0", "tcp://[::1]:514"] {
-            assert_eq!(ListenAddress::parse(text).map(|listen| listen.to_string()), Ok(text.into()));
-        }
-        assert_eq!(ListenAddress::parse("udp://localhost:1").unwrap().address.to_string(), "127.0.0.1:1");
-    }
-
-    #[test]
-    fn a_bad_listen_address_says_what_is_missing() {
-        let cases = [
-            ("127.0.0.1:5514", "expected `tcp://` or `udp://`"),
-            ("http://127.0.0.1:80", "expected `tcp://` or `udp://`"),
-            ("tcp://127.0.0.1", "the port is missing: `tcp://127.0.0.1:5514`"),
-            ("tcp://::1", "the port is missing: `tcp://[::1]:5514`"),
-            ("udp://:514", "all addresses are `udp://0.0.0.0:514`"),
-            ("tcp://127.0.0.1:70000", "a port up to 65535"),
-            ("tcp://example.com:514", "expected a numeric address"),
-            ("tcp://", "expected a numeric address"),
-        ];
-        for (text, expected) in cases {
-            let message = ListenAddress::parse(text).unwrap_err();
-            assert!(message.contains(expected), "{text}: {message}");
-        }
     }
 }

@@ -47,6 +47,12 @@ impl OctetFramer {
         Self { max_message, line: LineFramer::new(max_message as usize).strip_cr() }
     }
 
+    /// Lines end in a NUL byte too: over unix sockets that is how syslog(3) ends them.
+    pub fn or_nul(mut self) -> Self {
+        self.line = self.line.or_nul();
+        self
+    }
+
     /// The next message of `buf` at or behind `at`, or `None` when only an unfinished one is left; `at` moves as in
     /// [`LineFramer::next_frame`]. After an error the connection is to be closed: the framer has lost its place.
     #[inline]

@@ -3,19 +3,16 @@
 use super::octet::OctetFramer;
 use crate::sources::inlet::InletSpec;
 use crate::sources::net::Intake;
-use crate::sources::net::connections::Settings;
 use crate::sources::net::framed::Framed;
 use crate::sources::net::listen::Listen;
+use crate::sources::net::settings::Settings;
 use std::io;
-
-/// What a syslog source is told by its config.
-pub type SyslogSettings = Settings;
 
 impl Intake {
     /// Puts a syslog source on the thread, listening from now on. Says where: port 0 lets the system choose.
     ///
     /// Errors name the source and the address it cannot listen on.
-    pub fn add_syslog(&mut self, settings: SyslogSettings, spec: InletSpec) -> io::Result<Vec<Listen>> {
+    pub fn add_syslog(&mut self, settings: Settings, spec: InletSpec) -> io::Result<Vec<Listen>> {
         let framing = OctetFramer::new(u32::try_from(settings.max_message).unwrap_or(u32::MAX));
         let (member, bound) = Framed::listen(settings, "syslog", framing, spec, self.place()?, self.waker())?;
         self.add(Box::new(member));

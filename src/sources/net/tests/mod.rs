@@ -1,7 +1,7 @@
 //! Sockets on the loopback, an intake without a thread, and a house behind it that pops, looks, and settles.
 
-use super::connections::Settings;
 use super::listen::Listen;
+use super::settings::{Datagram, Settings};
 use super::*;
 use crate::ack::Status;
 use crate::block::Blocks;
@@ -19,6 +19,7 @@ use std::time::Duration;
 
 mod limits;
 mod moving;
+mod wires;
 
 /// What stands behind the sources: everything they share, and what came out, by stream.
 pub(crate) struct House {
@@ -116,6 +117,10 @@ fn settings() -> Settings {
             Listen::Tcp("127.0.0.1:0".parse().unwrap()),
             Listen::Udp("127.0.0.1:0".parse().unwrap()),
         ],
+        tls: None,
+        handshake_timeout: Duration::from_secs(10),
+        socket_mode: 0o600,
+        datagrams: Datagram::Message,
         max_connections: 100,
         max_connections_per_address: 100,
         idle_timeout: Duration::from_secs(60),

@@ -11,33 +11,40 @@ mod walk;
 
 use crate::block::{Block, FIELDS_MAX, Parts};
 use crate::entry::{Field, Kind, Slice, Space};
-use crate::steps::{Step, StepError, Verdict};
+use crate::steps::parse::input::Input;
+use crate::steps::{Failures, Step, StepError, Verdict};
 use simd::{Isa, Scan, Task};
 use std::fmt;
 use std::ops::Range;
 pub use walk::{DEPTH_MAX, FIELDS_PER_ENTRY_MAX};
 use walk::{Fault, object};
 
-/// Reads an entry's text as one JSON object and makes its members fields, in the order they are written.
+/// Reads an entry's message, or a field, as one JSON object and makes its members fields, in the order they are written.
 ///
 /// An entry that is no valid object goes on without them and counts as an error. What is accepted: `walk`.
 #[derive(Clone, Debug)]
 pub struct ParseJson {
     isa: Isa,
+    input: Input,
     /// Unused rows to leave behind each entry's fields.
     room: u8,
 }
 
 impl Default for ParseJson {
     fn default() -> Self {
-        ParseJson { isa: Isa::detect(), room: 0 }
+        ParseJson::of(Input::Message)
     }
 }
 
 impl ParseJson {
+    /// A step that reads `input`.
+    pub fn of(input: Input) -> Self {
+        ParseJson { isa: Isa::detect(), input, room: 0 }
+    }
+
     /// The same step by each way of marking words that this processor has, the best first: for tests that compare them.
     pub fn all() -> Vec<Self> {
-        Isa::all().into_iter().map(|isa| ParseJson { isa, room: 0 }).collect()
+        Isa::all().into_iter().map(|isa| ParseJson { isa, input: Input::Message, room: 0 }).collect()
     }
 }
 
@@ -53,7 +60,7 @@ impl Step for ParseJson {
     }
 
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
-        self.isa.run(One { parts: block.parts(), index, room: self.room }).map_err(StepError::from)?;
+        self.isa.run(One { parts: block.parts(), index, input: &self.input, room: self.room })?;
         Ok(Verdict::Keep)
     }
 
@@ -61,8 +68,8 @@ impl Step for ParseJson {
         self.room = fields.min(u8::MAX.into()) as u8;
     }
 
-    fn run(&self, block: &mut Block, range: Range<usize>) -> usize {
-        self.isa.run(Span { parts: block.parts(), range, room: self.room })
+    fn run(&self, block: &mut Block, range: Range<usize>, failures: &mut Failures) {
+        self.isa.run(Span { parts: block.parts(), range, input: &self.input, room: self.room, failures });
     }
 }
 
@@ -70,15 +77,16 @@ impl Step for ParseJson {
 struct One<'a> {
     parts: Parts<'a>,
     index: usize,
+    input: &'a Input,
     room: u8,
 }
 
 impl Task for One<'_> {
-    type Out = Result<(), Fault>;
+    type Out = Result<(), StepError>;
 
     #[inline(always)]
-    fn go<S: Scan>(mut self, scan: S) -> Result<(), Fault> {
-        parse(scan, &mut self.parts, self.index, self.room)
+    fn go<S: Scan>(mut self, scan: S) -> Result<(), StepError> {
+        parse(scan, &mut self.parts, self.index, self.input, self.room)
     }
 }
 
@@ -86,33 +94,40 @@ impl Task for One<'_> {
 struct Span<'a> {
     parts: Parts<'a>,
     range: Range<usize>,
+    input: &'a Input,
     room: u8,
+    failures: &'a mut Failures,
 }
 
 impl Task for Span<'_> {
-    type Out = usize;
+    type Out = ();
 
     #[inline(always)]
-    fn go<S: Scan>(mut self, scan: S) -> usize {
-        let mut errors = 0;
+    fn go<S: Scan>(mut self, scan: S) {
         let mut index = self.range.start;
         while index < self.range.end {
             if self.parts.live[index / 64] >> (index % 64) & 1 == 1
-                && parse(scan, &mut self.parts, index, self.room).is_err()
+                && let Err(error) = parse(scan, &mut self.parts, index, self.input, self.room)
             {
-                errors += 1;
+                self.failures.note(self.parts.live, index, error);
             }
             index += 1;
         }
-        errors
     }
 }
 
 /// Parses the entry at `index`; its rows move to the end of the table, behind those it had.
 #[inline(always)]
-fn parse<S: Scan>(scan: S, parts: &mut Parts<'_>, index: usize, room: u8) -> Result<(), Fault> {
+fn parse<S: Scan>(
+    scan: S,
+    parts: &mut Parts<'_>,
+    index: usize,
+    input: &Input,
+    room: u8,
+) -> Result<(), StepError> {
     const UNUSED: Slice = Slice { space: Space::Constant, offset: 0, len: 0 };
 
+    let source = input.find(parts, index)?;
     let entry = &mut parts.entries[index];
     let first = parts.fields.len();
     if entry.fields_n > 0 {
@@ -120,14 +135,19 @@ fn parse<S: Scan>(scan: S, parts: &mut Parts<'_>, index: usize, room: u8) -> Res
         parts.fields.extend_from_within(known);
     }
     let rows_max = FIELDS_MAX - usize::from(room);
-    let text = &parts.text[entry.offset as usize..];
-    let mut read = object(scan, text, entry.len as usize, entry.offset, rows_max, parts.fields);
+    let space: &[u8] = match source.space {
+        Space::Text => parts.text,
+        Space::Arena => parts.arena,
+        Space::Constant => parts.constants,
+    };
+    let (text, origin) = (&space[source.offset as usize..], (source.space, source.offset));
+    let mut read = object(scan, text, source.len as usize, origin, rows_max, parts.fields);
     if read.is_ok() && parts.fields.len() > rows_max {
         read = Err(Fault::NoRoom);
     }
     if read.is_err() {
         parts.fields.truncate(first);
-        return read;
+        return read.map_err(StepError::from);
     }
     entry.fields_first = first as u32;
     entry.fields_n = (parts.fields.len() - first) as u16;

@@ -75,7 +75,7 @@ fn read_together(lines: &[&[u8]], between: &[u8]) -> Vec<Vec<Option<Map<String, 
     let mut block = block_of(lines, between);
     let read = |step: ParseJson| {
         block.reset_side();
-        let errors = step.run(&mut block, 0..lines.len());
+        let errors = step.run_alone(&mut block, 0..lines.len());
         let one = |at| {
             let good = serde_json::from_slice::<Value>(lines[at]).is_ok_and(|value| value.is_object());
             good.then(|| read_back(block.view(at)))
@@ -346,7 +346,7 @@ fn a_full_field_table_refuses_the_entry_and_keeps_the_others() {
     let mut block = block_of(&[line.as_bytes(); 70], b"\n");
     let mut step = ParseJson::default();
     step.leave_room(100);
-    assert_eq!(step.run(&mut block, 0..70), 70 - FIELDS_MAX / 1100);
+    assert_eq!(step.run_alone(&mut block, 0..70), 70 - FIELDS_MAX / 1100);
     let counts: Vec<_> = (0..70).map(|at| block.view(at).fields().count()).collect();
     assert_eq!(counts.iter().filter(|count| **count == 1000).count(), FIELDS_MAX / 1100);
     assert_eq!(counts.iter().filter(|count| **count == 0).count(), 70 - FIELDS_MAX / 1100);
@@ -359,7 +359,7 @@ fn rows_left_free_are_used_by_the_next_step_and_earlier_fields_stay() {
     step.leave_room(2);
     let name = |len| Slice { space: Space::Text, offset: 2, len };
     block.set_field(0, Field::new(name(0), name(1), Kind::Plain)).unwrap();
-    assert_eq!(step.run(&mut block, 0..2), 0);
+    assert_eq!(step.run_alone(&mut block, 0..2), 0);
     let first = block.entries()[0].fields_first;
     block.set_field(0, Field::new(name(3), name(1), Kind::Plain)).unwrap();
     let keys: Vec<_> = block.view(0).fields().map(|field| field.key().to_vec()).collect();
@@ -372,8 +372,8 @@ fn rows_left_free_are_used_by_the_next_step_and_earlier_fields_stay() {
 fn discarded_entries_are_not_parsed() {
     let mut block = block_of(&[b"{}x", br#"{"a":1}"#, b"{}x"], b"\n");
     block.discard(0);
-    assert_eq!(ParseJson::default().run(&mut block, 0..3), 1);
-    assert_eq!(ParseJson::default().run(&mut block, 0..2), 0);
+    assert_eq!(ParseJson::default().run_alone(&mut block, 0..3), 1);
+    assert_eq!(ParseJson::default().run_alone(&mut block, 0..2), 0);
 }
 
 /// JSON-like text: valid pieces in any order, mostly wrong as a whole.
@@ -453,7 +453,7 @@ proptest! {
         let mut together = block_of(&lines, if newline { b"\n" } else { b"" });
         for step in ParseJson::all() {
             together.reset_side();
-            let errors = step.run(&mut together, 0..lines.len());
+            let errors = step.run_alone(&mut together, 0..lines.len());
             let mut errors_alone = 0;
             for (at, line) in lines.iter().enumerate() {
                 let mut alone = block_of(&[line], b"");

@@ -279,19 +279,19 @@ impl<'a, S: Scan> Cursor<'a, S> {
 
 /// Reads the first `len` bytes of `text` as an object, and puts its members behind `fields`, none of them on a fault.
 ///
-/// `offset` is where `text` stands in its block; `rows_max` is how long `fields` may become. Bytes behind `len` are
+/// `origin` is where `text` stands in its block; `rows_max` is how long `fields` may become. Bytes behind `len` are
 /// read but change nothing.
 #[inline(always)]
 pub fn object<S: Scan>(
     scan: S,
     text: &[u8],
     len: usize,
-    offset: u32,
+    origin: (Space, u32),
     rows_max: usize,
     fields: &mut Vec<Field>,
 ) -> Result<(), Fault> {
     let first = fields.len();
-    let read = members(scan, text, len, offset, rows_max, fields);
+    let read = members(scan, text, len, origin, rows_max, fields);
     if read.is_err() {
         fields.truncate(first);
     }
@@ -303,14 +303,14 @@ fn members<S: Scan>(
     scan: S,
     text: &[u8],
     len: usize,
-    offset: u32,
+    origin: (Space, u32),
     rows_max: usize,
     fields: &mut Vec<Field>,
 ) -> Result<(), Fault> {
     let mut cursor = Cursor::new(scan, text, len);
     let slice = |from: usize, to: usize| Slice {
-        space: Space::Text,
-        offset: offset + from as u32,
+        space: origin.0,
+        offset: origin.1 + from as u32,
         len: (to - from) as u32,
     };
     let rows_first = fields.len();

@@ -14,7 +14,7 @@ use crate::block::{ARENA_MAX, Block, FIELDS_MAX, Parts, selected};
 use crate::entry::{Entry, Field, Kind, Slice, Space};
 use crate::steps::constants::Constants;
 use crate::steps::set::SetError;
-use crate::steps::{Step, StepError, Verdict};
+use crate::steps::{Failures, Step, StepError, Verdict};
 use jiff::tz::TimeZone;
 use parse::{Clock, FACILITIES, Message, SEVERITIES, Span, parse};
 use std::ops::Range;
@@ -155,29 +155,28 @@ impl Step for ParseSyslog {
     }
 
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
-        match self.run(block, index..index + 1) {
-            0 => Ok(Verdict::Keep),
-            _ => Err(StepError::NoRoom),
-        }
+        let mut failures = Failures::default();
+        self.run(block, index..index + 1, &mut failures);
+        failures.last().map_or(Ok(Verdict::Keep), Err)
     }
 
     fn leave_room(&mut self, fields: usize) {
         self.spare = fields.min(u8::MAX.into()) as u8;
     }
 
-    fn run(&self, block: &mut Block, range: Range<usize>) -> usize {
+    fn run(&self, block: &mut Block, range: Range<usize>, failures: &mut Failures) {
         // The year and the zone of times that name neither, once per block.
         let mut clock = Clock::new(self.zone.clone(), block.time());
-        let mut errors = 0;
         let mut parts = block.parts();
         for word in range.start / 64..range.end.div_ceil(64) {
             let bits = [parts.live[word]];
             let from = word * 64;
             let span = range.start.max(from) - from..range.end.min(from + 64) - from;
             for at in selected(&bits, span) {
-                errors += usize::from(!self.read(&mut parts, from + at, &mut clock));
+                if !self.read(&mut parts, from + at, &mut clock) {
+                    failures.note(parts.live, from + at, StepError::NoRoom);
+                }
             }
         }
-        errors
     }
 }

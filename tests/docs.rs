@@ -1,0 +1,117 @@
+//! The pages under `docs/` speak of what there is: every type, step and metric, with configs that work and links that lead
+//! somewhere.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
+
+mod support;
+
+use ringmain::config::Config;
+use ringmain::sinks::config::SinkKind;
+use ringmain::sources::config::SourceKind;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use support::Instance;
+
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut pages = vec!["README.md".into(), "ARCHITECTURE.md".into()];
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of pages") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "md") => pages.push(path),
+                false => {}
+            }
+        }
+    }
+    pages.into_iter().map(|path| (path.clone(), fs::read_to_string(&path).expect("a page"))).collect()
+}
+
+/// What stands between fences of `kind`.
+fn fenced<'a>(text: &'a str, kind: &str) -> impl Iterator<Item = &'a str> {
+    let open = format!("```{kind}\n");
+    let parts: Vec<&str> = text.split(&open).skip(1).collect();
+    parts.into_iter().map(|part| part.split("```").next().unwrap_or(part))
+}
+
+#[test]
+fn every_type_has_its_page_with_a_config() {
+    let kinds = [("sources", SourceKind::TYPES), ("sinks", SinkKind::TYPES)];
+    for (shelf, types) in kinds {
+        for kind in types {
+            let path = format!("docs/{shelf}/{kind}.md");
+            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let shown = fenced(&text, "yaml").any(|config| config.contains(&format!("type: {kind}")));
+            assert!(shown, "{path} shows no config of its type");
+        }
+    }
+}
+
+#[test]
+fn configs_on_the_pages_are_understood() {
+    let mut whole = 0;
+    for (path, text) in pages() {
+        for config in fenced(&text, "yaml") {
+            let place = format!("{}:\n{config}", path.display());
+            let is_whole = config.contains("sources:") && config.contains("sinks:");
+            if !is_whole {
+                serde_yaml::from_str::<serde_json::Value>(config)
+                    .unwrap_or_else(|error| panic!("{error} in {place}"));
+                continue;
+            }
+            whole += 1;
+            if let Err(report) = Config::parse("page", config, &|_| Some("x".into())) {
+                panic!("{}\nin {place}", report.render(false));
+            }
+        }
+    }
+    assert!(whole >= 5, "only {whole} whole configs were found");
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut links = 0;
+    for (path, text) in pages() {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.starts_with("http") || target.starts_with('#') || target.contains(' ') {
+                continue;
+            }
+            links += 1;
+            let file = target.split('#').next().unwrap_or(target);
+            let leads = path.parent().unwrap_or(Path::new("")).join(file);
+            assert!(leads.exists(), "{}: {target} leads nowhere", path.display());
+        }
+    }
+    assert!(links >= 20, "only {links} links were found");
+}
+
+#[test]
+fn every_metric_is_explained_and_every_explained_one_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut instance = Instance::start(
+        dir.path(),
+        "data_dir: state\nadmin: { listen: \"127.0.0.1:0\" }\nsources: { in: { type: stdin } }\n\
+         sinks: { out: { type: console } }\n",
+    );
+    instance.stdin().write_all(b"a line\n").expect("it reads");
+    instance.wait_delivered("out", 1);
+    let (_, metrics) = instance.get("/metrics");
+    let there: BTreeSet<String> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split(' ').next().expect("a name").to_string())
+        .collect();
+    let page = fs::read_to_string("docs/metrics.md").unwrap();
+    let tables = page.split("## Alerts").next().expect("its first part");
+    let explained: BTreeSet<String> = tables
+        .split('`')
+        .filter(|word| word.starts_with("dispatcher_") || word.starts_with("process_"))
+        .map(String::from)
+        .collect();
+    let missing: Vec<_> = there.difference(&explained).collect();
+    let gone: Vec<_> = explained.difference(&there).collect();
+    assert!(missing.is_empty() && gone.is_empty(), "not explained: {missing:?}; not there: {gone:?}");
+}
