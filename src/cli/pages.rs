@@ -64,7 +64,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_all(dir.path()).unwrap();
         let main = std::fs::read_to_string(dir.path().join("ringmain.1")).unwrap();
-        assert!(main.contains(".TH ringmain 1") && main.contains("EXIT"), "{main}");
+        assert!(main.contains(".TH ringmain 1") && main.contains("Exit codes"), "{main}");
         let commands: Vec<String> =
             Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
         for command in &commands {

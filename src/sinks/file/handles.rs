@@ -187,6 +187,11 @@ impl Handles {
                 self.close(open);
                 self.take(disk, path, now)
             }
+            // Someone else has moved it away: that is as good.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.close(open);
+                self.take(disk, path, now)
+            }
             Err(error) => {
                 tracing::warn!("file {path} could not be rotated and grows on: {error}");
                 open.rotate_not_before = Some(now.steady + ROTATE_AGAIN);
@@ -228,7 +233,12 @@ impl Handles {
                 true
             }
             Err(error) => {
-                tracing::warn!("file {path} could not be rotated: {error}");
+                if error.kind() == io::ErrorKind::NotFound {
+                    // Someone else has moved it away.
+                    self.close_one(path);
+                } else {
+                    tracing::warn!("file {path} could not be rotated: {error}");
+                }
                 false
             }
         }

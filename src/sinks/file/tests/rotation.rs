@@ -324,3 +324,22 @@ fn a_file_moved_away_by_someone_else_is_no_rotation_of_ours() {
     setup.upkeep();
     assert_eq!((setup.names(), setup.read("a.log")), (vec!["a.log".into(), "a.log.1".into()], "2\n".into()));
 }
+
+#[test]
+fn a_file_that_is_gone_when_it_is_due_is_made_anew() {
+    let mut setup = Setup::rotating(None, "a.log", by_size(1));
+    setup.send_lines("a", &["1"]).unwrap();
+    fs::rename(setup.path("a.log"), setup.path("moved")).unwrap();
+    setup.send_lines("a", &["2"]).unwrap();
+    assert_eq!((setup.read("moved"), setup.read("a.log")), ("1\n".into(), "2\n".into()));
+    setup.pass(HOUR);
+    let hourly = RotateConfig { every: Some(HOUR), ..RotateConfig::default() };
+    let mut again = Setup::rotating(Some(setup.dir), "{source}.log", hourly);
+    again.send_lines("b", &["1"]).unwrap();
+    fs::rename(again.path("b.log"), again.path("moved.too")).unwrap();
+    again.upkeep();
+    again.pass(HOUR);
+    again.upkeep();
+    again.send_lines("b", &["2"]).unwrap();
+    assert_eq!((again.read("moved.too"), again.read("b.log")), ("1\n".into(), "2\n".into()));
+}
