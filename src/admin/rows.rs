@@ -195,6 +195,10 @@ pub struct SinkStats {
     pub errors: u64,
     /// A reload took it out of the config; what its lane held is delivered, or dropped when its time is over.
     pub removed: bool,
+    /// Entries that went to the overflow file, as there were too many files.
+    pub overflowed: u64,
+    /// Entries that may have been written twice, as a failed attempt could not be undone.
+    pub duplicated: u64,
     /// What is in front of it.
     pub lane: LaneStats,
     /// How it takes what it is given.
@@ -226,6 +230,8 @@ impl SinkStats {
             batches: row.batches.get(),
             batches_out: row.batches_out.get(),
             errors: row.errors.get(),
+            overflowed: row.overflowed.get(),
+            duplicated: row.duplicated.get(),
             ..SinkStats::default()
         }
     }

@@ -7,6 +7,7 @@ use super::intake::IntakeSlot;
 use super::keeper::Keeper;
 use super::ready::thread_refused;
 use super::sources::{Opened, Opener};
+use super::upkeep::Upkeep;
 use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
@@ -188,6 +189,8 @@ pub(super) struct LiveSink {
     pub crew: Crew,
     /// The senders of the crew in charge.
     pub senders: Arc<Latch>,
+    /// What tends to its output; ends with the last of its kind.
+    pub upkeep: Option<Arc<Upkeep>>,
 }
 
 impl LiveSink {

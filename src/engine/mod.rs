@@ -24,6 +24,7 @@ mod see_off;
 mod sinks;
 mod sources;
 mod steps;
+mod upkeep;
 
 pub use changes::Changes;
 pub use reload::ReloadError;
@@ -251,6 +252,8 @@ impl Engine {
             lanes.iter().for_each(|sink| sink.lane.leave());
             senders_done(Instant::now() + GRACE);
         }
+        let upkeep = || lanes.iter().filter_map(|sink| sink.upkeep.as_ref());
+        upkeep().for_each(|upkeep| upkeep.stop());
         // Whatever is settled by now has been heard of; nothing more will be.
         let sources_done = |deadline| producers.iter().all(|source| source.done.wait(deadline));
         if !sources_done(deadline.min(Instant::now() + GRACE)) {
@@ -263,6 +266,7 @@ impl Engine {
         core.house.domains.all().iter().for_each(|(_, domain)| domain.sequencer.close());
         core.keeper.stop();
         all_ended &= self.keeper_done.wait(grace + GRACE);
+        all_ended &= upkeep().all(|upkeep| upkeep.wait(grace + GRACE));
         if let Some((stop, waker)) = &self.admin_stop {
             stop.raise();
             waker.wake();

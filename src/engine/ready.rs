@@ -9,6 +9,7 @@ use super::overlap;
 use super::reload::Stage;
 use super::sinks::{describe_sink, open_sink};
 use super::sources::longest_entry;
+use super::upkeep::Upkeep;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
 use crate::delivery::retry::Retry;
@@ -138,6 +139,7 @@ impl Stage<'_> {
                 sink: opened,
                 crew: FIRST_CREW,
                 senders: Arc::default(),
+                upkeep: None,
             };
             self.view_sink(row, made.view(what));
             return self.man(made);
@@ -154,7 +156,8 @@ impl Stage<'_> {
         let opened = if same_sink { Arc::clone(&old.sink) } else { self.open_sink(sink)? };
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
-        let next = LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), ..old };
+        let upkeep = old.upkeep.clone().filter(|_| same_sink);
+        let next = LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), upkeep, ..old };
         self.view_sink(row, next.view(what));
         self.man(next)
     }
@@ -201,7 +204,7 @@ impl Stage<'_> {
     }
 
     /// Starts the sink's senders, which wait until they are in charge.
-    fn man(&mut self, sink: LiveSink) -> Result<(), StartError> {
+    fn man(&mut self, mut sink: LiveSink) -> Result<(), StartError> {
         let cores = &self.config.decided.cores.senders;
         for number in 0..sink.config.lane.concurrency {
             let sender = Sender {
@@ -219,6 +222,10 @@ impl Stage<'_> {
                 sender.run(row);
             });
             spawned.map_err(thread_refused)?;
+        }
+        if sink.upkeep.is_none() {
+            let upkeep = Upkeep::start(&self.core.house.threads, &sink.config.name, &sink.sink);
+            sink.upkeep = upkeep.map_err(thread_refused)?.map(Arc::new);
         }
         self.sinks.push(sink);
         Ok(())
