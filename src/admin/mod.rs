@@ -3,12 +3,11 @@
 //! Everything shown comes from one [`Snapshot`], taken by whoever has the numbers ([`Inside`]). The rest of this folder
 //! only reads: [`health`] judges a snapshot, [`exposition`] writes it for Prometheus, [`server`] answers requests.
 //!
-//! Nothing here changes what the engine does.
+//! What changes something is done by the engine itself ([`Inside::post`]), for who shows the token ([`pages`]).
 
 pub mod connection;
 pub mod exposition;
 pub mod health;
-pub mod http;
 pub mod pages;
 pub mod process;
 pub mod pulse;
@@ -22,6 +21,7 @@ pub use pulse::Pulse;
 pub use server::AdminServer;
 pub use snapshot::Snapshot;
 
+use crate::http::Response;
 use crate::metrics::Telemetry;
 use crate::tap::{Seen, Wish};
 
@@ -44,6 +44,11 @@ pub trait Inside: Send + Sync {
     ///
     /// Errors: there is no such point, or there are too many taps, in words.
     fn tap(&self, wish: Wish) -> Result<Seen, String>;
+
+    /// Does what was posted to `path`; `None` if there is nothing to be done under it. Only called for who may.
+    fn post(&self, _path: &str, _body: &[u8]) -> Option<Response> {
+        None
+    }
 
     /// Where durations are recorded.
     fn telemetry(&self) -> &Telemetry;

@@ -88,7 +88,13 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "^^^^^^^ expected a numeric address and a port such as `127.0.0.1:8401`, or `off`",
             "",
         ),
-        ("admin: { token: x }", "unknown key `token` in `admin`", "1:10", "^^^^^", "known keys: listen"),
+        (
+            "admin: { tokem: x }",
+            "unknown key `tokem` in `admin`",
+            "1:10",
+            "^^^^^ did you mean `token`?",
+            "known keys: listen, token",
+        ),
         (
             "admin: [1]",
             "`admin` at the top level cannot be a list",
@@ -679,7 +685,7 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let defaults = parse(SMALL).unwrap();
     assert_eq!(config.dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (4, 1, 4));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (5, 1, 4));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);
@@ -887,6 +893,7 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
         known_keys::<crate::sources::config::SourceKeys>(),
         known_keys::<crate::sources::file::config::FileSourceConfig>(),
         known_keys::<crate::sources::syslog::config::SyslogSourceConfig>(),
+        known_keys::<crate::sources::http::config::HttpSourceConfig>(),
         known_keys::<crate::sources::config::StdinSourceConfig>(),
         known_keys::<SinkKeys>(),
         known_keys::<crate::sinks::config::BatchKeys>(),

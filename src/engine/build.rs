@@ -5,7 +5,7 @@ use super::inside::{House, View};
 use super::keeper::Keeper;
 use super::live::{Core, Live};
 use super::memory::{self, Shares};
-use super::sources::longest_entry;
+use super::sources::{longest_entry, producers};
 use super::steps::{compile, planned};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
@@ -43,7 +43,7 @@ const WINDOW_MIN: usize = 16;
 pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), StartError> {
     let lock = lock_data_dir(&config.data_dir)?;
     let largest = config.sources.iter().map(longest_entry).max().unwrap_or(0);
-    let shares = shares(config, config.enabled_sinks().count(), config.sources.len(), largest)?;
+    let shares = shares(config, config.enabled_sinks().count(), config.sources.iter().map(producers).sum(), largest)?;
     let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;
@@ -51,7 +51,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
     let admin = match config.admin.listen {
         None => None,
         Some(address) => Some(
-            AdminServer::bind(address)
+            AdminServer::bind(address, config.admin.token.clone())
                 .map_err(|error| StartError::start(format!("admin: cannot listen on {address}"), error))?,
         ),
     };

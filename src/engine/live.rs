@@ -6,7 +6,7 @@ use super::inside::{House, SinkView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
 use super::ready::thread_refused;
-use super::sources::{Opened, Opener};
+use super::sources::{Opened, Opener, producers};
 use super::upkeep::Upkeep;
 use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
@@ -169,7 +169,8 @@ impl Core {
     /// Shares the memory out among the lanes there are.
     pub fn share_memory(&self, live: &Live) {
         let largest = self.hallway.blocks.class(usize::MAX);
-        let shares = shares(&live.config, live.lanes().count(), live.sources.len(), largest);
+        let producers = live.sources.iter().map(|source| producers(&source.config)).sum();
+        let shares = shares(&live.config, live.lanes().count(), producers, largest);
         // There were as many before, or it was found that they fit.
         if let Ok(shares) = shares {
             self.hallway.transit.set_limit(shares.transit);

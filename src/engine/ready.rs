@@ -8,7 +8,7 @@ use super::live::{Leaving, LiveSink, LiveSource, Running, Wanted};
 use super::overlap;
 use super::reload::Stage;
 use super::sinks::{describe_sink, open_sink};
-use super::sources::longest_entry;
+use super::sources::{longest_entry, producers};
 use super::upkeep::Upkeep;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
@@ -103,7 +103,7 @@ impl Stage<'_> {
         let going = |sink: &&LiveSink| !self.config.enabled_sinks().any(|one| one.name == sink.config.name);
         let going = self.live.sinks.iter().filter(going).count() + self.live.retiring.len();
         let enabled = self.config.enabled_sinks().count();
-        let shares = shares(self.config, enabled + going, self.config.sources.len(), largest)?;
+        let shares = shares(self.config, enabled + going, self.config.sources.iter().map(producers).sum(), largest)?;
         let share = shares.lane.high + shares.transit;
         let now = Instant::now();
         let held = self.live.lanes().map(|sink| (&sink.config.name, sink.lane.view(now).pinned));

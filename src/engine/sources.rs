@@ -19,6 +19,8 @@ use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::multiline::Rules;
 use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::Intake;
+use crate::sources::http::config::decoders;
+use crate::sources::net::http::{HttpSettings, Service};
 use crate::sources::net::incoming::HEADROOM;
 use crate::sources::net::listen::Listen;
 use crate::sources::net::seats::Host;
@@ -100,6 +102,12 @@ impl Opener<'_> {
                 let reader = StdinReader::new(settings, spec, ending).map_err(failed)?;
                 self.add_reader(move |row| reader.run(row));
             }
+            SourceKind::Http(http) => {
+                let settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = self.open_requests(spec, settings, Arc::new(http.service()))?;
+                let path = http.paths.0.first().map_or("/", |(path, _)| path);
+                self.listens_as(bound.iter().map(|listen| listen.as_url(path)).collect());
+            }
             SourceKind::Syslog(syslog) => {
                 // Errors name the source and the address themselves.
                 let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
@@ -147,10 +155,37 @@ impl Opener<'_> {
         opened
     }
 
+    /// Opens a source of requests with its decode threads, each of which is a domain. Says where it listens.
+    fn open_requests(
+        &mut self,
+        first: InletSpec,
+        settings: HttpSettings,
+        service: Arc<dyn Service>,
+    ) -> Result<Vec<Listen>, StartError> {
+        let mut specs = vec![first];
+        specs.extend((1..settings.decoders).map(|_| self.domain()));
+        let ending = Arc::clone(&self.opened.ending);
+        let opened = self.on_intake(move |intake| intake.add_http(settings, service, specs, &ending));
+        // The error names the source and the address itself.
+        let (decoders, bound) = opened.map_err(|error| StartError::Start(error.to_string()))?;
+        for (number, decoder) in decoders.into_iter().enumerate() {
+            self.opened.runners.push(Runner {
+                name: format!("decode-{}-{number}", self.wanted.source.name),
+                cores: self.wanted.config.decided.cores.readers.clone(),
+                body: Box::new(move |row| decoder.run(row)),
+            });
+        }
+        Ok(bound)
+    }
+
     fn listens(&mut self, bound: &[Listen]) {
+        self.listens_as(bound.iter().map(ToString::to_string).collect());
+    }
+
+    fn listens_as(&mut self, listening: Vec<String>) {
         let view = &mut self.opened.view;
-        view.listening = bound.iter().map(ToString::to_string).collect();
-        view.what = format!("listens on {}", view.listening.join(", "));
+        view.what = format!("listens on {}", listening.join(", "));
+        view.listening = listening;
     }
 
     fn add_reader(&mut self, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
@@ -192,11 +227,20 @@ pub(super) fn longest_entry(source: &SourceConfig) -> usize {
     HEADROOM
         + match &source.kind {
             SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
+            SourceKind::Http(http) => http.max_entry,
             SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
             SourceKind::Syslog(syslog) => syslog.max_message,
             // As long as blocks are.
             SourceKind::Submit(_) => 0,
         }
+}
+
+/// How many threads make blocks of the source.
+pub(super) fn producers(source: &SourceConfig) -> usize {
+    match &source.kind {
+        SourceKind::Http(http) => decoders(&http.decoders),
+        _ => 1,
+    }
 }
 
 fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {

@@ -47,6 +47,7 @@ impl Checker<'_> {
                 self.problem(&[shelf, name, index, "rename"], message, "make two steps of it");
             }
             StepConfig::Parse(_)
+            | StepConfig::Timestamp(_)
             | StepConfig::Set(_)
             | StepConfig::Rename(_)
             | StepConfig::Remove(_)
