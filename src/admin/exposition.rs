@@ -186,6 +186,22 @@ fn source_row(page: &Page, source: &SourceStats) {
         source.broken_connections,
     );
     counter("dispatcher_source_blocked_total", "Times it found no room.", source.blocked);
+    // One series from the beginning, so that a rate has where to start from.
+    let ok = (!source.requests.contains_key(&200)).then_some((200, 0));
+    for (status, count) in source.requests.iter().map(|(status, count)| (*status, *count)).chain(ok) {
+        page.counter(
+            "dispatcher_source_requests_total",
+            "HTTP requests answered.",
+            &[of[0], ("status", &status.to_string())],
+            count,
+        );
+    }
+    counter("dispatcher_source_request_bytes_total", "Bytes of HTTP bodies, as sent.", source.request_bytes);
+    counter(
+        "dispatcher_source_refused_entries_total",
+        "Entries of HTTP requests refused, and their senders told.",
+        source.refused_entries,
+    );
     gauge(
         "dispatcher_source_gate_closed",
         "1 while a full lane keeps it from reading.",

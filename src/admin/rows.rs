@@ -1,6 +1,6 @@
 //! The rows of a snapshot: one per way in and one per way out.
 
-use crate::ledger::{Dropped, Named, Reason, SinkLedger, SourceLedger};
+use crate::ledger::{Dropped, HttpLedger, Named, Reason, SinkLedger, SourceLedger};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -12,6 +12,14 @@ pub type DroppedStats = BTreeMap<&'static str, u64>;
 
 fn dropped(dropped: &Dropped) -> DroppedStats {
     Reason::ALL.into_iter().map(|reason| (reason.name(), dropped.get(reason))).collect()
+}
+
+fn answered(http: &HttpLedger) -> BTreeMap<u16, u64> {
+    http.answered
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(status, count)| (status.code(), count))
+        .collect()
 }
 
 /// One way in.
@@ -62,6 +70,12 @@ pub struct SourceStats {
     pub broken_connections: u64,
     /// Times it found no room and had to stop or drop.
     pub blocked: u64,
+    /// Requests answered, by status; only those that were.
+    pub requests: BTreeMap<u16, u64>,
+    /// Bytes of requests' bodies, as they were sent.
+    pub request_bytes: u64,
+    /// Entries of requests that were refused, each told to its sender; not in `received`.
+    pub refused_entries: u64,
     /// Its lanes let it read.
     pub gate_open: bool,
     /// Where it listens.
@@ -98,6 +112,9 @@ impl SourceStats {
             refused_connections: row.refused_connections.get(),
             broken_connections: row.broken_connections.get(),
             blocked: row.blocked.get(),
+            requests: answered(&row.http),
+            request_bytes: row.http.body_bytes.get(),
+            refused_entries: row.http.refused_entries.get(),
             gate_open: true,
             ..SourceStats::default()
         }

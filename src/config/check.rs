@@ -12,6 +12,7 @@ use crate::expr::Expr;
 use crate::sinks::config::SinkKind;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
+use crate::sources::http::config::HttpSourceConfig;
 use crate::sources::net::listen::{Claim, Listen};
 use crate::steps::config::StepConfig;
 use crate::steps::pipeline::STEPS_MAX;
@@ -184,6 +185,10 @@ impl Checker<'_> {
                     self.listens(name, &syslog.listen, syslog.tls.is_some(), &mut taken);
                     self.partial_memory(name, syslog.max_message, syslog.partial_memory);
                 }
+                SourceKind::Http(http) => {
+                    self.listens(name, &http.listen, http.tls.is_some(), &mut taken);
+                    self.requests(name, http);
+                }
                 SourceKind::Stdin(_) => {
                     if let Some(other) = readers_of_stdin.replace(name) {
                         let message = format!("source `{name}` reads the standard input too");
@@ -219,6 +224,20 @@ impl Checker<'_> {
         if has_keys && !listen.iter().any(|address| matches!(address, Listen::Tls(_))) {
             let message = format!("`tls` in source `{name}` is for no address");
             self.problem(&["sources", name, "tls"], message, "expected a `tls://` address in `listen`");
+        }
+    }
+
+    /// That requests come by connections, and fit the memory for them.
+    fn requests(&mut self, name: &str, http: &HttpSourceConfig) {
+        for (index, address) in http.listen.iter().enumerate().filter(|(_, listen)| listen.is_datagrams()) {
+            let message = format!("source `{name}` takes no datagrams, so not `{address}`");
+            let label = "expected `tcp://`, `tls://` or `unix://`";
+            self.problem(&["sources", name, "listen", &index.to_string()], message, label);
+        }
+        if http.body_memory < 2 * http.max_body {
+            let message = format!("`body_memory` in source `{name}` is less than two `max_body`");
+            let label = format!("expected at least {}", crate::units::format_size(2 * http.max_body as u64));
+            self.problem(&["sources", name, "body_memory"], message, label);
         }
     }
 

@@ -69,6 +69,7 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
     let own = match &source.kind {
         SourceKind::File(file) => flat(file),
         SourceKind::Syslog(syslog) => flat(syslog),
+        SourceKind::Http(http) => flat(http),
         SourceKind::Stdin(stdin) => flat(stdin),
         SourceKind::Submit(submit) => flat(submit),
     };

@@ -834,6 +834,7 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
         known_keys::<crate::sources::config::SourceKeys>(),
         known_keys::<crate::sources::file::config::FileSourceConfig>(),
         known_keys::<crate::sources::syslog::config::SyslogSourceConfig>(),
+        known_keys::<crate::sources::http::config::HttpSourceConfig>(),
         known_keys::<crate::sources::config::StdinSourceConfig>(),
         known_keys::<SinkKeys>(),
         known_keys::<crate::sinks::config::BatchKeys>(),

@@ -23,6 +23,7 @@ use crate::route::Routes;
 use crate::sinks::config::{Jitter, Ordering};
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
+use crate::sources::http::config::decoders;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::sources::net::incoming::HEADROOM;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
@@ -159,6 +160,7 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
 fn longest_entry(source: &SourceConfig) -> usize {
     match &source.kind {
         SourceKind::File(file) => file.max_line,
+        SourceKind::Http(http) => http.max_entry,
         SourceKind::Stdin(stdin) => stdin.max_line,
         SourceKind::Submit(_) => 0,
         SourceKind::Syslog(syslog) => syslog.max_message,
@@ -168,7 +170,11 @@ fn longest_entry(source: &SourceConfig) -> usize {
 fn shares(config: &Config, lanes: usize, largest: usize) -> Result<Shares, StartError> {
     let marks = &config.dispatcher.backpressure;
     let low = marks.low_watermark / marks.high_watermark;
-    let threads = config.sources.len() + config.decided.workers;
+    let producers = |source: &SourceConfig| match &source.kind {
+        SourceKind::Http(http) => decoders(&http.decoders),
+        _ => 1,
+    };
+    let threads = config.sources.iter().map(producers).sum::<usize>() + config.decided.workers;
     memory::share_out(config.decided.max_memory, lanes, threads, largest.max(crate::block::CLASSES[2]), low)
         .map_err(StartError::Config)
 }

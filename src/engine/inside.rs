@@ -96,7 +96,11 @@ impl House {
             // As it was called, so that the line can be copied; and to where a client can reach it.
             let program = std::env::args().next().unwrap_or_else(|| "ringmain".into());
             let reachable = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
-            lines.push(format!("send a first line: {program} send --to {reachable} 'hello from me'"));
+            let how = match reachable.starts_with("http") {
+                true => format!("curl --data-binary 'hello from me' {reachable}"),
+                false => format!("{program} send --to {reachable} 'hello from me'"),
+            };
+            lines.push(format!("send a first line: {how}"));
         }
         lines
     }

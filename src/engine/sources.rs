@@ -15,6 +15,8 @@ use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
+use crate::sources::net::http::{HttpSettings, Service};
+use crate::sources::net::listen::Listen;
 use crate::sources::stdin::StdinReader;
 use crate::sources::submit::{Shipper, Submitter};
 use crate::worker::{Domain, Plan};
@@ -89,6 +91,13 @@ impl Sources<'_> {
                 self.submitter = Some(shipper.submitter());
                 self.add_reader(&source.name, move |row| shipper.run(row));
             }
+            SourceKind::Http(http) => {
+                let settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = self.open_requests(at, spec, settings, Arc::new(http.service()))?;
+                let path = http.paths.0.first().map_or("/", |(path, _)| path);
+                view.listening = bound.iter().map(|listen| listen.as_url(path)).collect();
+                view.what = format!("listens on {}", view.listening.join(", "));
+            }
             SourceKind::Syslog(syslog) => {
                 let intake = match &mut self.intake {
                     Some(intake) => intake,
@@ -118,6 +127,35 @@ impl Sources<'_> {
         });
         let (gate, hallway) = (Arc::clone(&self.gates[at]), Arc::clone(self.hallway));
         InletSpec { domain, source, strategy, gate, hallway }
+    }
+
+    /// Opens a source of requests with its decode threads, each of which is a domain. Says where it listens.
+    fn open_requests(
+        &mut self,
+        at: usize,
+        spec: InletSpec,
+        settings: HttpSettings,
+        service: Arc<dyn Service>,
+    ) -> Result<Vec<Listen>, StartError> {
+        let name = self.config.sources[at].name.clone();
+        let failed = |error: std::io::Error| StartError::start(format!("source {name}"), error);
+        let further: Vec<InletSpec> = (1..settings.decoders).map(|_| self.domain(at)).collect();
+        let specs = std::iter::once(spec).chain(further).collect();
+        let intake = match &mut self.intake {
+            Some(intake) => intake,
+            None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
+        };
+        let opened = intake.add_http(settings, service, specs, self.ending);
+        // The error names the source and the address itself.
+        let (decoders, bound) = opened.map_err(|error| StartError::Start(error.to_string()))?;
+        for (number, decoder) in decoders.into_iter().enumerate() {
+            self.runners.push(Runner {
+                name: format!("decode-{name}-{number}"),
+                cores: self.config.decided.cores.readers.clone(),
+                body: Box::new(move |row| decoder.run(row)),
+            });
+        }
+        Ok(bound)
     }
 
     fn add_reader(&mut self, source: &str, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {

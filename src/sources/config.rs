@@ -6,6 +6,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::config::FileSourceConfig;
+use super::http::config::HttpSourceConfig;
 pub use super::inlet::Strategy;
 use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
@@ -31,6 +32,8 @@ pub enum SourceKind {
     File(FileSourceConfig),
     /// Syslog over TCP and UDP.
     Syslog(SyslogSourceConfig),
+    /// Entries in the bodies of HTTP requests.
+    Http(HttpSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
     /// What a program that uses the library submits; no config file can name it.
@@ -39,13 +42,14 @@ pub enum SourceKind {
 
 impl SourceKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "syslog", "stdin"];
+    pub const TYPES: &'static [&'static str] = &["file", "syslog", "http", "stdin"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSourceConfig::deserialize(keys).map(Self::File),
             "syslog" => SyslogSourceConfig::deserialize(keys).map(Self::Syslog),
+            "http" => HttpSourceConfig::deserialize(keys).map(Self::Http),
             "stdin" => StdinSourceConfig::deserialize(keys).map(Self::Stdin),
             unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
         }
@@ -56,6 +60,7 @@ impl SourceKind {
         match self {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
+            Self::Http(_) => "http",
             Self::Stdin(_) => "stdin",
             Self::Submit(_) => "submit",
         }

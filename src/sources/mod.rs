@@ -8,6 +8,7 @@ pub mod config;
 pub mod ending;
 pub mod file;
 pub mod framing;
+pub mod http;
 pub mod inlet;
 pub mod loki;
 pub mod net;

@@ -14,6 +14,7 @@ pub mod connections;
 pub mod datagrams;
 pub mod filler;
 pub mod framed;
+pub mod http;
 pub mod incoming;
 pub mod link;
 pub mod listen;
