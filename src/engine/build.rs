@@ -161,6 +161,7 @@ fn longest_entry(source: &SourceConfig) -> usize {
     match &source.kind {
         SourceKind::File(file) => file.max_line,
         SourceKind::Http(http) => http.max_entry,
+        SourceKind::Loki(loki) => loki.max_entry,
         SourceKind::Stdin(stdin) => stdin.max_line,
         SourceKind::Submit(_) => 0,
         SourceKind::Syslog(syslog) => syslog.max_message,
@@ -172,6 +173,7 @@ fn shares(config: &Config, lanes: usize, largest: usize) -> Result<Shares, Start
     let low = marks.low_watermark / marks.high_watermark;
     let producers = |source: &SourceConfig| match &source.kind {
         SourceKind::Http(http) => decoders(&http.decoders),
+        SourceKind::Loki(loki) => decoders(&loki.decoders),
         _ => 1,
     };
     let threads = config.sources.iter().map(producers).sum::<usize>() + config.decided.workers;

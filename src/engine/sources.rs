@@ -14,6 +14,7 @@ use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::loki::service::PUSH;
 use crate::sources::net::Intake;
 use crate::sources::net::http::{HttpSettings, Service};
 use crate::sources::net::listen::Listen;
@@ -96,6 +97,12 @@ impl Sources<'_> {
                 let bound = self.open_requests(at, spec, settings, Arc::new(http.service()))?;
                 let path = http.paths.0.first().map_or("/", |(path, _)| path);
                 view.listening = bound.iter().map(|listen| listen.as_url(path)).collect();
+                view.what = format!("listens on {}", view.listening.join(", "));
+            }
+            SourceKind::Loki(loki) => {
+                let settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = self.open_requests(at, spec, settings, Arc::new(loki.service()))?;
+                view.listening = bound.iter().map(|listen| listen.as_url(PUSH)).collect();
                 view.what = format!("listens on {}", view.listening.join(", "));
             }
             SourceKind::Syslog(syslog) => {

@@ -50,13 +50,16 @@ fn arrive(shape: &str, tenant: Option<&str>) {
 
     let sent = String::from_utf8(sent.stdout).expect("text");
     let sent: Vec<Entry> = sent.lines().map(|line| told(line, tenant)).collect();
-    let out: String = files(&dir.path().join("out")).iter().map(|path| fs::read_to_string(path).expect("text")).collect();
+    let out: String =
+        files(&dir.path().join("out")).iter().map(|path| fs::read_to_string(path).expect("text")).collect();
     let came: Vec<Entry> = out.lines().map(read).collect();
     assert_eq!((sent.len() as u64, came.len() as u64), (all, all));
     // By stream, as only there is an order; within it the same entries, one after the other.
     let by_stream = |entries: Vec<Entry>| {
         let mut streams: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-        entries.into_iter().for_each(|entry| streams.entry(entry.0["filename"].clone()).or_default().push(entry));
+        entries
+            .into_iter()
+            .for_each(|entry| streams.entry(entry.0["filename"].clone()).or_default().push(entry));
         streams
     };
     let (sent, came) = (by_stream(sent), by_stream(came));
