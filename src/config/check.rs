@@ -198,6 +198,10 @@ impl Checker<'_> {
                     self.listens(name, &http.listen, http.tls.is_some(), &mut taken);
                     self.requests(name, http);
                 }
+                SourceKind::Loki(loki) => {
+                    self.listens(name, &loki.listen, loki.tls.is_some(), &mut taken);
+                    self.requests(name, &loki.server());
+                }
                 SourceKind::Stdin(_) => {
                     if let Some(other) = readers_of_stdin.replace(name) {
                         let message = format!("source `{name}` reads the standard input too");

@@ -70,6 +70,7 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
         SourceKind::File(file) => flat(file),
         SourceKind::Syslog(syslog) => flat(syslog),
         SourceKind::Http(http) => flat(http),
+        SourceKind::Loki(loki) => flat(loki),
         SourceKind::Stdin(stdin) => flat(stdin),
         SourceKind::Submit(submit) => flat(submit),
     };

@@ -18,6 +18,7 @@ use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::multiline::Rules;
 use crate::sources::multiline::config::MultilineConfig;
+use crate::sources::loki::service::PUSH;
 use crate::sources::net::Intake;
 use crate::sources::http::config::decoders;
 use crate::sources::net::http::{HttpSettings, Service};
@@ -107,6 +108,11 @@ impl Opener<'_> {
                 let bound = self.open_requests(spec, settings, Arc::new(http.service()))?;
                 let path = http.paths.0.first().map_or("/", |(path, _)| path);
                 self.listens_as(bound.iter().map(|listen| listen.as_url(path)).collect());
+            }
+            SourceKind::Loki(loki) => {
+                let settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = self.open_requests(spec, settings, Arc::new(loki.service()))?;
+                self.listens_as(bound.iter().map(|listen| listen.as_url(PUSH)).collect());
             }
             SourceKind::Syslog(syslog) => {
                 // Errors name the source and the address themselves.
@@ -228,6 +234,7 @@ pub(super) fn longest_entry(source: &SourceConfig) -> usize {
         + match &source.kind {
             SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
             SourceKind::Http(http) => http.max_entry,
+            SourceKind::Loki(loki) => loki.max_entry,
             SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
             SourceKind::Syslog(syslog) => syslog.max_message,
             // As long as blocks are.
@@ -239,6 +246,7 @@ pub(super) fn longest_entry(source: &SourceConfig) -> usize {
 pub(super) fn producers(source: &SourceConfig) -> usize {
     match &source.kind {
         SourceKind::Http(http) => decoders(&http.decoders),
+        SourceKind::Loki(loki) => decoders(&loki.decoders),
         _ => 1,
     }
 }

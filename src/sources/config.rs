@@ -9,6 +9,7 @@ use super::file::config::FileSourceConfig;
 use super::http::config::HttpSourceConfig;
 pub use super::inlet::Strategy;
 use super::multiline::config::{MultilineConfig, multiline};
+use super::loki::config::LokiSourceConfig;
 use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
@@ -35,6 +36,8 @@ pub enum SourceKind {
     Syslog(SyslogSourceConfig),
     /// Entries in the bodies of HTTP requests.
     Http(HttpSourceConfig),
+    /// What clients of Loki push.
+    Loki(LokiSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
     /// What a program that uses the library submits; no config file can name it.
@@ -43,7 +46,7 @@ pub enum SourceKind {
 
 impl SourceKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "syslog", "http", "stdin"];
+    pub const TYPES: &'static [&'static str] = &["file", "syslog", "http", "loki", "stdin"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
@@ -51,6 +54,7 @@ impl SourceKind {
             "file" => FileSourceConfig::deserialize(keys).map(Self::File),
             "syslog" => SyslogSourceConfig::deserialize(keys).map(Self::Syslog),
             "http" => HttpSourceConfig::deserialize(keys).map(Self::Http),
+            "loki" => LokiSourceConfig::deserialize(keys).map(Self::Loki),
             "stdin" => StdinSourceConfig::deserialize(keys).map(Self::Stdin),
             unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
         }
@@ -62,6 +66,7 @@ impl SourceKind {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
             Self::Http(_) => "http",
+            Self::Loki(_) => "loki",
             Self::Stdin(_) => "stdin",
             Self::Submit(_) => "submit",
         }
