@@ -162,6 +162,7 @@ fn longest_entry(source: &SourceConfig) -> usize {
         SourceKind::Stdin(stdin) => stdin.max_line,
         SourceKind::Submit(_) => 0,
         SourceKind::Syslog(syslog) => syslog.max_message,
+        SourceKind::Socket(socket) => socket.max_message,
     }
 }
 

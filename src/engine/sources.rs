@@ -15,6 +15,7 @@ use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::net::Intake;
+use crate::sources::net::listen::Listen;
 use crate::sources::stdin::StdinReader;
 use crate::sources::submit::{Shipper, Submitter};
 use crate::worker::{Domain, Plan};
@@ -56,7 +57,8 @@ pub(super) struct Opened {
 impl Sources<'_> {
     /// Opens the source at this place of the config.
     pub fn open(&mut self, at: usize) -> Result<(), StartError> {
-        let source = &self.config.sources[at];
+        let config = self.config;
+        let source = &config.sources[at];
         let id = SourceId(at as u16);
         let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let spec = self.domain(at);
@@ -89,21 +91,28 @@ impl Sources<'_> {
                 self.submitter = Some(shipper.submitter());
                 self.add_reader(&source.name, move |row| shipper.run(row));
             }
+            // Errors name the source and the address or file themselves.
             SourceKind::Syslog(syslog) => {
-                let intake = match &mut self.intake {
-                    Some(intake) => intake,
-                    None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
-                };
-                // Errors name the source and the address themselves.
                 let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
-                let bound = intake.add_syslog(settings, spec);
-                let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
-                view.listening = bound.iter().map(ToString::to_string).collect();
-                view.what = format!("listens on {}", view.listening.join(", "));
+                let bound = self.intake().map_err(failed)?.add_syslog(settings, spec);
+                listens(&mut view, bound)?;
+            }
+            SourceKind::Socket(socket) => {
+                let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = self.intake().map_err(failed)?.add_socket(socket.framing, settings, spec);
+                listens(&mut view, bound)?;
             }
         }
         self.views.push(view);
         Ok(())
+    }
+
+    /// The network thread's loop, made when the first source needs it.
+    fn intake(&mut self) -> std::io::Result<&mut Intake> {
+        Ok(match &mut self.intake {
+            Some(intake) => intake,
+            none => none.insert(Intake::new(Arc::clone(self.ending))?),
+        })
     }
 
     /// A new domain of the source at this place of the config: one for each thread that produces its blocks.
@@ -166,4 +175,12 @@ impl Sources<'_> {
         let Sources { runners, views, domains, checkpoint, submitter, .. } = self;
         Opened { runners, views, domains: domains.into(), checkpoint, submitter }
     }
+}
+
+/// Remembers where a source listens.
+fn listens(view: &mut SourceView, bound: std::io::Result<Vec<Listen>>) -> Result<(), StartError> {
+    let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
+    view.listening = bound.iter().map(ToString::to_string).collect();
+    view.what = format!("listens on {}", view.listening.join(", "));
+    Ok(())
 }

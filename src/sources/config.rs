@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::config::FileSourceConfig;
 pub use super::inlet::Strategy;
+use super::socket::config::SocketSourceConfig;
 use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
@@ -29,8 +30,10 @@ pub struct SourceKeys {
 pub enum SourceKind {
     /// Files found by globs.
     File(FileSourceConfig),
-    /// Syslog over TCP and UDP.
+    /// Syslog over TCP, TLS, UDP and unix sockets.
     Syslog(SyslogSourceConfig),
+    /// Messages of any kind over the same.
+    Socket(SocketSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
     /// What a program that uses the library submits; no config file can name it.
@@ -39,13 +42,14 @@ pub enum SourceKind {
 
 impl SourceKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "syslog", "stdin"];
+    pub const TYPES: &'static [&'static str] = &["file", "syslog", "socket", "stdin"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSourceConfig::deserialize(keys).map(Self::File),
             "syslog" => SyslogSourceConfig::deserialize(keys).map(Self::Syslog),
+            "socket" => SocketSourceConfig::deserialize(keys).map(Self::Socket),
             "stdin" => StdinSourceConfig::deserialize(keys).map(Self::Stdin),
             unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
         }
@@ -56,6 +60,7 @@ impl SourceKind {
         match self {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
+            Self::Socket(_) => "socket",
             Self::Stdin(_) => "stdin",
             Self::Submit(_) => "submit",
         }

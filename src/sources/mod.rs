@@ -9,6 +9,7 @@ pub mod file;
 pub mod framing;
 pub mod inlet;
 pub mod net;
+pub mod socket;
 pub mod stdin;
 pub mod submit;
 pub mod syslog;

@@ -12,3 +12,4 @@ mod promtool;
 mod rsyslog;
 #[path = "../support/mod.rs"]
 mod support;
+mod syslog_ng;
