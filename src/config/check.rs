@@ -202,6 +202,10 @@ impl Checker<'_> {
                     self.listens(name, &loki.listen, loki.tls.is_some(), &mut taken);
                     self.requests(name, &loki.server());
                 }
+                SourceKind::Socket(socket) => {
+                    self.listens(name, &socket.listen, socket.tls.is_some(), &mut taken);
+                    self.partial_memory(name, socket.max_message, socket.partial_memory);
+                }
                 SourceKind::Stdin(_) => {
                     if let Some(other) = readers_of_stdin.replace(name) {
                         let message = format!("source `{name}` reads the standard input too");

@@ -71,6 +71,7 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
         SourceKind::Syslog(syslog) => flat(syslog),
         SourceKind::Http(http) => flat(http),
         SourceKind::Loki(loki) => flat(loki),
+        SourceKind::Socket(socket) => flat(socket),
         SourceKind::Stdin(stdin) => flat(stdin),
         SourceKind::Submit(submit) => flat(submit),
     };
@@ -145,7 +146,7 @@ fn threads(config: &Config, out: &mut String) {
     let mut kind = |name: &str, count: String, pinned: &str| {
         let _ = writeln!(out, "  {name:<42} {count:<28} cores {pinned}");
     };
-    if has("syslog") {
+    if has("syslog") || has("socket") {
         kind("intake", "1".into(), &cores(&decided.cores.intake));
     }
     if has("file") || has("stdin") {

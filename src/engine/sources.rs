@@ -121,6 +121,13 @@ impl Opener<'_> {
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
                 self.listens(&bound);
             }
+            SourceKind::Socket(socket) => {
+                let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let framing = socket.framing;
+                let bound = self.on_intake(move |intake| intake.add_socket(framing, settings, spec));
+                let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
+                self.listens(&bound);
+            }
             SourceKind::Submit(_) => {
                 self.opened.view.what = "takes what the program submits".into();
                 let shipper = Shipper::new(spec, ending, id, labels);
@@ -236,6 +243,7 @@ pub(super) fn longest_entry(source: &SourceConfig) -> usize {
             SourceKind::Http(http) => http.max_entry,
             SourceKind::Loki(loki) => loki.max_entry,
             SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
+            SourceKind::Socket(socket) => socket.max_message,
             SourceKind::Syslog(syslog) => syslog.max_message,
             // As long as blocks are.
             SourceKind::Submit(_) => 0,

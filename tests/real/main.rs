@@ -13,3 +13,4 @@ mod promtool;
 mod rsyslog;
 #[path = "../support/mod.rs"]
 mod support;
+mod syslog_ng;

@@ -13,7 +13,7 @@ use super::settings::{Datagram, Settings};
 use super::socket_file::SocketFile;
 use crate::entry::Entry;
 use crate::labels::Stream;
-use crate::sys::{self, BATCH, Receiver};
+use crate::sys::{self, Receiver};
 use memchr::memchr;
 use mio::event::Source;
 use mio::net::{UdpSocket, UnixDatagram};
@@ -85,6 +85,8 @@ impl Datagrams {
                 let socket = udp(*address)?;
                 let granted = sys::set_receive_buffer(socket.as_fd(), settings.receive_buffer)?;
                 sys::count_drops(socket.as_fd())?;
+                // Where the kernel cannot, they come one by one.
+                let _ = sys::receive_merged(socket.as_fd());
                 let bound = Listen::Udp(socket.local_addr()?);
                 (Door::Udp(socket), bound, granted)
             }
@@ -180,8 +182,8 @@ impl Datagrams {
     fn receive(&mut self, filler: &mut Filler, now: Instant) {
         (self.next, self.at) = (0, 0);
         match self.receiver.receive(self.socket.fd()) {
-            Ok(BATCH) => self.pressed = true,
-            Ok(_) => self.ready = false,
+            Ok(true) => self.pressed = true,
+            Ok(false) => self.ready = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
                 self.ready = false;
