@@ -28,7 +28,7 @@ use crate::storage_io::Disk;
 use crate::thread::{Latch, Threads, WaitList};
 use crate::worker::{Domains, Plan};
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -75,7 +75,20 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
     let working = Latch::default();
     working.enter();
     let window = window(config, hallway.block_entries);
-    Ok((Core { house, hallway, checkpoint, keeper, live, window, helpers: Arc::default(), working }, admin))
+    Ok((
+        Core {
+            house,
+            hallway,
+            checkpoint,
+            keeper,
+            live,
+            ended: Condvar::new(),
+            window,
+            helpers: Arc::default(),
+            working,
+        },
+        admin,
+    ))
 }
 
 /// Creates the data directory and takes its lock.

@@ -60,6 +60,9 @@ impl Stage<'_> {
         // Those that were told to end before the new ones begin: there is less at a time.
         live.leaving.iter().for_each(|leaving| leaving.running.ending.stop());
         self.go.say(true);
+        for seat in self.prepared.drain(..) {
+            live.intake.tell(move |intake| intake.decide(seat, true));
+        }
         for opened in self.opened.drain(..).filter(|opened| !opened.seats.is_empty()) {
             let seats = opened.seats;
             live.intake.tell(move |intake| intake.begin(seats));
@@ -77,6 +80,10 @@ impl Drop for Stage<'_> {
         self.crews.iter().for_each(|(lane, crew, ..)| lane.dismiss(*crew));
         self.lanes.iter().for_each(|lane| lane.close());
         self.opened_sinks.iter().for_each(|sink| sink.stop());
+        for seat in self.prepared.drain(..) {
+            // An intake that is no more has nothing ready.
+            let _ = self.live.intake.run(move |intake| intake.decide(seat, false));
+        }
         for opened in self.opened.drain(..) {
             self.core.take_back(&mut self.live.intake, &opened);
         }

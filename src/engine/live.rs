@@ -2,7 +2,7 @@
 
 use super::build::shares;
 use super::go::Go;
-use super::inside::{House, SinkView};
+use super::inside::{House, SinkView, SourceView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
 use super::ready::thread_refused;
@@ -20,7 +20,8 @@ use crate::sources::inlet::{DomainId, Gate, Hallway};
 use crate::sources::submit::Submitter;
 use crate::thread::{Inside, Latch};
 use crate::worker::Plan;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Everything there is of an engine but its workers, which know nothing of sources and sinks.
@@ -31,6 +32,8 @@ pub(super) struct Core {
     pub keeper: Arc<Keeper>,
     /// Held by whoever changes what runs.
     pub live: Mutex<Live>,
+    /// Something that was to end has ended.
+    pub ended: Condvar,
     /// How many blocks a sequencer lets run ahead.
     pub window: usize,
     /// Short-lived threads that see something off.
@@ -76,6 +79,7 @@ pub(super) struct Running {
     pub ending: Arc<Ending>,
     pub done: Arc<Latch>,
     pub domains: Vec<DomainId>,
+    pub seats: Range<usize>,
 }
 
 impl Running {
@@ -84,6 +88,7 @@ impl Running {
             ending: Arc::clone(&opened.ending),
             done: Arc::clone(&opened.done),
             domains: opened.domains.clone(),
+            seats: opened.seats.clone(),
         }
     }
 }
@@ -127,6 +132,19 @@ impl Core {
         let mut opener = Opener { wanted, hallway, checkpoint, domains, window: self.window, intake, opened };
         let came = opener.open();
         (opener.opened, came)
+    }
+
+    /// Makes a running source ready to go on as it is wanted now; what it shows then comes back, if it can.
+    pub fn prepare_source(
+        &self,
+        intake: &mut IntakeSlot,
+        wanted: Wanted<'_>,
+        seats: &Range<usize>,
+    ) -> Result<Option<SourceView>, StartError> {
+        let opened = Opened::new(wanted.gate);
+        let (hallway, checkpoint, domains) = (&self.hallway, &self.checkpoint, &self.house.domains);
+        let mut opener = Opener { wanted, hallway, checkpoint, domains, window: self.window, intake, opened };
+        Ok(opener.prepare(seats)?.then_some(opener.opened.view))
     }
 
     /// Starts a thread of a source, which waits for the word.

@@ -265,24 +265,52 @@ impl Stage<'_> {
             StartError::Config("there were 65536 sources since the start: more take a restart".into())
         })?);
         let gate = old.map(|old| Arc::clone(&old.gate)).unwrap_or_default();
-        let (running, submitter) = match old {
-            Some(old) if self.goes_on(old, source) => (old.running.clone(), old.submitter.clone()),
-            _ => {
-                let predecessor = old.and_then(|old| Leaving::of(old, &self.live.config));
-                let waits = predecessor.is_some()
-                    || self.live.leaving.iter().any(|one| one.source.name == source.name);
+        let runs = old.map(|old| (old.running.clone(), old.submitter.clone()));
+        let predecessor = old.and_then(|old| Leaving::of(old, &self.live.config));
+        let stays = match old {
+            Some(old) => self.goes_on(old, source) || self.prepare_source(source, id, &plan, &gate)?,
+            None => false,
+        };
+        let waits = || {
+            let namesake = |leaving: &Leaving| leaving.source.name == source.name;
+            predecessor.is_some() || self.live.leaving.iter().any(namesake)
+        };
+        let (running, submitter) = match runs {
+            Some(runs) if stays => runs,
+            _ if waits() => {
+                let what = "waits until what it took in before is delivered".into();
                 self.leaving.extend(predecessor);
-                if waits {
-                    let what = "waits until what it took in before is delivered".into();
-                    self.view_source(row, SourceView { what, ..SourceView::new(&gate) });
-                    (None, None)
-                } else {
-                    self.open_source(source, id, &plan, &gate)?
-                }
+                self.view_source(row, SourceView { what, ..SourceView::new(&gate) });
+                (None, None)
             }
+            _ => self.open_source(source, id, &plan, &gate)?,
         };
         self.sources.push(LiveSource { config: source.clone(), id, gate, plan, running, submitter });
         Ok(())
+    }
+
+    /// Whether the source, which is another now, can go on without ending first; then it is ready to.
+    fn prepare_source(
+        &mut self,
+        source: &SourceConfig,
+        id: SourceId,
+        plan: &Arc<Plan>,
+        gate: &Arc<Gate>,
+    ) -> Result<bool, StartError> {
+        let row = usize::from(id.0);
+        let old = self.live.sources.iter().find(|old| old.config.name == source.name);
+        let same_type = old.is_some_and(|old| old.config.kind.name() == source.kind.name());
+        let running = old.and_then(|old| old.running.as_ref()).filter(|running| !running.seats.is_empty());
+        let Some(seats) = running.filter(|_| same_type).map(|running| running.seats.clone()) else {
+            return Ok(false);
+        };
+        let wanted = Wanted { config: self.config, source, id, named: &self.ledger.sources[row], plan, gate };
+        let Some(view) = self.core.prepare_source(&mut self.live.intake, wanted, &seats)? else {
+            return Ok(false);
+        };
+        self.prepared.push(seats.start);
+        self.view_source(row, view);
+        Ok(true)
     }
 
     fn open_source(

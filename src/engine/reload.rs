@@ -18,6 +18,10 @@ use crate::sinks::config::SinkKind;
 use crate::sources::config::SourceKind;
 use crate::worker::{Domain, Plan};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a sink that was removed and comes back may take to deliver what it has, before it is begun anew.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a reload did not happen. Everything is as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +57,8 @@ pub(super) struct Stage<'a> {
     pub opened_sinks: Vec<Arc<dyn Sink>>,
     pub sources: Vec<LiveSource>,
     pub opened: Vec<Opened>,
+    /// Members of the intake that are ready to go on under other settings.
+    pub prepared: Vec<usize>,
     /// What ran for a source that is removed or replaced.
     pub leaving: Vec<Leaving>,
     /// What the blocks of sources that are leaving go through from now on.
@@ -71,7 +77,14 @@ impl Core {
 
     /// Makes `config` the one in force, all of it or nothing.
     pub fn apply(self: &Arc<Self>, mut config: Config) -> Result<Changes, ReloadError> {
-        let live = &mut *self.live.lock();
+        let mut live = self.live.lock();
+        let patience = Instant::now() + PATIENCE;
+        let comes_back = |live: &Live| {
+            let named = |old: &LiveSink| config.enabled_sinks().any(|sink| sink.name == old.config.name);
+            live.retiring.iter().any(named)
+        };
+        while comes_back(&live) && !self.ended.wait_until(&mut live, patience).timed_out() {}
+        let live = &mut *live;
         if live.ending {
             return Err(ReloadError::Stopping);
         }
@@ -101,6 +114,7 @@ impl Core {
             opened_sinks: Vec::new(),
             sources: Vec::new(),
             opened: Vec::new(),
+            prepared: Vec::new(),
             leaving: Vec::new(),
             plans: Vec::new(),
             committed: false,

@@ -68,10 +68,13 @@ fn hang_up(engine: &Engine, path: Option<&Path>) {
     let Some(path) = path else { return };
     match engine.reload_from(path) {
         Ok(changes) if changes.is_empty() => tracing::info!("config: nothing changed"),
-        Ok(changes) => changes.to_string().lines().for_each(|line| tracing::info!("config: {line}")),
+        Ok(changes) => {
+            changes.to_string().lines().for_each(|line| tracing::info!("config: {line}"));
+            tracing::info!("config: in force");
+        }
         Err(error) => {
-            tracing::error!("config: refused, everything stays as it was:");
             error.to_string().lines().for_each(|line| tracing::error!("config: {line}"));
+            tracing::error!("config: refused, everything stays as it was");
         }
     }
 }

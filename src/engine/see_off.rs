@@ -36,6 +36,7 @@ impl Core {
         let mut live = self.live.lock();
         live.retiring.retain(|other| !Arc::ptr_eq(&other.lane, &sink.lane));
         self.share_memory(&live);
+        self.ended.notify_all();
         self.house.threads.forget_ended();
         tracing::info!("sink {name}: removed");
     }

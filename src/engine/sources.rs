@@ -27,9 +27,11 @@ use crate::sources::net::listen::Listen;
 use crate::sources::net::seats::Host;
 use crate::sources::stdin::{StdinReader, StdinSettings};
 use crate::sources::submit::{Shipper, Submitter};
+use crate::sources::syslog;
 use crate::thread::Latch;
 use crate::worker::{Domain, Domains};
 use arc_swap::ArcSwap;
+use std::any::Any;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -136,6 +138,25 @@ impl Opener<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes a running source ready to go on as it is wanted now. False: its type cannot, it has to end and begin again.
+    pub fn prepare(&mut self, seats: &Range<usize>) -> Result<bool, StartError> {
+        let Wanted { source, id, .. } = self.wanted;
+        let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let change: Box<dyn Any + Send> = match &source.kind {
+            SourceKind::Syslog(syslog) => {
+                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                Box::new(syslog::source::change(settings, source.strategy))
+            }
+            _ => return Ok(false),
+        };
+        let number = seats.start;
+        let prepared = self.intake.run(move |intake| intake.prepare(number, change));
+        let refused = |error: io::Error| StartError::Start(error.to_string());
+        let Some(bound) = prepared.map_err(refused)? else { return Ok(false) };
+        self.listens(&bound.map_err(refused)?);
+        Ok(true)
     }
 
     /// A further domain of the source: one for each thread that produces its blocks.

@@ -51,7 +51,7 @@ pub struct Datagrams {
 
 enum Door {
     Udp(UdpSocket),
-    Unix(UnixDatagram, #[expect(dead_code, reason = "it is removed with the socket")] SocketFile),
+    Unix(UnixDatagram, SocketFile),
 }
 
 impl Door {
@@ -129,6 +129,18 @@ impl Datagrams {
     /// Where it listens: the port that the system chose for port 0.
     pub fn bound(&self) -> &Listen {
         &self.bound
+    }
+
+    /// Goes on under other settings, as another stream.
+    pub fn change(&mut self, settings: &Settings, stream: Arc<Stream>) {
+        match &self.socket {
+            Door::Udp(socket) => match sys::set_receive_buffer(socket.as_fd(), settings.receive_buffer) {
+                Ok(granted) => self.granted = granted,
+                Err(error) => tracing::warn!("{}: the receive buffer stays as it was: {error}", self.bound),
+            },
+            Door::Unix(_, file) => file.set_mode(settings.socket_mode),
+        }
+        (self.stream, self.holds, self.max_message) = (stream, settings.datagrams, settings.max_message);
     }
 
     /// There is something at the socket.

@@ -10,6 +10,7 @@
 //! [`connections`] holds the streams and their limits, [`framed`] is the whole member for sources of frames (syslog).
 //! Not here: what an entry means, and who else fills blocks.
 
+pub mod change;
 pub mod connections;
 pub mod datagrams;
 pub mod filler;
@@ -30,6 +31,7 @@ pub(crate) mod tests;
 use crate::sources::ending::Ending;
 use crate::sources::waker::PollWaker;
 use crate::thread::{Doing, Row, Wake};
+use listen::Listen;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token};
 use seats::{Host, Orders, Seat};
@@ -63,11 +65,18 @@ pub trait Member: Send {
     /// The thread ends now: counts and reports what was received and not shipped.
     fn leave(&mut self);
 
-    /// Goes on under other settings, of a type it knows, without letting go of anything. False: it cannot, and stays as
-    /// it was.
-    fn change(&mut self, settings: &dyn Any) -> bool {
-        let _ = settings;
-        false
+    /// Makes everything ready to go on under `change`, of a type it knows, without letting go of anything. Says where it
+    /// will listen then. `None`: it cannot.
+    ///
+    /// Errors: something of it cannot be had; it stays as it was.
+    fn prepare(&mut self, change: Box<dyn Any + Send>) -> Option<io::Result<Vec<Listen>>> {
+        drop(change);
+        None
+    }
+
+    /// Takes up what was made ready, or drops it.
+    fn decide(&mut self, go: bool) {
+        let _ = go;
     }
 }
 

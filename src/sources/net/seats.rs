@@ -3,12 +3,14 @@
 //! Whoever is not the intake's thread asks it by an order, a function it runs between two turns. What an order adds may
 //! wait until it is told to begin, so that several things can be made ready and then begun together, or taken back.
 
+use super::listen::Listen;
 use super::{Intake, Member, Next, Turn};
 use crate::sources::ending::Ending;
 use crate::sources::waker::PollWaker;
 use crate::thread::{Inside, Latch, Wake};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -150,11 +152,15 @@ impl Intake {
         self.seats.retain(|seat| !(seat.waits && numbers.contains(&seat.number)));
     }
 
-    /// Lets the member go on under other settings. False: it cannot.
-    pub fn change(&mut self, number: usize, settings: &dyn Any) -> bool {
+    /// Has the member make ready what it is to go on under; says where it will listen then. `None`: it cannot.
+    pub fn prepare(&mut self, number: usize, change: Box<dyn Any + Send>) -> Option<io::Result<Vec<Listen>>> {
+        self.seats.iter_mut().find(|seat| seat.number == number)?.member.prepare(change)
+    }
+
+    /// Has the member take up what it made ready, or drop it.
+    pub fn decide(&mut self, number: usize, go: bool) {
         self.woken = true;
-        let seat = self.seats.iter_mut().find(|seat| seat.number == number);
-        seat.is_some_and(|seat| seat.member.change(settings))
+        self.seats.iter_mut().filter(|seat| seat.number == number).for_each(|seat| seat.member.decide(go));
     }
 
     /// The number the next member will have.
