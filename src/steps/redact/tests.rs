@@ -67,7 +67,7 @@ fn what_was_redacted_is_gone_from_every_format_from_conditions_and_from_copies()
                 "user == '[redacted]' and u2 == '[redacted]' and card == '[redacted]' and ok == true"
             ));
             assert!(holds(
-                "in.ip[0] == '[redacted]' and fields.in.token == '[redacted]' and password == '[redacted]'"
+                "fields.in.ip[0] == '[redacted]' and fields.in.token == '[redacted]' and password == '[redacted]'"
             ));
             assert_eq!(block.view(0).message(), block.view(0).text());
         }
