@@ -17,6 +17,8 @@ pub struct Frame {
     pub len: u32,
     /// The entry was longer than allowed (or its sender left in the middle of it): this is its beginning.
     pub truncated: bool,
+    /// It holds a newline, which ended nothing: only in framings other than lines.
+    pub newlines: bool,
 }
 
 impl Frame {
@@ -181,7 +183,7 @@ impl LineFramer {
 /// Positions fit: every caller has cut its buffer to what `u32` can count.
 #[inline]
 fn frame(start: usize, len: usize, truncated: bool) -> Frame {
-    Frame { start: start as u32, len: len as u32, truncated }
+    Frame { start: start as u32, len: len as u32, truncated, newlines: false }
 }
 
 // Shared with the fuzz targets.
@@ -222,7 +224,7 @@ mod tests {
         let (mut framer, mut found) = (LineFramer::new(100), Vec::new());
         let done = framer.feed(b"one\r\n\nthree\nfou", |f| found.push(f));
         assert_eq!(done, 12);
-        let at = |start, len| Frame { start, len, truncated: false };
+        let at = |start, len| Frame { start, len, truncated: false, newlines: false };
         assert_eq!(found, [at(0, 4), at(5, 0), at(6, 5)], "a CR is kept and an empty line is a line");
     }
 
@@ -243,7 +245,7 @@ mod tests {
         let rest = &b"a\nb\nc"[at..];
         let mut found = Vec::new();
         assert_eq!(framer.feed(rest, |f| found.push(f)), 2);
-        assert_eq!(found, [Frame { start: 0, len: 1, truncated: false }]);
+        assert_eq!(found, [Frame { start: 0, len: 1, truncated: false, newlines: false }]);
     }
 
     #[test]

@@ -233,7 +233,7 @@ impl Datagrams {
                     if let Some(at) = block.append(kept) {
                         block.append(b"\n");
                         block.begin_run(&self.stream);
-                        let flags = if is_cut { Entry::CUT } else { 0 };
+                        let flags = self.holds.newlines(kept) | if is_cut { Entry::CUT } else { 0 };
                         block.push(Entry { flags, ..Entry::at(at, kept.len() as u32) });
                     }
                     cut += u64::from(is_cut);
@@ -248,6 +248,14 @@ impl Datagrams {
 }
 
 impl Datagram {
+    /// The flag of a message with newlines of its sender's; there are none in a line.
+    fn newlines(self, message: &[u8]) -> u8 {
+        match self {
+            Datagram::Message => Entry::newlines(message),
+            Datagram::Lines => 0,
+        }
+    }
+
     /// The message of `whole` at `at`, which moves behind it.
     fn message<'a>(self, whole: &'a [u8], at: &mut usize) -> &'a [u8] {
         let rest = &whole[*at..];

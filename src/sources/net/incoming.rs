@@ -328,7 +328,8 @@ enum Rest {
 }
 
 fn entry(frame: Frame, base: usize) -> Entry {
-    let flags = if frame.truncated { Entry::CUT } else { 0 };
+    let flag = |holds: bool, flag| if holds { flag } else { 0 };
+    let flags = flag(frame.truncated, Entry::CUT) | flag(frame.newlines, Entry::NEWLINES);
     Entry { flags, ..Entry::at(base as u32 + frame.start, frame.len) }
 }
 

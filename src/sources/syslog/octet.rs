@@ -98,7 +98,7 @@ impl OctetFramer {
             && rest.len() > digits + 1
         {
             let start = at + digits + 1;
-            sink(Frame { start: start as u32, len: (buf.len() - start) as u32, truncated: true });
+            sink(counted_frame(buf, start, buf.len() - start, true));
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl OctetFramer {
             [line @ .., b'\n'] => line.len(),
             whole => whole.len(),
         };
-        Ok(Some(Frame { start: start as u32, len: len as u32, truncated: false }))
+        Ok(Some(counted_frame(buf, start, len, false)))
     }
 
     /// Reads `LEN SP` at the start of `buf`; `None` while its space has not come.
@@ -145,6 +145,12 @@ impl OctetFramer {
     }
 }
 
+/// The frame of a counted message, in which newlines end nothing.
+fn counted_frame(buf: &[u8], start: usize, len: usize, truncated: bool) -> Frame {
+    let newlines = memchr::memchr(b'\n', &buf[start..start + len]).is_some();
+    Frame { start: start as u32, len: len as u32, truncated, newlines }
+}
+
 /// The head of an octet-counted frame: how many digits, and the length of the message they tell.
 struct Count {
     digits: usize,
@@ -165,15 +171,24 @@ mod tests {
         for &cut in cuts {
             carry.extend_from_slice(&stream[from..cut]);
             from = cut;
-            match framer.feed(&carry, |f| found.push((f.of(&carry).to_vec(), f.truncated))) {
+            match framer.feed(&carry, |f| found.push(entry(f, &carry))) {
                 Ok(done) => drop(carry.drain(..done)),
                 Err(error) => return (found, Err(error)),
             }
             assert!(carry.len() <= max as usize + 11);
         }
         carry.extend_from_slice(&stream[from..]);
-        let end = framer.finish(&carry, |f| found.push((f.of(&carry).to_vec(), f.truncated)));
+        let end = framer.finish(&carry, |f| found.push(entry(f, &carry)));
         (found, end)
+    }
+
+    fn entry(frame: Frame, buf: &[u8]) -> oracle::Entry {
+        assert_eq!(
+            frame.newlines,
+            frame.of(buf).contains(&b'\n'),
+            "it is said of every message that holds one"
+        );
+        (frame.of(buf).to_vec(), frame.truncated)
     }
 
     fn assert_like_oracle(stream: &[u8], cuts: &[usize], max: u32) {
