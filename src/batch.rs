@@ -114,6 +114,11 @@ impl Batch {
         }
     }
 
+    /// The numbers of the sink it is for.
+    pub fn ledger(&self) -> &SinkLedger {
+        &self.ledger
+    }
+
     /// Its parts, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts

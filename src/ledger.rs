@@ -160,6 +160,10 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
+    /// Entries that went to the overflow file, as there were too many files.
+    pub overflowed: Count,
+    /// Entries that may have been written twice, as a failed attempt could not be undone.
+    pub duplicated: Count,
 }
 
 /// A row with the name it has in the config.

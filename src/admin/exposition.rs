@@ -215,6 +215,8 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     counter("dispatcher_sink_batches_total", "Batches settled.", sink.batches);
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
+    counter("dispatcher_sink_overflowed_total", "Entries in the overflow file.", sink.overflowed);
+    counter("dispatcher_sink_duplicated_total", "Entries that may be written twice.", sink.duplicated);
     gauge(
         "dispatcher_sink_retrying",
         "1 while a batch is tried again.",
@@ -297,7 +299,7 @@ mod tests {
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
         let row = &ledger.sinks[0].row;
-        let counts: [&Count; 11] = [
+        let counts: [&Count; 13] = [
             &row.copies,
             &row.delivered,
             &row.delivered_bytes,
@@ -309,6 +311,8 @@ mod tests {
             &row.batches,
             &row.batches_out,
             &row.errors,
+            &row.overflowed,
+            &row.duplicated,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);

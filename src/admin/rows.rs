@@ -154,6 +154,10 @@ pub struct SinkStats {
     pub batches_out: u64,
     /// Attempts that failed.
     pub errors: u64,
+    /// Entries that went to the overflow file, as there were too many files.
+    pub overflowed: u64,
+    /// Entries that may have been written twice, as a failed attempt could not be undone.
+    pub duplicated: u64,
     /// What is in front of it.
     pub lane: LaneStats,
     /// How it takes what it is given.
@@ -185,6 +189,8 @@ impl SinkStats {
             batches: row.batches.get(),
             batches_out: row.batches_out.get(),
             errors: row.errors.get(),
+            overflowed: row.overflowed.get(),
+            duplicated: row.duplicated.get(),
             ..SinkStats::default()
         }
     }

@@ -441,7 +441,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `pathh` in sink `s`",
             "1:36",
             "^^^^^ did you mean `path`?",
-            "known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync",
+            "known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, \
+             max_files, rotate",
         ),
         (
             "sinks: { s: { type: lokki } }",
@@ -597,7 +598,7 @@ error: unknown key `pathh` in sink `archive`
    |
 17 |     pathh: \"./data/out\"
    |     ^^^^^ did you mean `path`?
-   = known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync
+   = known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, max_files, rotate
 ";
     let shown = parse(&text).unwrap_err().to_string().replace("is missing\n\n", "is missing\n");
     assert!(shown.starts_with(expected), "{shown}");
@@ -633,7 +634,9 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);
-    assert_eq!(config.sinks[0].kind, plain.sinks[0].kind);
+    let SinkKind::File(mut file) = config.sinks[0].kind.clone() else { panic!("archive is a file sink") };
+    assert!(file.rotate.take().is_some(), "an example: without the section nothing is rotated");
+    assert_eq!(SinkKind::File(file), plain.sinks[0].kind);
 }
 
 fn parse_example(text: &str) -> Config {

@@ -12,6 +12,7 @@ pub mod run;
 mod sinks;
 mod sources;
 mod steps;
+mod upkeep;
 
 pub use run::run;
 
@@ -32,6 +33,7 @@ use keeper::Keeper;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use upkeep::Upkeep;
 
 /// How long threads that were told to leave have to do so, beyond the deadline.
 const GRACE: Duration = Duration::from_millis(500);
@@ -83,6 +85,7 @@ pub struct Engine {
     domains: Arc<[Domain]>,
     lanes: Vec<Arc<Lane>>,
     sinks: Vec<Arc<dyn Sink>>,
+    upkeep: Vec<Upkeep>,
     submitter: Option<Submitter>,
     ending: Arc<Ending>,
     house: Arc<House>,
@@ -125,6 +128,7 @@ impl Engine {
             domains: parts.domains,
             lanes: parts.lanes,
             sinks: parts.sinks,
+            upkeep: Vec::new(),
             submitter: parts.submitter,
             ending: parts.ending,
             house: parts.house,
@@ -159,6 +163,9 @@ impl Engine {
                 let _done = done;
                 sender.run(row);
             })?;
+        }
+        for (sink, named) in self.sinks.iter().zip(&self.house.ledger.sinks) {
+            self.upkeep.extend(Upkeep::start(&self.threads, &named.name, sink)?);
         }
         for number in 0..self.config.decided.workers {
             let worker = Worker {
@@ -252,6 +259,7 @@ impl Engine {
             self.lanes.iter().for_each(|lane| lane.leave());
             self.senders_done.wait(Instant::now() + GRACE);
         }
+        self.upkeep.iter().for_each(Upkeep::stop);
         // Whatever is settled by now has been heard of; nothing more will be.
         if !self.sources_done.wait(deadline.min(Instant::now() + GRACE)) {
             self.ending.leave();
@@ -261,6 +269,7 @@ impl Engine {
         self.domains.iter().for_each(|domain| domain.sequencer.close());
         self.keeper.stop();
         all_ended &= self.keeper_done.wait(grace + GRACE);
+        all_ended &= self.upkeep.iter().all(|upkeep| upkeep.wait(grace + GRACE));
         if let Some((stop, waker)) = &self.admin_stop {
             stop.raise();
             waker.wake();

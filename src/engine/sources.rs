@@ -8,6 +8,7 @@ use crate::labels::{Labels, SourceId};
 use crate::ledger::Ledger;
 use crate::sequencer::Sequencer;
 use crate::sinks::config::SinkKind;
+use crate::sinks::file::own_files;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
@@ -132,10 +133,10 @@ impl Sources<'_> {
     fn file_settings(&self, config: &FileSourceConfig, source: SourceId, labels: Labels) -> FileSettings {
         // What file sources must not read: our own state, and what our file sinks write (also what they cut off).
         let templates = self.sinks.iter().filter_map(|sink| match &sink.kind {
-            SinkKind::File(file) => Template::compile(&file.path).ok()?.as_glob(),
+            SinkKind::File(file) => Template::compile(&file.path).ok(),
             _ => None,
         });
-        let never_match = templates.flat_map(|glob| [format!("{glob}.torn"), glob]).collect();
+        let never_match = templates.flat_map(|path| own_files(&path)).collect();
         FileSettings {
             source,
             include: config.include.clone(),
