@@ -1,5 +1,9 @@
 //! The command line: answers on stdout, everything else on stderr, one exit code per meaning.
 
+pub mod generate;
+pub mod health;
+pub mod pages;
+pub mod schema;
 pub mod send;
 pub mod stats;
 
@@ -46,6 +50,16 @@ enum Command {
     /// Prints what a running ringmain says of itself
     #[command(after_help = EXIT_CODES)]
     Stats(stats::StatsArgs),
+    /// Asks a running ringmain whether it is well: exit code 0, or 1 with the reason
+    Health(health::HealthArgs),
+    /// Makes numbered lines of several kinds, to try a config or to load one
+    Gen(generate::GenArgs),
+    /// Prints the JSON schema of the config, for editors and checks
+    Schema,
+    /// Prints the completions of a shell
+    Completions(pages::CompletionsArgs),
+    /// Prints the manual page
+    Man(pages::ManArgs),
 }
 
 /// Which config.
@@ -70,6 +84,11 @@ pub fn main() -> ExitCode {
         },
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Health(args) => health::run(&args),
+        Command::Gen(args) => generate::run(&args),
+        Command::Schema => schema::run(),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
     }
 }
 
