@@ -10,8 +10,8 @@ use ringmain::block::Block;
 use ringmain::entry::Entry;
 use ringmain::labels::{Labels, SourceId, Stream};
 use ringmain::sinks::format::{Encoder, Format};
-use ringmain::steps::{Failures, Step};
 use ringmain::steps::parse::json::ParseJson;
+use ringmain::steps::{Failures, Step};
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -93,11 +93,7 @@ fn shape<T>(read: &Read<'_, T>, path: &mut Vec<Step>) -> Value {
         return json!({});
     }
     match ask(read, path, None) {
-        Some(Asked::Struct(fields)) => {
-            let of = |field: &&str| ((*field).to_owned(), below(read, path, Step::Key((*field).to_owned())));
-            let properties: Map<String, Value> = fields.iter().map(of).collect();
-            json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false })
-        }
+        Some(Asked::Struct(fields)) => keys(read, path, fields),
         Some(Asked::Enum(variants)) => choice(read, path, variants),
         Some(Asked::Map) => {
             let of = below(read, path, Step::Key("x".into()));
@@ -111,6 +107,13 @@ fn shape<T>(read: &Read<'_, T>, path: &mut Vec<Step>) -> Value {
         Some(Asked::Any(expected)) => by_trying(read, path, &expected),
         Some(Asked::Word | Asked::Taken(_)) | None => json!({}),
     }
+}
+
+/// A map of these keys and no others.
+fn keys<T>(read: &Read<'_, T>, path: &mut Vec<Step>, fields: &[&str]) -> Value {
+    let of = |field: &&str| ((*field).to_owned(), below(read, path, Step::Key((*field).to_owned())));
+    let properties: Map<String, Value> = fields.iter().map(of).collect();
+    json!({ "type": ["object", "null"], "properties": properties, "additionalProperties": false })
 }
 
 fn below<T>(read: &Read<'_, T>, path: &mut Vec<Step>, step: Step) -> Value {
@@ -144,7 +147,7 @@ fn choice<T>(read: &Read<'_, T>, path: &mut Vec<Step>, variants: &[&'static str]
 
 /// What a parser takes that looks at values itself: found out by giving it some. `expected` is what it says it wants;
 /// the words in backticks there are tried too.
-fn by_trying<T>(read: &Read<'_, T>, path: &[Step], expected: &str) -> Value {
+fn by_trying<T>(read: &Read<'_, T>, path: &mut Vec<Step>, expected: &str) -> Value {
     let takes = |sample: Sample| ask(read, path, Some(&sample)) == Some(Asked::Taken(true));
     let says = |text: &str| takes(Sample::Text(text.to_owned()));
     let mut all = Vec::new();
@@ -156,7 +159,11 @@ fn by_trying<T>(read: &Read<'_, T>, path: &[Step], expected: &str) -> Value {
         let patterns = [(duration, "2h"), (size, "2KiB")].into_iter().filter(|(_, sample)| says(sample));
         all.extend(patterns.map(|(pattern, _)| json!({ "type": "string", "pattern": pattern })));
         let is_word = |word: &&str| !word.starts_with(|first: char| first.is_ascii_digit()) && says(word);
-        let words: Vec<&str> = expected.split('`').skip(1).step_by(2).filter(is_word).collect();
+        // Who refuses a word of a fixed set says which there are.
+        let words: Vec<&str> = match ask(read, path, Some(&Sample::Text("any text at all".into()))) {
+            Some(Asked::Enum(known)) => known.iter().copied().filter(|word| says(word)).collect(),
+            _ => expected.split('`').skip(1).step_by(2).filter(is_word).collect(),
+        };
         if !words.is_empty() {
             all.push(json!({ "enum": words }));
         }
@@ -172,8 +179,11 @@ fn by_trying<T>(read: &Read<'_, T>, path: &[Step], expected: &str) -> Value {
     if takes(Sample::List) {
         all.push(json!({ "type": "array" }));
     }
-    if takes(Sample::Map) {
-        all.push(json!({ "type": ["object", "null"] }));
+    let is_map = takes(Sample::Map);
+    match ask(read, path, Some(&Sample::StrangeKey)) {
+        Some(Asked::Struct(fields)) => all.push(keys(read, path, fields)),
+        _ if is_map => all.push(json!({ "type": ["object", "null"] })),
+        _ => {}
     }
     // Nothing it took: then nothing is said of it.
     if all.is_empty() { json!({}) } else { or_variable(all) }

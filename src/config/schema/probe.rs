@@ -51,11 +51,18 @@ pub(super) enum Sample {
     Text(String),
     List,
     Map,
+    /// A map of a key that nobody has: who refuses it says which there are.
+    StrangeKey,
 }
 
-/// Why nothing comes of it: always.
+/// Why nothing comes of it, as nothing ever does.
 #[derive(Debug)]
-pub(super) struct Stop;
+pub(super) enum Stop {
+    /// It got where it was to get, or could not.
+    Here,
+    /// A key or word that is none of these.
+    Unknown(&'static [&'static str]),
+}
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,7 +74,13 @@ impl std::error::Error for Stop {}
 
 impl de::Error for Stop {
     fn custom<T: fmt::Display>(_: T) -> Self {
-        Stop
+        Stop::Here
+    }
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Stop::Unknown(known)
+    }
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Stop::Unknown(known)
     }
 }
 
@@ -96,7 +109,7 @@ impl Probe<'_> {
         if self.path.is_empty() {
             *self.asked = Some(asked);
         }
-        Err(Stop)
+        Err(Stop::Here)
     }
 }
 
@@ -120,6 +133,13 @@ impl<'de> Deserializer<'de> for Probe<'_> {
                 let expected = (&visitor as &dyn de::Expected).to_string();
                 self.note(Asked::Any(expected))
             }
+            ([], Some(Sample::StrangeKey)) => {
+                let result = visitor.visit_map(Strange);
+                if let Err(Stop::Unknown(known)) = result {
+                    *self.asked = Some(Asked::Struct(known));
+                }
+                result
+            }
             ([], Some(sample)) => {
                 let result = match sample {
                     Sample::Bool => visitor.visit_bool(true),
@@ -127,14 +147,17 @@ impl<'de> Deserializer<'de> for Probe<'_> {
                     Sample::Number => visitor.visit_f64(0.5),
                     Sample::Text(text) => visitor.visit_str(text),
                     Sample::List => visitor.visit_seq(Nothing),
-                    Sample::Map => visitor.visit_map(Nothing),
+                    Sample::Map | Sample::StrangeKey => visitor.visit_map(Nothing),
                 };
-                *self.asked = Some(Asked::Taken(result.is_ok()));
+                *self.asked = Some(match result {
+                    Err(Stop::Unknown(known)) => Asked::Enum(known),
+                    _ => Asked::Taken(result.is_ok()),
+                });
                 result
             }
             ([Step::Item, ..], _) => visitor.visit_seq(One::new(self)),
             ([Step::Key(_), ..], _) => visitor.visit_map(One::new(self)),
-            ([Step::Variant(_), ..], _) => Err(Stop),
+            ([Step::Variant(_), ..], _) => Err(Stop::Here),
         }
     }
 
@@ -185,7 +208,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         match self.path {
             [] => self.note(Asked::Enum(variants)),
             [Step::Variant(_), ..] => visitor.visit_enum(One::new(self)),
-            _ => Err(Stop),
+            _ => Err(Stop::Here),
         }
     }
 
@@ -215,8 +238,8 @@ impl<'a> One<'a> {
 
     /// The probe behind the step.
     fn below(&mut self) -> Result<Probe<'a>, Stop> {
-        let probe = self.probe.take().ok_or(Stop)?;
-        let path = probe.path.get(1..).ok_or(Stop)?;
+        let probe = self.probe.take().ok_or(Stop::Here)?;
+        let path = probe.path.get(1..).ok_or(Stop::Here)?;
         Ok(Probe { path, ..probe })
     }
 }
@@ -233,7 +256,7 @@ impl<'de> MapAccess<'de> for One<'_> {
                 let key: StrDeserializer<'_, Stop> = key.as_str().into_deserializer();
                 seed.deserialize(key).map(Some)
             }
-            _ => Err(Stop),
+            _ => Err(Stop::Here),
         }
     }
 
@@ -259,7 +282,7 @@ impl<'de, 'a> EnumAccess<'de> for One<'a> {
 
     fn variant_seed<V: DeserializeSeed<'de>>(mut self, seed: V) -> Result<(V::Value, Probe<'a>), Stop> {
         let Some(Step::Variant(name)) = self.probe.as_ref().and_then(|probe| probe.path.first()) else {
-            return Err(Stop);
+            return Err(Stop::Here);
         };
         let name: StrDeserializer<'_, Stop> = (*name).into_deserializer();
         let variant = seed.deserialize(name)?;
@@ -307,6 +330,20 @@ impl<'de> MapAccess<'de> for Nothing {
         Ok(None)
     }
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, _: T) -> Result<T::Value, Stop> {
-        Err(Stop)
+        Err(Stop::Here)
+    }
+}
+
+/// A map whose one key nobody has.
+struct Strange;
+
+impl<'de> MapAccess<'de> for Strange {
+    type Error = Stop;
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Stop> {
+        let key: StrDeserializer<'_, Stop> = "no key of anybody".into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, _: T) -> Result<T::Value, Stop> {
+        Err(Stop::Here)
     }
 }

@@ -135,6 +135,10 @@ fn values_of_the_wrong_type_are_refused_and_the_parser_agrees() {
         ("dispatcher: { backpressure: { enabled: 1 } }", false),
         ("affinity: { workers: [0] }", true),
         ("affinity: { workers: none }", false),
+        ("pipelines: { p: [ { parse: json } ] }", true),
+        ("pipelines: { p: [ { parse: yaml } ] }", false),
+        ("pipelines: { p: [ { parse: { format: json, on_error: discard } } ] }", true),
+        ("pipelines: { p: [ { parse: { format: json, on_eror: discard } } ] }", false),
         ("dispatcher:", true),
         ("dispatcher: []", false),
     ] {
