@@ -222,7 +222,7 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
-    /// Entries that went to the overflow file, as there were too many files.
+    /// Copies that went where all go whose own file or Loki stream would have been one too many.
     pub overflowed: Count,
     /// Entries that may have been written twice, as a failed attempt could not be undone.
     pub duplicated: Count,

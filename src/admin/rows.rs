@@ -212,7 +212,7 @@ pub struct SinkStats {
     pub errors: u64,
     /// A reload took it out of the config; what its lane held is delivered, or dropped when its time is over.
     pub removed: bool,
-    /// Entries that went to the overflow file, as there were too many files.
+    /// Copies that went where all go whose own file or Loki stream would have been one too many.
     pub overflowed: u64,
     /// Entries that may have been written twice, as a failed attempt could not be undone.
     pub duplicated: u64,

@@ -124,6 +124,7 @@ fn sink(config: &Config, sink: &SinkConfig, out: &mut String) {
     line(out, "when", when, origin(config, &format!("{prefix}.when")));
     let own = match &sink.kind {
         SinkKind::File(file) => flat(file),
+        SinkKind::Loki(loki) => flat(loki),
         SinkKind::Http(http) => flat(http),
         SinkKind::Console(console) => flat(console),
         SinkKind::Blackhole(blackhole) => flat(blackhole),

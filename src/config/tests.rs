@@ -538,8 +538,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "sinks: { s: { type: lokki } }",
             "unknown type `lokki` in sink `s`",
             "1:21",
-            "^^^^^",
-            "known types: file, http, console, blackhole",
+            "^^^^^ did you mean `loki`?",
+            "known types: file, loki, http, console, blackhole",
         ),
         ("sinks: { s: { type: file } }", "`path` is missing in sink `s`", "1:10", "^ needs `path`", ""),
         (
@@ -720,7 +720,7 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let defaults = parse(SMALL).unwrap();
     assert_eq!(config.dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (6, 1, 4));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (6, 1, 6));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);

@@ -8,6 +8,7 @@
 mod loggen;
 mod logrotate;
 mod loki_push;
+mod loki_sink;
 mod part;
 mod promtool;
 mod rsyslog;
