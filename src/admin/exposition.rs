@@ -242,7 +242,11 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     counter("dispatcher_sink_batches_total", "Batches settled.", sink.batches);
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
-    counter("dispatcher_sink_overflowed_total", "Copies beyond the bound on files or streams.", sink.overflowed);
+    counter(
+        "dispatcher_sink_overflowed_total",
+        "Copies beyond the bound on files or streams.",
+        sink.overflowed,
+    );
     counter("dispatcher_sink_duplicated_total", "Entries that may be written twice.", sink.duplicated);
     gauge(
         "dispatcher_sink_retrying",

@@ -43,7 +43,8 @@ const WINDOW_MIN: usize = 16;
 pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), StartError> {
     let lock = lock_data_dir(&config.data_dir)?;
     let largest = config.sources.iter().map(longest_entry).max().unwrap_or(0);
-    let shares = shares(config, config.enabled_sinks().count(), config.sources.iter().map(producers).sum(), largest)?;
+    let shares =
+        shares(config, config.enabled_sinks().count(), config.sources.iter().map(producers).sum(), largest)?;
     let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;

@@ -103,7 +103,8 @@ impl Stage<'_> {
         let going = |sink: &&LiveSink| !self.config.enabled_sinks().any(|one| one.name == sink.config.name);
         let going = self.live.sinks.iter().filter(going).count() + self.live.retiring.len();
         let enabled = self.config.enabled_sinks().count();
-        let shares = shares(self.config, enabled + going, self.config.sources.iter().map(producers).sum(), largest)?;
+        let shares =
+            shares(self.config, enabled + going, self.config.sources.iter().map(producers).sum(), largest)?;
         let share = shares.lane.high + shares.transit;
         let now = Instant::now();
         let held = self.live.lanes().map(|sink| (&sink.config.name, sink.lane.view(now).pinned));
@@ -157,7 +158,8 @@ impl Stage<'_> {
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
         let upkeep = old.upkeep.clone().filter(|_| same_sink);
-        let next = LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), upkeep, ..old };
+        let next =
+            LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), upkeep, ..old };
         self.view_sink(row, next.view(what));
         self.man(next)
     }

@@ -58,14 +58,20 @@ impl Framing for PrefixFramer {
             return Ok(None);
         }
         *at = start + len;
-        Ok(Some(Frame { start: start as u32, len: len as u32, truncated: false }))
+        Ok(Some(frame(buf, start, len, false)))
     }
 
     fn last_frame(&mut self, rest: &[u8]) -> Option<Frame> {
         // What is left is less than its length says.
         let len = rest.len().checked_sub(LENGTH).filter(|len| *len > 0)?;
-        Some(Frame { start: LENGTH as u32, len: len as u32, truncated: true })
+        Some(frame(rest, LENGTH, len, true))
     }
+}
+
+/// The frame of a counted message, in which newlines end nothing.
+fn frame(buf: &[u8], start: usize, len: usize, truncated: bool) -> Frame {
+    let newlines = memchr::memchr(b'\n', &buf[start..start + len]).is_some();
+    Frame { start: start as u32, len: len as u32, truncated, newlines }
 }
 
 #[cfg(test)]
