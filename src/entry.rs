@@ -24,10 +24,19 @@ impl Entry {
     pub const CUT: u8 = 1;
     /// `time` was said by the entry itself, not given by us.
     pub const OWN_TIME: u8 = 2;
+    /// The text holds a newline of its sender's, in a framing where that ends nothing (a datagram, a counted message):
+    /// `raw` writes it as `\n`, so that one entry stays one line. Sources of lines need not look and never set it, nor
+    /// do those that put lines together on purpose.
+    pub const NEWLINES: u8 = 4;
 
     /// An entry of `len` bytes at `offset`, with no time and no fields yet.
     pub fn at(offset: u32, len: u32) -> Self {
         Entry { offset, len, ..Entry::default() }
+    }
+
+    /// The flag that a message with this text has where a newline ends nothing: [`Entry::NEWLINES`] or none.
+    pub fn newlines(text: &[u8]) -> u8 {
+        if memchr::memchr(b'\n', text).is_some() { Entry::NEWLINES } else { 0 }
     }
 }
 

@@ -186,6 +186,22 @@ fn source_row(page: &Page, source: &SourceStats) {
         source.broken_connections,
     );
     counter("dispatcher_source_blocked_total", "Times it found no room.", source.blocked);
+    // One series from the beginning, so that a rate has where to start from.
+    let ok = (!source.requests.contains_key(&200)).then_some((200, 0));
+    for (status, count) in source.requests.iter().map(|(status, count)| (*status, *count)).chain(ok) {
+        page.counter(
+            "dispatcher_source_requests_total",
+            "HTTP requests answered.",
+            &[of[0], ("status", &status.to_string())],
+            count,
+        );
+    }
+    counter("dispatcher_source_request_bytes_total", "Bytes of HTTP bodies, as sent.", source.request_bytes);
+    counter(
+        "dispatcher_source_refused_entries_total",
+        "Entries of HTTP requests refused, and their senders told.",
+        source.refused_entries,
+    );
     gauge(
         "dispatcher_source_gate_closed",
         "1 while a full lane keeps it from reading.",
@@ -226,7 +242,12 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     counter("dispatcher_sink_batches_total", "Batches settled.", sink.batches);
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
-    counter("dispatcher_sink_overflowed_total", "Copies beyond the sink's most streams.", sink.overflowed);
+    counter(
+        "dispatcher_sink_overflowed_total",
+        "Copies beyond the bound on files or streams.",
+        sink.overflowed,
+    );
+    counter("dispatcher_sink_duplicated_total", "Entries that may be written twice.", sink.duplicated);
     gauge(
         "dispatcher_sink_retrying",
         "1 while a batch is tried again.",
@@ -259,6 +280,7 @@ mod tests {
     use super::super::snapshot::{DomainStats, Phase, PoolStats};
     use super::super::{Pulse, snapshot};
     use super::*;
+    use crate::http::Status;
     use crate::ledger::{Count, Dropped, Ledger, Named, Reason};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -308,8 +330,11 @@ mod tests {
         ];
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
+        row.http.answered.add(Status::OK);
+        row.http.body_bytes.add(1);
+        row.http.refused_entries.add(1);
         let row = &ledger.sinks[0].row;
-        let counts: [&Count; 12] = [
+        let counts: [&Count; 13] = [
             &row.copies,
             &row.delivered,
             &row.delivered_bytes,
@@ -322,6 +347,7 @@ mod tests {
             &row.batches_out,
             &row.errors,
             &row.overflowed,
+            &row.duplicated,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);

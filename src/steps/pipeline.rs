@@ -88,6 +88,9 @@ pub struct Pipeline {
     constants: Arc<[u8]>,
 }
 
+/// Is shown the block behind each step, by the step's place.
+pub type Watch<'a> = &'a mut dyn FnMut(usize, &Block);
+
 struct Placed {
     step: Box<dyn Step>,
     on_error: OnError,
@@ -138,12 +141,12 @@ impl Pipeline {
     }
 
     /// Runs all steps over the wanted entries in `range`, one step after the other; gives how many errors there were.
-    fn run(&self, block: &mut Block, range: Range<usize>, tallies: &mut Tallies) -> usize {
+    fn run(&self, block: &mut Block, range: Range<usize>, tallies: &mut Tallies, watch: Watch) -> usize {
         block.set_constants(&self.constants);
         let mut errors = 0;
         let mut wanted = count_selected(block.selection(0), range.clone());
         let mut begun = Instant::now();
-        for (placed, tally) in self.steps.iter().zip(tallies) {
+        for (at, (placed, tally)) in self.steps.iter().zip(tallies).enumerate() {
             if wanted == 0 {
                 break;
             }
@@ -153,6 +156,7 @@ impl Pipeline {
             tally.add(wanted, left, &failures, ended - begun);
             errors += failures.count();
             (wanted, begun) = (left, ended);
+            watch(at, block);
         }
         errors
     }
@@ -162,6 +166,11 @@ impl Pipeline {
     /// After a panic the block is done again entry by entry, so that only those that panic by themselves are lost to
     /// it: they are taken out and named.
     pub fn run_guarded(&self, block: &mut Block) -> Outcome {
+        self.run_watched(block, &mut |_, _| ())
+    }
+
+    /// The same, with somebody who looks at the block behind every step. After a panic nobody looks.
+    pub fn run_watched(&self, block: &mut Block, watch: Watch) -> Outcome {
         block.reset_side();
         if self.is_empty() {
             return Outcome::default();
@@ -169,7 +178,7 @@ impl Pipeline {
         let all = 0..block.entries().len();
         let mut tallies: Tallies = smallvec![StepTally::default(); self.steps.len()];
         // AssertUnwindSafe: what a panic leaves behind in the block is its side state, and that is reset below.
-        let whole = catch_unwind(AssertUnwindSafe(|| self.run(block, all.clone(), &mut tallies)));
+        let whole = catch_unwind(AssertUnwindSafe(|| self.run(block, all.clone(), &mut tallies, watch)));
         let outcome = match whole {
             Ok(errors) => Outcome { errors, panicked: Vec::new() },
             Err(_) => {
@@ -188,7 +197,9 @@ impl Pipeline {
         let mut outcome = Outcome::default();
         for index in all {
             // AssertUnwindSafe: the entry is taken out, and the rows of others are not touched by work on it.
-            match catch_unwind(AssertUnwindSafe(|| self.run(block, index..index + 1, tallies))) {
+            match catch_unwind(AssertUnwindSafe(|| {
+                self.run(block, index..index + 1, tallies, &mut |_, _| ())
+            })) {
                 Ok(errors) => outcome.errors += errors,
                 Err(_) => {
                     block.discard(index);
