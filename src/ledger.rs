@@ -56,16 +56,24 @@ pub enum Reason {
     Rejected = 3,
     /// It was lost on the way and its source cannot give it again.
     Failed = 4,
+    /// Its sink was taken out of the config, and could not be given it in time.
+    Removed = 5,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 5] =
-        [Reason::DropNewest, Reason::DropOldest, Reason::Panic, Reason::Rejected, Reason::Failed];
+    pub const ALL: [Reason; 6] = [
+        Reason::DropNewest,
+        Reason::DropOldest,
+        Reason::Panic,
+        Reason::Rejected,
+        Reason::Failed,
+        Reason::Removed,
+    ];
 
     /// The reason's word in metrics, `/stats` and logs.
     pub fn name(self) -> &'static str {
-        ["drop_newest", "drop_oldest", "panic", "rejected", "failed"][self as usize]
+        ["drop_newest", "drop_oldest", "panic", "rejected", "failed", "removed"][self as usize]
     }
 }
 
@@ -214,8 +222,10 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
-    /// Copies that went where all go whose own stream would have been one too many (Loki).
+    /// Copies that went where all go whose own file or Loki stream would have been one too many.
     pub overflowed: Count,
+    /// Entries that may have been written twice, as a failed attempt could not be undone.
+    pub duplicated: Count,
 }
 
 /// A row with the name it has in the config.

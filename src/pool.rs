@@ -238,7 +238,7 @@ unsafe impl<T: Recycle> Sync for Shared<T> {}
 
 /// A bound in bytes on what several holders may have together; those who were refused are woken when room returns.
 pub struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
     refused: WaitList,
 }
@@ -246,7 +246,11 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Budget { limit, used: AtomicUsize::new(0), refused: WaitList::default() })
+        Arc::new(Budget {
+            limit: AtomicUsize::new(limit),
+            used: AtomicUsize::new(0),
+            refused: WaitList::default(),
+        })
     }
 
     /// Who is to be woken when bytes come back after a refusal.
@@ -254,9 +258,14 @@ impl Budget {
         self.refused.join(waker);
     }
 
+    /// Who is not to be woken any more.
+    pub fn forget(&self, waker: &Arc<dyn Wake>) {
+        self.refused.leave(waker);
+    }
+
     /// Takes `bytes`, or refuses and remembers to wake. The charge gives them back when it is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        self.charge_within(bytes, self.limit)
+        self.charge_within(bytes, self.limit())
     }
 
     /// Takes `bytes` if no more than `limit` are taken then, or refuses and remembers to wake.
@@ -293,7 +302,14 @@ impl Budget {
 
     /// The bound.
     pub fn limit(&self) -> usize {
-        self.limit
+        // Relaxed: a bound that is a moment late is as good.
+        self.limit.load(Relaxed)
+    }
+
+    /// Sets another bound. What is taken beyond a lower one stays so until it comes back.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+        self.refused.call();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What there is to read and to do, who may, and how it is answered.
 
 use super::connection::Answers;
-use super::{Inside, Status as Judgement, exposition};
+use super::{Inside, Status as Judgement, exposition, tap};
 use crate::auth::Auth;
 use crate::http::{Head, Method, Response, Status, response};
 use crate::secret::Secret;
@@ -13,10 +13,13 @@ const INDEX: &str = "ringmain, looked into:\n\
     /metrics  all numbers, for Prometheus\n\
     /stats    all numbers, as JSON\n\
     /health   how every component is and why: 200 while all is safe, 503 if it will not recover by itself\n\
+    /tap      live entries: ?id=ANY&at=source:NAME (or step:PIPELINE/1, sink:NAME), &where=CONDITION, &rate=100\n\
     /ready    200 while entries are taken in, 503 and the reason if not\n";
 
+const TAP: &str = "/tap";
+
 /// What can be read; the rest is done with `POST`.
-const READABLE: [&str; 5] = ["/", "/metrics", "/stats", "/health", "/ready"];
+const READABLE: [&str; 6] = ["/", "/metrics", "/stats", "/health", "/ready", TAP];
 
 /// The pages of a server.
 pub struct Pages<'a> {
@@ -32,10 +35,11 @@ impl Answers for Pages<'_> {
     fn admit(&self, head: &Head) -> Result<(), Response> {
         self.named(head)?;
         let reads = matches!(head.method, Method::Get | Method::Head);
-        if reads {
+        // Entries are nobody's business but those who may change something, where that is said.
+        if reads && (self.token.is_none() || head.path() != TAP) {
             return Ok(());
         }
-        if READABLE.contains(&head.path()) {
+        if !reads && READABLE.contains(&head.path()) {
             let says = "This is read only: GET or HEAD.\n";
             return Err(Response::text(Status::METHOD_NOT_ALLOWED, says).with("Allow", "GET, HEAD"));
         }
@@ -48,7 +52,7 @@ impl Answers for Pages<'_> {
             let says = "Who changes something shows `admin.token`: `Authorization: Bearer TOKEN`.\n";
             return Err(Response::text(Status::UNAUTHORIZED, says).with("WWW-Authenticate", auth.challenge()));
         }
-        if head.method != Method::Post {
+        if !reads && head.method != Method::Post {
             let says = "Things are done with POST.\n";
             return Err(Response::text(Status::METHOD_NOT_ALLOWED, says).with("Allow", "POST"));
         }
@@ -58,6 +62,7 @@ impl Answers for Pages<'_> {
     fn answer(&self, head: &Head, body: &[u8]) -> Response {
         match head.method {
             Method::Post => self.inside.post(head.path(), body).unwrap_or_else(nothing),
+            _ if head.path() == TAP => live(head.query(), self.inside),
             _ => read(head.path(), self.inside),
         }
     }
@@ -113,6 +118,18 @@ fn read(path: &str, inside: &dyn Inside) -> Response {
             Err(reason) => Response::text(Status::UNAVAILABLE, format!("not ready: {reason}\n")),
         },
         _ => nothing(),
+    }
+}
+
+fn live(query: &str, inside: &dyn Inside) -> Response {
+    match tap::answer(query, inside) {
+        Ok(lines) => Response {
+            status: Status::OK,
+            content_type: "application/x-ndjson",
+            body: Cow::Owned(lines),
+            fields: Vec::new(),
+        },
+        Err(why) => Response::text(Status::BAD_REQUEST, format!("{why}\n")),
     }
 }
 

@@ -191,6 +191,7 @@ mod tests {
     use crate::http::{Response, Status};
     use crate::ledger::{Ledger, Named};
     use crate::metrics::Telemetry;
+    use crate::tap::{Seen, Wish};
     use crate::thread::Threads;
     use std::io::{Read, Write};
     use std::net::TcpStream as Client;
@@ -213,6 +214,10 @@ mod tests {
 
         fn ready(&self) -> Result<(), String> {
             if self.well.load(Relaxed) { Ok(()) } else { Err("no worker".into()) }
+        }
+
+        fn tap(&self, _: Wish) -> Result<Seen, String> {
+            Err("there is nothing to look at".into())
         }
 
         fn telemetry(&self) -> &Telemetry {

@@ -13,6 +13,7 @@ pub mod inlet;
 pub mod loki;
 pub mod multiline;
 pub mod net;
+pub mod socket;
 pub mod stdin;
 pub mod submit;
 pub mod syslog;

@@ -166,46 +166,46 @@ fn paths() -> Pairs<Format> {
     Pairs(vec![("/".into(), Format::Auto)])
 }
 
-fn ack_timeout() -> Duration {
+pub(in crate::sources) fn ack_timeout() -> Duration {
     Duration::from_secs(30)
 }
 
-fn max_entry() -> usize {
+pub(in crate::sources) fn max_entry() -> usize {
     256 << 10
 }
 
-fn max_body() -> usize {
+pub(in crate::sources) fn max_body() -> usize {
     InflateLimits::default().wire
 }
 
-fn max_inflated() -> usize {
+pub(in crate::sources) fn max_inflated() -> usize {
     InflateLimits::default().inflated
 }
 
-fn body_memory() -> usize {
+pub(in crate::sources) fn body_memory() -> usize {
     64 << 20
 }
 
-fn socket_mode() -> u32 {
+pub(in crate::sources) fn socket_mode() -> u32 {
     0o660
 }
 
-fn max_connections() -> usize {
+pub(in crate::sources) fn max_connections() -> usize {
     4096
 }
 
-fn max_connections_per_address() -> usize {
+pub(in crate::sources) fn max_connections_per_address() -> usize {
     1024
 }
 
-fn header_timeout() -> Duration {
+pub(in crate::sources) fn header_timeout() -> Duration {
     Patience::default().head
 }
 
-fn min_body_rate() -> usize {
+pub(in crate::sources) fn min_body_rate() -> usize {
     Patience::default().body_rate as usize
 }
 
-fn idle_timeout() -> Duration {
+pub(in crate::sources) fn idle_timeout() -> Duration {
     Patience::default().idle
 }

@@ -9,7 +9,6 @@ use super::requests::{Due, Fate, Requests, Who};
 use super::service::{Outcome, Reading, Service, Streams};
 use super::writer::Writer;
 use super::{Answer, HttpSettings, Job, REQUESTS_MAX};
-use crate::entry::Entry;
 use crate::labels::Stream;
 use crate::pool::Charge;
 use crate::sources::body::inflate::Inflater;
@@ -327,11 +326,10 @@ impl EntryOut for Out<'_> {
             return Err(Full);
         }
         let Decoder { writer, requests, service, answers, answered, settings, .. } = &mut *self.decoder;
-        let block = writer.room_for(item, self.heed_gate, self.now, requests, |due| {
+        let block = writer.room_for(item, &self.tally.stream, self.heed_gate, self.now, requests, |due| {
             Decoder::reply_due(due, &**service, answers, answered);
         })?;
-        put(block, &self.tally.stream, item, settings.max_entry)?;
-        let cut = block.entries().last().is_some_and(|entry| entry.flags & Entry::CUT != 0);
+        let cut = put(block, &self.tally.stream, item, settings.max_entry)?;
         let Tally { who, deadline, number, .. } = *self.tally;
         let number = number.unwrap_or_else(|| requests.begin(who, deadline));
         self.tally.number = Some(number);

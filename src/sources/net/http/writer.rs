@@ -6,9 +6,10 @@ use super::Promise;
 use super::requests::{Due, Requests};
 use crate::ack::Status;
 use crate::block::{Block, ORDINARY};
+use crate::labels::Stream;
 use crate::ledger::SourceLedger;
 use crate::pool::Owned;
-use crate::sources::body::{Full, Item, room};
+use crate::sources::body::{Full, Item, fits, room};
 use crate::sources::inlet::{Inlet, InletSpec};
 use crate::sources::net::filler::PACE;
 use crate::thread::Wake;
@@ -56,20 +57,18 @@ impl Writer {
     pub fn room_for(
         &mut self,
         item: &Item<'_>,
+        stream: &Arc<Stream>,
         heed_gate: bool,
         now: Instant,
         requests: &mut Requests,
         due: impl FnMut(Due),
     ) -> Result<&mut Block, Full> {
         let bytes = room(item, self.max_entry);
-        let fits = |block: &Owned<Block>, most: usize| {
-            block.entries().len() < most
-                && block.capacity() - block.text().len() >= bytes
-                && (item.metadata.pairs == 0
-                    || block.has_room_to_give(item.metadata.pairs, item.metadata.bytes))
+        let takes = |block: &Owned<Block>, most: usize| {
+            block.entries().len() < most && fits(block, stream, item, self.max_entry)
         };
         let most = self.inlet.block_entries();
-        if !self.open.as_ref().is_some_and(|block| fits(block, most)) {
+        if !self.open.as_ref().is_some_and(|block| takes(block, most)) {
             if !self.ship(now, requests, due) {
                 return Err(Full);
             }
