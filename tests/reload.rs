@@ -105,7 +105,7 @@ fn lines_with(log: &str, words: &[&str]) -> usize {
 }
 
 /// What is said at the end of every reload, good or bad.
-const SAID: [&str; 3] = ["config: in force", "config: nothing changed", "config: refused"];
+const SAID: [&str; 3] = [": in force", ": nothing changed", ": refused"];
 
 #[test]
 fn reloads_under_load_lose_nothing_double_nothing_and_keep_the_order() {
