@@ -7,8 +7,12 @@ use crate::labels::Stream;
 use crate::ledger::{Reason, SinkLedger};
 use crate::pool::Shared;
 use crossbeam_utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+pub use progress::Progress;
 use std::ops::Range;
 use std::sync::Arc;
+
+mod progress;
 
 /// Entries of one stream in one block that go to one sink: those of `range` whose bit is set in row `row`.
 pub struct Part {
@@ -72,6 +76,7 @@ pub struct Batch {
     entries: usize,
     bytes: u64,
     ledger: Arc<CachePadded<SinkLedger>>,
+    progress: Mutex<Progress>,
 }
 
 impl Batch {
@@ -82,7 +87,7 @@ impl Batch {
 
     /// An empty batch in the memory of one that is settled.
     pub fn reusing(ledger: Arc<CachePadded<SinkLedger>>, Spare { parts, holds }: Spare) -> Self {
-        Batch { parts, holds, entries: 0, bytes: 0, ledger }
+        Batch { parts, holds, entries: 0, bytes: 0, ledger, progress: Mutex::default() }
     }
 
     /// Adds a part, and the share that answers for it.
@@ -134,6 +139,21 @@ impl Batch {
         self.bytes
     }
 
+    /// What attempts have settled of it so far; for sinks that make several requests of one batch.
+    pub fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock()
+    }
+
+    /// Counts `entries` of it that were taken, but not into the stream of their own.
+    pub fn count_overflowed(&self, entries: usize) {
+        self.ledger.overflowed.add(entries as u64);
+    }
+
+    /// How many of its entries no attempt has settled yet.
+    pub fn left(&self) -> usize {
+        self.entries - self.progress.lock().settled().min(self.entries)
+    }
+
     /// Settles it: all but `refused` entries were delivered; those were refused for good and are dropped, counted.
     /// Gives its memory back, to be used again.
     pub fn settle(mut self, refused: usize) -> Spare {
@@ -152,11 +172,15 @@ impl Batch {
         Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
     }
 
-    /// Drops it for good: its entries are counted under `reason`, and their sources forget them.
+    /// Drops what no attempt has settled of it: counted under `reason`, and forgotten by its sources.
     pub fn give_up(mut self, reason: Reason) {
+        let left = self.left() as u64;
+        let refused = std::mem::take(&mut *self.progress.lock()).into_refused().len() as u64;
         let entries = std::mem::take(&mut self.entries) as u64;
         self.ledger.in_flight.sub(entries);
-        self.ledger.dropped.add(reason, entries);
+        self.ledger.delivered.add(entries - left - refused);
+        self.ledger.dropped.add(Reason::Rejected, refused);
+        self.ledger.dropped.add(reason, left);
         self.parts.clear();
         for hold in self.holds.drain(..) {
             hold.settle(Status::Dropped);

@@ -168,6 +168,8 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
+    /// Copies that went where all go whose own stream would have been one too many (Loki).
+    pub overflowed: Count,
 }
 
 /// A row with the name it has in the config.

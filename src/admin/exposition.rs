@@ -215,6 +215,7 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     counter("dispatcher_sink_batches_total", "Batches settled.", sink.batches);
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
+    counter("dispatcher_sink_overflowed_total", "Copies beyond the sink's most streams.", sink.overflowed);
     gauge(
         "dispatcher_sink_retrying",
         "1 while a batch is tried again.",
@@ -297,7 +298,7 @@ mod tests {
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
         let row = &ledger.sinks[0].row;
-        let counts: [&Count; 11] = [
+        let counts: [&Count; 12] = [
             &row.copies,
             &row.delivered,
             &row.delivered_bytes,
@@ -309,6 +310,7 @@ mod tests {
             &row.batches,
             &row.batches_out,
             &row.errors,
+            &row.overflowed,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -422,6 +424,7 @@ mod tests {
             ("dispatcher_source_dropped_total{source=\"app\",reason=\"drop_oldest\"}", 1.0),
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),
             ("dispatcher_sink_errors_total{sink=\"out\"}", 41.0),
+            ("dispatcher_sink_overflowed_total{sink=\"out\"}", 42.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),
             ("dispatcher_sink_dropped_total{sink=\"out\",reason=\"rejected\"}", 1.0),
             // A step's errors and panics, the sink's dead letters and refusals.

@@ -158,6 +158,8 @@ pub struct SinkStats {
     pub errors: u64,
     /// A reload took it out of the config; what its lane held is delivered, or dropped when its time is over.
     pub removed: bool,
+    /// Copies that went where all go whose own stream would have been one too many (Loki).
+    pub overflowed: u64,
     /// What is in front of it.
     pub lane: LaneStats,
     /// How it takes what it is given.
@@ -189,6 +191,7 @@ impl SinkStats {
             batches: row.batches.get(),
             batches_out: row.batches_out.get(),
             errors: row.errors.get(),
+            overflowed: row.overflowed.get(),
             ..SinkStats::default()
         }
     }

@@ -22,6 +22,7 @@ use crate::route::Routes;
 use crate::sinks::config::Ordering;
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Hallway;
+use crate::steps::parse::input::Input;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
 use crate::thread::{Latch, Threads, WaitList};
@@ -179,7 +180,7 @@ pub(super) fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).into());
+        steps.push(StepSpec::ParseSyslog(Input::Message, syslog.timezone.zone.clone()).into());
     }
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         let place = format!("pipeline {}", named.map_or("", String::as_str));

@@ -15,11 +15,13 @@ use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::multiline::Rules;
+use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::Intake;
 use crate::sources::net::incoming::HEADROOM;
 use crate::sources::net::listen::Listen;
 use crate::sources::net::seats::Host;
-use crate::sources::stdin::StdinReader;
+use crate::sources::stdin::{StdinReader, StdinSettings};
 use crate::sources::submit::{Shipper, Submitter};
 use crate::sources::syslog;
 use crate::thread::Latch;
@@ -84,7 +86,8 @@ impl Opener<'_> {
         let failed = |error: io::Error| StartError::start(format!("source {}", source.name), error);
         match &source.kind {
             SourceKind::File(file) => {
-                let settings = self.file_settings(file, id, labels);
+                let mut settings = self.file_settings(file, id, labels);
+                settings.multiline = rules(file.multiline.as_ref(), file.max_line, &source.name)?;
                 self.opened.view.what = format!("reads {}", file.include.join(", "));
                 let reader = FileReader::new(settings, spec, ending, Arc::clone(self.checkpoint));
                 let reader = reader.map_err(failed)?;
@@ -93,7 +96,9 @@ impl Opener<'_> {
             }
             SourceKind::Stdin(stdin) => {
                 self.opened.view.what = "reads standard input".into();
-                let reader = StdinReader::new(spec, ending, id, stdin.max_line, labels).map_err(failed)?;
+                let multiline = rules(stdin.multiline.as_ref(), stdin.max_line, &source.name)?;
+                let settings = StdinSettings { source: id, max_line: stdin.max_line, multiline, labels };
+                let reader = StdinReader::new(settings, spec, ending).map_err(failed)?;
                 self.add_reader(move |row| reader.run(row));
             }
             SourceKind::Syslog(syslog) => {
@@ -194,6 +199,7 @@ impl Opener<'_> {
             rotate_wait: config.rotate_wait,
             ignore_older: config.ignore_older,
             open_files: config.open_files,
+            multiline: None,
             never_read: vec![self.wanted.config.data_dir.clone()],
             never_match,
             labels,
@@ -205,10 +211,25 @@ impl Opener<'_> {
 pub(super) fn longest_entry(source: &SourceConfig) -> usize {
     HEADROOM
         + match &source.kind {
-            SourceKind::File(file) => file.max_line,
-            SourceKind::Stdin(stdin) => stdin.max_line,
+            SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
+            SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
             SourceKind::Syslog(syslog) => syslog.max_message,
             // As long as blocks are.
             SourceKind::Submit(_) => 0,
         }
+}
+
+fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {
+    multiline.map_or(max_line, |multiline| multiline.longest(max_line))
+}
+
+/// The rules of the source called `name`, whose lines have up to `max_line` bytes.
+fn rules(
+    config: Option<&MultilineConfig>,
+    max_line: usize,
+    name: &str,
+) -> Result<Option<Arc<Rules>>, StartError> {
+    let rules = config.map(|config| config.rules(max_line)).transpose();
+    let rules = rules.map_err(|error| StartError::Config(format!("source {name}: multiline: {error}")))?;
+    Ok(rules.map(Arc::new))
 }
