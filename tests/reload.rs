@@ -105,7 +105,7 @@ fn lines_with(log: &str, words: &[&str]) -> usize {
 }
 
 /// What is said at the end of every reload, good or bad.
-const SAID: [&str; 3] = ["config: in force", "config: nothing changed", "config: refused"];
+const SAID: [&str; 3] = [": in force", ": nothing changed", ": refused"];
 
 #[test]
 fn reloads_under_load_lose_nothing_double_nothing_and_keep_the_order() {
@@ -399,22 +399,28 @@ fn two_hundred_reloads_leave_no_thread_and_no_descriptor_behind() {
         let said = reload(instance, &SAID);
         assert!(!said.contains("refused") || said.contains("a moment ago"), "{said}\n{}", instance.log());
     };
-    let settled = |instance: &mut Instance| {
-        // What was replaced ends by itself.
-        let stats = instance.wait_stats("all that was replaced has ended", |stats| {
-            let threads = stats["threads"].as_array().unwrap();
-            !threads.iter().any(|thread| {
-                thread["name"].as_str().unwrap().starts_with("end-") && thread["doing"] != "ended"
-            })
-        });
+    let counts = |stats: &Value| {
         let number = |key: &str| stats["process"][key].as_u64().unwrap();
         (number("threads"), number("open_fds"))
     };
+    let is_over = |stats: &Value| {
+        let threads = stats["threads"].as_array().unwrap();
+        !threads.iter().any(|thread| thread["name"].as_str().unwrap().starts_with("end-"))
+    };
     (0..20).for_each(|n| turn(&mut instance, n));
-    let before = settled(&mut instance);
+    // A sink that was replaced is let go after its last sync, within a second or two.
+    let mut lowest = (u64::MAX, u64::MAX);
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        let stats = instance.wait_stats("all that was replaced has ended", is_over);
+        let now = counts(&stats);
+        lowest = (lowest.0.min(now.0), lowest.1.min(now.1));
+    }
     (20..220).for_each(|n| turn(&mut instance, n));
-    let after = settled(&mut instance);
-    assert!(after.0 <= before.0 && after.1 <= before.1, "(threads, descriptors): {before:?} then {after:?}");
+    instance.wait_stats(&format!("no more (threads, descriptors) than {lowest:?}"), |stats| {
+        let now = counts(stats);
+        is_over(stats) && now.0 <= lowest.0 && now.1 <= lowest.1
+    });
     let stats: Value = instance.stats();
     assert!(stats["sources"].as_array().unwrap().len() <= 3, "rows do not pile up: {stats:#}");
 }

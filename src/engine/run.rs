@@ -37,9 +37,11 @@ pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
         tracing::info!("{line}");
     }
     tracing::info!("ready; end it with SIGTERM or Ctrl-C");
+    let mut reloads = 0;
     for signal in signals.forever() {
         if signal == SIGHUP {
-            hang_up(&engine, path);
+            reloads += 1;
+            hang_up(&engine, path, reloads);
         } else {
             break;
         }
@@ -62,19 +64,22 @@ pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
 }
 
 /// SIGHUP: output files may have been moved away, and the config may say something else.
-fn hang_up(engine: &Engine, path: Option<&Path>) {
+fn hang_up(engine: &Engine, path: Option<&Path>, number: u64) {
     tracing::info!("SIGHUP: opening output files anew");
     engine.reopen();
     let Some(path) = path else { return };
+    // Each reload is a cause of its own: none of its lines is held back because one before said the same.
     match engine.reload_from(path) {
-        Ok(changes) if changes.is_empty() => tracing::info!("config: nothing changed"),
+        Ok(changes) if changes.is_empty() => tracing::info!("reload {number}: nothing changed"),
         Ok(changes) => {
-            changes.to_string().lines().for_each(|line| tracing::info!("config: {line}"));
-            tracing::info!("config: in force");
+            changes.to_string().lines().for_each(|line| tracing::info!("reload {number}: {line}"));
+            tracing::info!("reload {number}: in force");
         }
         Err(error) => {
-            error.to_string().lines().for_each(|line| tracing::error!("config: {line}"));
-            tracing::error!("config: refused, everything stays as it was");
+            for (at, line) in error.to_string().lines().enumerate() {
+                tracing::error!(cause = %format!("reload {number}, line {at}"), "reload {number}: {line}");
+            }
+            tracing::error!(cause = %format!("reload {number}"), "reload {number}: refused, everything stays as it was");
         }
     }
 }
