@@ -3,6 +3,7 @@
 use super::config::Format;
 use crate::ack;
 use crate::http::{Head, Method, Response, Status};
+use crate::sources::body::array::One;
 use crate::sources::body::inflate::Encoding;
 use crate::sources::body::{Reader, Refusals};
 use crate::sources::net::http::admission::RETRY_AFTER;
@@ -114,10 +115,11 @@ fn reader(format: Format, content_type: Option<&[u8]>) -> Result<fn(&[u8], usize
     })
 }
 
-/// JSON is an array of entries, or entries one after the other.
+/// JSON is an array of entries, one entry over several lines, or one a line.
 fn json(body: &[u8], entry_max: usize) -> Reader {
     match body.trim_ascii_start().first() {
         Some(b'[') => Reader::array(entry_max),
+        _ if One::is_all_of(body) => Reader::one(entry_max),
         _ => Reader::ndjson(entry_max),
     }
 }
@@ -181,6 +183,7 @@ mod tests {
         assert_eq!(format("POST /", "application/x-ndjson", b""), "Ndjson");
         assert_eq!(format("PUT /?x", "Application/JSON; charset=utf-8", b" \n[{}]"), "Array");
         assert_eq!(format("POST /", "application/json", b"{}"), "Ndjson");
+        assert_eq!(format("POST /", "application/json", b"{\n}\n"), "One");
         assert_eq!(format("POST /", "text/plain", b"{}"), "Lines");
         assert_eq!(format("POST /lines", "application/json", b"{}"), "Lines");
         assert_eq!(status("POST /", ""), 0);

@@ -142,7 +142,8 @@ impl Client {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock if self.link.has_more() => {}
-                    ErrorKind::WouldBlock => return Drive::Rest,
+                    // What a handshake has to say, it says in reads.
+                    ErrorKind::WouldBlock => return if self.speak() { Drive::Rest } else { Drive::Gone },
                     _ => return Drive::Gone,
                 },
             }
