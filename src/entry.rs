@@ -180,7 +180,7 @@ pub fn escape(raw: &[u8]) -> Option<(char, usize)> {
 }
 
 /// The character that `\uXXXX` (or a pair of surrogates) at the start of `raw` stands for, and how long it is written.
-fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
+pub fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
     fn unit(raw: &[u8]) -> Option<u32> {
         let digits = raw.strip_prefix(b"\\u")?.get(..4)?;
         digits.iter().try_fold(0, |sum, digit| Some(sum << 4 | (*digit as char).to_digit(16)?))

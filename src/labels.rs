@@ -68,6 +68,8 @@ pub struct Stream {
     pub labels: Labels,
     /// The bucket it is hashed to, below [`BUCKETS`].
     pub bucket: u8,
+    /// Bytes of its origin and labels.
+    pub bytes: u32,
 }
 
 impl Stream {
@@ -81,7 +83,9 @@ impl Stream {
     ) -> Self {
         let origin = origin.into();
         let bucket = crc32c::crc32c_append(crc32c::crc32c(source_name.as_bytes()), origin.as_bytes()) as u8;
-        Stream { source, source_name, source_type, origin, labels, bucket }
+        let pairs: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let bytes = (origin.len() + pairs) as u32;
+        Stream { source, source_name, source_type, origin, labels, bucket, bytes }
     }
 }
 

@@ -10,6 +10,7 @@
 mod bits;
 mod copy;
 mod cut;
+mod given;
 mod pools;
 mod texts;
 mod view;
@@ -23,6 +24,7 @@ use crate::entry::{Entry, Field, Slice, Space};
 use crate::labels::Stream;
 use crate::pool::{Charge, Pages, Recycle};
 use bits::fill;
+use given::Given;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -56,8 +58,12 @@ pub struct Block {
     text_len: usize,
     entries: Vec<Entry>,
     runs: Vec<Run>,
+    /// Bytes of the streams that runs were begun with.
+    streams_bytes: usize,
     fields: Vec<Field>,
     arena: Vec<u8>,
+    /// What came with the entries, and outlasts [`Block::reset_side`].
+    given: Given,
     /// Where each entry's text is, once a step replaced that of any; else empty.
     texts: Vec<Slice>,
     constants: Option<Arc<[u8]>>,
@@ -100,8 +106,10 @@ impl Block {
             text_len: 0,
             entries: Vec::with_capacity((text / 128).min(ENTRIES_MAX)),
             runs: Vec::new(),
+            streams_bytes: 0,
             fields: Vec::new(),
             arena: Vec::new(),
+            given: Given::default(),
             texts: Vec::new(),
             constants: None,
             bits: Vec::new(),
@@ -145,9 +153,19 @@ impl Block {
         Some(at as u32)
     }
 
+    /// Whether a run of `stream` may be begun, if those who send choose how many streams there are: labels shall not be
+    /// much more than text. The first may always.
+    pub fn has_room_for_run(&self, stream: &Arc<Stream>) -> bool {
+        let same = |last: &Run| Arc::ptr_eq(&last.stream, stream);
+        self.runs.last().is_none_or(same) || self.streams_bytes + stream.bytes as usize <= self.pages.len()
+    }
+
     /// Begins a run: entries pushed from here on belong to `stream`. A run without entries vanishes again.
     pub fn begin_run(&mut self, stream: &Arc<Stream>) {
         let at = self.entries.len() as u32;
+        if self.runs.last().is_none_or(|last| !Arc::ptr_eq(&last.stream, stream)) {
+            self.streams_bytes += stream.bytes as usize;
+        }
         match self.runs.last_mut() {
             Some(last) if Arc::ptr_eq(&last.stream, stream) => {}
             Some(last) if last.first == at => last.stream = Arc::clone(stream),
@@ -167,6 +185,7 @@ impl Block {
     /// Gives up all but the first `keep` entries.
     pub fn truncate(&mut self, keep: usize) {
         self.entries.truncate(keep);
+        self.given.truncate(keep);
         self.runs.retain(|run| (run.first as usize) < keep);
         if let Some(run) = self.runs.last_mut() {
             run.end = keep as u32;
@@ -196,14 +215,14 @@ impl Block {
 
     // --- working: by the one worker that holds it
 
-    /// Forgets everything steps made: all entries wanted, no fields.
+    /// Forgets everything steps made: all entries wanted, no fields but those they came with.
     pub fn reset_side(&mut self) {
         self.fields.clear();
-        self.arena.clear();
         self.texts.clear();
         for entry in &mut self.entries {
             (entry.fields_first, entry.fields_n, entry.fields_spare) = (0, 0, 0);
         }
+        self.restore_given();
         self.bits.clear();
         self.bits.resize(self.words(), 0);
         fill(&mut self.bits, self.entries.len());
@@ -386,8 +405,10 @@ impl Recycle for Block {
         self.text_len = 0;
         self.entries.clear();
         self.runs.clear();
+        self.streams_bytes = 0;
         self.fields.clear();
         self.arena.clear();
+        self.given.clear();
         self.texts.clear();
         self.bits.clear();
         self.cuts.clear();

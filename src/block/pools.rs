@@ -46,7 +46,7 @@ impl Blocks {
     }
 
     /// Moves a part-filled block into the smallest class that holds it, so that a few lines do not pin 64 KiB.
-    pub fn fit(&self, block: Owned<Block>) -> Owned<Block> {
+    pub fn fit(&self, mut block: Owned<Block>) -> Owned<Block> {
         if self.class(block.text_len) >= block.capacity() {
             return block;
         }
@@ -55,7 +55,9 @@ impl Blocks {
         debug_assert!(whole.is_some(), "the class was chosen to hold it");
         small.entries.extend_from_slice(&block.entries);
         small.runs.extend_from_slice(&block.runs);
+        small.streams_bytes = block.streams_bytes;
         small.time = block.time;
+        small.take_given(&mut block);
         small
     }
 }

@@ -77,6 +77,66 @@ fn a_small_rest_moves_to_a_small_block_with_its_runs_and_times() {
 }
 
 #[test]
+fn what_came_with_an_entry_outlasts_resets_cuts_and_moves_and_what_steps_made_does_not() {
+    let blocks = Blocks::new(0);
+    let mut block = blocks.get(ORDINARY);
+    block.begin_run(&stream("a"));
+    for (at, given) in [&[][..], &[("trace", "1"), ("pod", "x")], &[], &[("trace", "2")], &[("gone", "3")]]
+        .into_iter()
+        .enumerate()
+    {
+        let offset = block.append(format!("line {at}").as_bytes()).unwrap();
+        block.push(Entry::at(offset, 6));
+        for (key, value) in given {
+            assert!(block.has_room_to_give(1, key.len() + value.len()));
+            block.give((key.as_bytes(), false), value.as_bytes(), Kind::Plain);
+        }
+    }
+    block.truncate(4);
+    let mut block = blocks.fit(block);
+    assert_eq!(block.capacity(), 4096);
+    let read = |block: &Block| -> Vec<String> {
+        let of = |at| {
+            let pairs = block.view(at).fields().map(|field| {
+                format!("{}={}", String::from_utf8_lossy(field.key()), String::from_utf8_lossy(field.raw()))
+            });
+            pairs.collect::<Vec<_>>().join(",")
+        };
+        (0..block.entries().len()).map(of).collect()
+    };
+    for _ in 0..3 {
+        block.reset_side();
+        assert_eq!(read(&block), ["", "trace=1,pod=x", "", "trace=2"]);
+        let (key, value) = (block.store(b"trace").unwrap(), block.store(b"other").unwrap());
+        for at in 0..4 {
+            block.set_field(at, Field::new(key, value, Kind::Plain)).unwrap();
+        }
+        assert_eq!(read(&block), ["trace=other", "trace=other,pod=x", "trace=other", "trace=other"]);
+    }
+    let mut copy = Block::new(4096);
+    copy.begin_run(&stream("a"));
+    block.reset_side();
+    assert!((0..4).all(|at| copy.copy_entry(&block, at)));
+    assert_eq!(read(&copy), read(&block), "also into a lane's own buffer");
+    Recycle::reset(&mut *block);
+    block.begin_run(&stream("b"));
+    block.push(Entry::at(0, 0));
+    block.reset_side();
+    assert_eq!(read(&block), [""]);
+}
+
+#[test]
+fn given_fields_have_bounds_of_their_own() {
+    let mut block = Block::new(4096);
+    block.begin_run(&stream("a"));
+    block.push(Entry::at(0, 0));
+    assert!(block.has_room_to_give(1, 4096) && !block.has_room_to_give(1, 4097));
+    block.give((b"k", false), &[b'v'; 4000], Kind::Plain);
+    assert!(block.has_room_to_give(1, 95) && !block.has_room_to_give(1, 96));
+    assert!(!block.has_room_to_give(FIELDS_MAX, 0));
+}
+
+#[test]
 fn a_text_that_was_replaced_is_what_everyone_reads_and_a_reset_brings_the_old_one_back() {
     let mut block = filled(&["one", "secret", "three"]);
     let text = |offset, len| Slice { space: Space::Text, offset, len };

@@ -7,6 +7,7 @@
 mod simd;
 #[cfg(test)]
 mod tests;
+mod value;
 mod walk;
 
 use crate::block::{Block, FIELDS_MAX, Parts};
@@ -16,8 +17,9 @@ use crate::steps::{Failures, Step, StepError, Verdict};
 use simd::{Isa, Scan, Task};
 use std::fmt;
 use std::ops::Range;
-pub use walk::{DEPTH_MAX, FIELDS_PER_ENTRY_MAX};
-use walk::{Fault, object};
+pub use value::{Value, Values, blank};
+use walk::object;
+pub use walk::{DEPTH_MAX, FIELDS_PER_ENTRY_MAX, Fault, VALUES_MAX};
 
 /// Reads an entry's message, or a field, as one JSON object and makes its members fields, in the order they are written.
 ///
@@ -157,16 +159,27 @@ fn parse<S: Scan>(
     Ok(())
 }
 
-impl From<Fault> for StepError {
-    fn from(fault: Fault) -> Self {
-        StepError::Malformed(match fault {
+impl Fault {
+    /// What is wrong, in words.
+    pub fn says(self) -> &'static str {
+        match self {
             Fault::NotAnObject => "not a JSON object",
             Fault::Syntax => "malformed JSON",
             Fault::Encoding => "JSON that is not UTF-8",
             Fault::Depth => "JSON nested deeper than 64 levels",
             Fault::Fields => "a JSON object of more than 1000 members",
+            Fault::Values => "JSON of more than 100000 values",
             Fault::Key => "a JSON key of more than 1024 bytes",
-            Fault::NoRoom => return StepError::NoRoom,
-        })
+            Fault::NoRoom => "the block's side state is full",
+        }
+    }
+}
+
+impl From<Fault> for StepError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NoRoom => StepError::NoRoom,
+            _ => StepError::Malformed(fault.says()),
+        }
     }
 }

@@ -50,7 +50,7 @@ fn read_back(view: EntryView<'_>) -> Map<String, Value> {
 /// Whether a refusal of ours is one of the documented limits, which `serde_json` does not have.
 fn is_limit(fault: &StepError) -> bool {
     let text = fault.to_string();
-    ["64 levels", "1000 members", "1024 bytes"].iter().any(|limit| text.contains(limit))
+    ["64 levels", "1000 members", "1024 bytes", "100000 values"].iter().any(|limit| text.contains(limit))
 }
 
 /// Compares what each instruction set makes of `line` with what `serde_json` does.
@@ -463,4 +463,54 @@ proptest! {
             prop_assert_eq!(errors, errors_alone);
         }
     }
+}
+
+#[test]
+fn single_values_end_where_serde_json_says() {
+    let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+    let many = |count: usize| format!("[{}0]", "0,".repeat(count - 2));
+    let cases = [
+        r#"{"a":[1,2,{"b":null}]} , x"#,
+        r#""plain" x"#,
+        r#""e\"sc" x"#,
+        "[]x",
+        "{}",
+        "-1.5e3,",
+        "true]",
+        "nul",
+        "",
+        "]",
+        r#""open"#,
+        r#"{"a":1"#,
+        "\"\u{e9}\"",
+        r#""\ud800""#,
+        "[1,]",
+        &deep(64),
+        &deep(65),
+        &many(100_000),
+        &many(100_001),
+    ];
+    for isa in Values::all() {
+        for case in cases {
+            for lead in ["", "\"before\", "] {
+                let text = format!("{lead}{case}");
+                let ours = isa.read(text.as_bytes(), lead.len());
+                let mut theirs = serde_json::Deserializer::from_str(case).into_iter::<serde_json::Value>();
+                match (&ours, theirs.next()) {
+                    (Ok(value), Some(Ok(_))) => {
+                        assert_eq!(value.end, lead.len() + theirs.byte_offset(), "{case}")
+                    }
+                    (Err(Fault::Depth), _) => assert_eq!(case, deep(65)),
+                    (Err(Fault::Values), _) => assert_eq!(case, many(100_001)),
+                    // It wants to see what follows a number or word.
+                    (Ok(value), _) => {
+                        assert!(case.starts_with("-1") || case.starts_with("true"), "{case} {value:?}")
+                    }
+                    (Err(_), other) => assert!(!matches!(other, Some(Ok(_))), "{case:?}: {ours:?} {other:?}"),
+                }
+            }
+        }
+    }
+    assert_eq!(Values::default().read(b"\"\xff\"", 0), Err(Fault::Encoding));
+    assert_eq!(Values::default().read(b"1", 5), Err(Fault::Syntax));
 }

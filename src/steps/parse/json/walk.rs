@@ -13,6 +13,8 @@ use crate::entry::{Field, Kind, Slice, Space};
 pub const DEPTH_MAX: u32 = 64;
 /// Most fields of one entry. Only the outermost object's members are fields.
 pub const FIELDS_PER_ENTRY_MAX: usize = 1000;
+/// Most values in one member of the outermost object, or in one value read by itself, at all levels together.
+pub const VALUES_MAX: u32 = 100_000;
 
 /// Why an entry is not read. The text of it is what the operator sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum Fault {
     Depth,
     /// It has more fields than [`FIELDS_PER_ENTRY_MAX`].
     Fields,
+    /// It has more values inside of it than [`VALUES_MAX`].
+    Values,
     /// A key is longer than [`Field::KEY_MAX`].
     Key,
     /// The block's field table is full.
@@ -34,7 +38,7 @@ pub enum Fault {
 }
 
 /// The unescaped quotes of one entry, one after the other, and what lies between them.
-struct Cursor<'a, S> {
+pub(super) struct Cursor<'a, S> {
     scan: S,
     /// The block's text from the entry on: whole words can be read beyond the entry's end, where there is more.
     text: &'a [u8],
@@ -51,12 +55,12 @@ struct Cursor<'a, S> {
     /// 1 if the word in hand ends in a backslash that escapes the next word's first byte.
     escape_out: u64,
     /// Whether any byte seen was above 0x7f.
-    high: u64,
+    pub(super) high: u64,
 }
 
 impl<'a, S: Scan> Cursor<'a, S> {
     #[inline(always)]
-    fn new(scan: S, text: &'a [u8], len: usize) -> Self {
+    pub(super) fn new(scan: S, text: &'a [u8], len: usize) -> Self {
         let mut cursor = Cursor {
             scan,
             text,
@@ -74,7 +78,7 @@ impl<'a, S: Scan> Cursor<'a, S> {
 
     /// The byte at `at`, or 0, which the grammar allows nowhere, behind the end.
     #[inline(always)]
-    fn byte(&self, at: usize) -> u8 {
+    pub(super) fn byte(&self, at: usize) -> u8 {
         self.entry.get(at).copied().unwrap_or(0)
     }
 
@@ -142,7 +146,7 @@ impl<'a, S: Scan> Cursor<'a, S> {
 
     /// Reads the string whose opening quote stands at `at`: where its closing quote stands, and whether it has escapes.
     #[inline(always)]
-    fn string(&mut self, at: usize) -> Result<(usize, bool), Fault> {
+    pub(super) fn string(&mut self, at: usize) -> Result<(usize, bool), Fault> {
         // All quotes before `at` are taken, and no backslash stands outside a string: the walk would have refused it.
         let open = self.quote();
         debug_assert_eq!(open, Some(at));
@@ -196,7 +200,7 @@ impl<'a, S: Scan> Cursor<'a, S> {
 
     /// Reads the number or word at `at`.
     #[inline(always)]
-    fn scalar(&self, at: usize) -> Result<(usize, Kind), Fault> {
+    pub(super) fn scalar(&self, at: usize) -> Result<(usize, Kind), Fault> {
         Ok(match self.byte(at) {
             b'-' | b'0'..=b'9' => (self.number(at)?, Kind::Number),
             b't' => (self.word(at, b"true")?, Kind::Bool),
@@ -220,13 +224,17 @@ impl<'a, S: Scan> Cursor<'a, S> {
         Ok((close, escapes, self.blank(colon + 1)))
     }
 
-    /// Reads the object or array at `at`, which stands in the outermost object: where it ends.
+    /// Reads the object or array at `at`, which stands `outside` levels deep: where it ends.
     ///
     /// No recursion: what each level is, is one bit of a word, which is why [`DEPTH_MAX`] is 64.
     #[inline(always)]
-    fn container(&mut self, mut at: usize) -> Result<usize, Fault> {
-        let (mut objects, mut depth) = (1_u64, 1);
+    pub(super) fn container(&mut self, mut at: usize, outside: u32) -> Result<usize, Fault> {
+        let (mut objects, mut depth, mut values) = (1_u64, outside, 0);
         loop {
+            values += 1;
+            if values > VALUES_MAX {
+                return Err(Fault::Values);
+            }
             // At a bracket that opens, or at the first byte of another value.
             let first = self.byte(at);
             let mut closed = match first {
@@ -264,7 +272,7 @@ impl<'a, S: Scan> Cursor<'a, S> {
                         return Err(Fault::Syntax);
                     }
                     (depth, objects, closed) = (depth - 1, objects >> 1, false);
-                    if depth == 1 {
+                    if depth == outside {
                         return Ok(at + 1);
                     }
                     at = self.blank(at + 1);
@@ -333,7 +341,7 @@ fn members<S: Scan>(
                     (slice(value + 1, close), if escapes { Kind::Escaped } else { Kind::Plain })
                 }
                 b'{' | b'[' => {
-                    at = cursor.container(value)?;
+                    at = cursor.container(value, 1)?;
                     (slice(value, at), Kind::Json)
                 }
                 _ => {
