@@ -7,8 +7,12 @@ use crate::labels::Stream;
 use crate::ledger::{Reason, SinkLedger};
 use crate::pool::Shared;
 use crossbeam_utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+pub use progress::Progress;
 use std::ops::Range;
 use std::sync::Arc;
+
+mod progress;
 
 /// Entries of one stream in one block that go to one sink: those of `range` whose bit is set in row `row`.
 pub struct Part {
@@ -72,6 +76,7 @@ pub struct Batch {
     entries: usize,
     bytes: u64,
     ledger: Arc<CachePadded<SinkLedger>>,
+    progress: Mutex<Progress>,
 }
 
 impl Batch {
@@ -82,7 +87,7 @@ impl Batch {
 
     /// An empty batch in the memory of one that is settled.
     pub fn reusing(ledger: Arc<CachePadded<SinkLedger>>, Spare { parts, holds }: Spare) -> Self {
-        Batch { parts, holds, entries: 0, bytes: 0, ledger }
+        Batch { parts, holds, entries: 0, bytes: 0, ledger, progress: Mutex::default() }
     }
 
     /// Adds a part, and the share that answers for it.
@@ -132,6 +137,16 @@ impl Batch {
     /// Bytes of its entries' text.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What attempts have settled of it so far; for sinks that make several requests of one batch.
+    pub fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock()
+    }
+
+    /// How many of its entries no attempt has settled yet.
+    pub fn left(&self) -> usize {
+        self.entries - self.progress.lock().settled().min(self.entries)
     }
 
     /// Settles it: all but `refused` entries were delivered; those were refused for good and are dropped, counted.

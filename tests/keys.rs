@@ -159,7 +159,7 @@ fn keys_of_the_example() -> BTreeSet<String> {
 fn collect(path: &str, value: &Value, keys: &mut BTreeSet<String>) {
     match value.as_object() {
         // The user's own names, not keys of ours.
-        Some(map) if !path.ends_with(".labels") => {
+        Some(map) if !path.ends_with(".labels") && !path.ends_with(".headers") => {
             map.iter().for_each(|(key, value)| collect(&format!("{path}.{key}"), value, keys));
         }
         _ => drop(keys.insert(path.to_string())),

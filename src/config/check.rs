@@ -10,6 +10,7 @@ use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
 use crate::expr::Expr;
 use crate::sinks::config::SinkKind;
+use crate::sinks::pattern::Pattern;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::net::listen::{Claim, Listen};
@@ -30,6 +31,8 @@ pub struct TextChecks {
     pub expression: TextCheck,
     /// Templates: the `path` of a file sink.
     pub template: TextCheck,
+    /// Patterns: headers and labels of sinks.
+    pub pattern: TextCheck,
 }
 
 impl Default for TextChecks {
@@ -42,6 +45,12 @@ impl Default for TextChecks {
             template: |text| {
                 let place = |start, len| start..start + len;
                 Template::compile(text)
+                    .map(drop)
+                    .map_err(|error| (place(error.start, error.len), error.message))
+            },
+            pattern: |text| {
+                let place = |start, len| start..start + len;
+                Pattern::compile(text)
                     .map(drop)
                     .map_err(|error| (place(error.start, error.len), error.message))
             },
@@ -262,6 +271,11 @@ impl Checker<'_> {
                 format!("this is number {}", SINKS_MAX + 1),
             ));
         }
+        for (name, _, kind) in &written.sinks {
+            if let Some((key, message, label)) = kind.problem() {
+                self.problem(&["sinks", name, key], format!("{message}, in sink `{name}`"), label);
+            }
+        }
         let none_enabled = !sinks.is_empty() && written.sinks.iter().all(|(_, keys, _)| !keys.enabled);
         if none_enabled && written.sinks.len() == sinks.len() {
             let span = self.key_span(&["sinks"]);
@@ -280,7 +294,10 @@ impl Checker<'_> {
                 let (verb, expression) = match step {
                     StepConfig::Discard(expression) => ("discard", expression),
                     StepConfig::Keep(expression) => ("keep", expression),
-                    StepConfig::Parse(_) | StepConfig::Set(_) | StepConfig::Custom(_) => continue,
+                    StepConfig::Parse(_)
+                    | StepConfig::Timestamp(_)
+                    | StepConfig::Set(_)
+                    | StepConfig::Custom(_) => continue,
                 };
                 let path = ["pipelines", name, &index.to_string(), verb];
                 self.text(&path, expression, languages.expression);
@@ -292,6 +309,10 @@ impl Checker<'_> {
             }
             if let SinkKind::File(file) = kind {
                 self.text(&["sinks", name, "path"], &file.path, languages.template);
+            }
+            for (keys, pattern) in kind.patterns() {
+                let path: Vec<&str> = ["sinks", name].into_iter().chain(keys).collect();
+                self.text(&path, pattern, languages.pattern);
             }
         }
     }

@@ -30,7 +30,15 @@ pub struct Sender {
 /// What one attempt came to.
 enum Attempt {
     Took { refused: usize },
-    Failed { why: String, after: Option<Duration> },
+    Failed { why: String, pace: Pace },
+}
+
+/// When to try again.
+enum Pace {
+    /// Soon, but not before the destination's own word.
+    Backoff(Option<Duration>),
+    /// After the longest wait: only a person can mend it.
+    Slow,
 }
 
 impl Sender {
@@ -64,11 +72,9 @@ impl Sender {
                     self.lane.finish(taken, latency, refused);
                     return true;
                 }
-                Attempt::Failed { why, after } => {
+                Attempt::Failed { why, pace } => {
                     failures = u32::saturating_add(failures, 1);
-                    let wait = self.retry.wait(failures, after, fastrand::f64());
-                    let (name, entries) = (self.name(), taken.batch.len());
-                    tracing::warn!("sink {name}: {entries} entries kept, next attempt in {wait:.1?}: {why}");
+                    let wait = self.wait(failures, pace, taken.batch.left(), &why);
                     self.lane.failed(why, failures, begun);
                     row.set(Doing::BackingOff);
                     if !self.lane.pause(wait) {
@@ -81,11 +87,31 @@ impl Sender {
         }
     }
 
+    /// How long to wait before the next attempt; says so.
+    fn wait(&self, failures: u32, pace: Pace, entries: usize, why: &str) -> Duration {
+        let name = self.name();
+        match pace {
+            Pace::Backoff(after) => {
+                let wait = self.retry.wait(failures, after, fastrand::f64());
+                tracing::warn!("sink {name}: {entries} entries kept, next attempt in {wait:.1?}: {why}");
+                wait
+            }
+            Pace::Slow => {
+                let wait = self.retry.backoff_max;
+                tracing::error!(
+                    "sink {name} is not let in: {entries} entries kept, next attempt in {wait:.1?}: {why}"
+                );
+                wait
+            }
+        }
+    }
+
     fn attempt(&self, taken: &Taken) -> Attempt {
         let batch = &taken.batch;
         match catch_unwind(AssertUnwindSafe(|| self.sink.send(batch))) {
             Ok(Ok(())) => Attempt::Took { refused: 0 },
-            Ok(Err(SendError::Retry { why, after })) => Attempt::Failed { why, after },
+            Ok(Err(SendError::Retry { why, after })) => Attempt::Failed { why, pace: Pace::Backoff(after) },
+            Ok(Err(SendError::Denied(why))) => Attempt::Failed { why, pace: Pace::Slow },
             Ok(Err(SendError::Reject(why))) => {
                 tracing::error!("sink {}: {} entries refused and dropped: {why}", self.name(), batch.len());
                 Attempt::Took { refused: batch.len() }
@@ -97,7 +123,7 @@ impl Sender {
                 }
                 Attempt::Took { refused: refused.len() }
             }
-            Err(_) => Attempt::Failed { why: "the sink panicked".into(), after: None },
+            Err(_) => Attempt::Failed { why: "the sink panicked".into(), pace: Pace::Backoff(None) },
         }
     }
 

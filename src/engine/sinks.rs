@@ -7,18 +7,22 @@ use crate::sinks::blackhole::Blackhole;
 use crate::sinks::config::SinkKind;
 use crate::sinks::console::Console;
 use crate::sinks::file::{FileSink, FileSinkSettings};
+use crate::sinks::http::HttpSink;
 use crate::sinks::template::Template;
 use std::sync::Arc;
 
 /// Opens the sink's destination.
 pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
+    let failed = |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
     let opened: Arc<dyn Sink> = match &sink.kind {
         SinkKind::File(file) => {
-            let failed =
-                |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
             let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
             let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
             let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
+            Arc::new(opened.map_err(|error| failed(&error))?)
+        }
+        SinkKind::Http(http) => {
+            let opened = HttpSink::new((**http).clone(), sink.lane.concurrency);
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
         SinkKind::Console(console) => Arc::new(Console::new(console.format)),
@@ -33,6 +37,7 @@ pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> 
 pub(super) fn describe_sink(sink: &SinkConfig) -> String {
     let place = match &sink.kind {
         SinkKind::File(file) => file.path.clone(),
+        SinkKind::Http(http) => http.url.to_string(),
         SinkKind::Console(_) => "standard output".into(),
         SinkKind::Blackhole(_) => "counted and forgotten".into(),
         SinkKind::Custom(_) => "of the program".into(),

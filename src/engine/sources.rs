@@ -14,9 +14,11 @@ use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::multiline::Rules;
+use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::Intake;
 use crate::sources::net::listen::Listen;
-use crate::sources::stdin::StdinReader;
+use crate::sources::stdin::{StdinReader, StdinSettings};
 use crate::sources::submit::{Shipper, Submitter};
 use crate::worker::{Domain, Plan};
 use std::sync::Arc;
@@ -71,7 +73,8 @@ impl Sources<'_> {
         };
         match &source.kind {
             SourceKind::File(file) => {
-                let settings = self.file_settings(file, id, labels);
+                let mut settings = self.file_settings(file, id, labels);
+                settings.multiline = rules(file.multiline.as_ref(), file.max_line, &source.name)?;
                 view.what = format!("reads {}", file.include.join(", "));
                 let reader =
                     FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
@@ -81,8 +84,9 @@ impl Sources<'_> {
             }
             SourceKind::Stdin(stdin) => {
                 view.what = "reads standard input".into();
-                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels)
-                    .map_err(failed)?;
+                let multiline = rules(stdin.multiline.as_ref(), stdin.max_line, &source.name)?;
+                let settings = StdinSettings { source: id, max_line: stdin.max_line, multiline, labels };
+                let reader = StdinReader::new(settings, spec, Arc::clone(self.ending)).map_err(failed)?;
                 self.add_reader(&source.name, move |row| reader.run(row));
             }
             SourceKind::Submit(_) => {
@@ -156,6 +160,7 @@ impl Sources<'_> {
             rotate_wait: config.rotate_wait,
             ignore_older: config.ignore_older,
             open_files: config.open_files,
+            multiline: None,
             never_read: vec![self.config.data_dir.clone()],
             never_match,
             labels,
@@ -183,4 +188,15 @@ fn listens(view: &mut SourceView, bound: std::io::Result<Vec<Listen>>) -> Result
     view.listening = bound.iter().map(ToString::to_string).collect();
     view.what = format!("listens on {}", view.listening.join(", "));
     Ok(())
+}
+
+/// The rules of the source called `name`, whose lines have up to `max_line` bytes.
+fn rules(
+    config: Option<&MultilineConfig>,
+    max_line: usize,
+    name: &str,
+) -> Result<Option<Arc<Rules>>, StartError> {
+    let rules = config.map(|config| config.rules(max_line)).transpose();
+    let rules = rules.map_err(|error| StartError::Config(format!("source {name}: multiline: {error}")))?;
+    Ok(rules.map(Arc::new))
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::custom::CustomSink;
 pub use super::file::Fsync;
 pub use super::format::Format;
+pub use super::http::config::HttpSinkConfig;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -115,6 +116,8 @@ pub enum Ordering {
 pub enum SinkKind {
     /// Files named by a template.
     File(FileSinkConfig),
+    /// Any HTTP endpoint.
+    Http(Box<HttpSinkConfig>),
     /// The standard output.
     Console(ConsoleSinkConfig),
     /// Counts and forgets, for measuring.
@@ -125,12 +128,13 @@ pub enum SinkKind {
 
 impl SinkKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "console", "blackhole"];
+    pub const TYPES: &'static [&'static str] = &["file", "http", "console", "blackhole"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSinkConfig::deserialize(keys).map(Self::File),
+            "http" => HttpSinkConfig::deserialize(keys).map(|http| Self::Http(Box::new(http))),
             "console" => ConsoleSinkConfig::deserialize(keys).map(Self::Console),
             "blackhole" => BlackholeSinkConfig::deserialize(keys).map(Self::Blackhole),
             unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
@@ -141,9 +145,26 @@ impl SinkKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Http(_) => "http",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
             Self::Custom(sink) => sink.0.kind(),
+        }
+    }
+
+    /// Keys that do not fit together: the key, what is wrong, what would be right.
+    pub fn problem(&self) -> Option<(&'static str, String, String)> {
+        match self {
+            Self::Http(http) => http.problem(),
+            _ => None,
+        }
+    }
+
+    /// The values that are patterns, each with the keys that lead to it.
+    pub fn patterns(&self) -> Vec<(Vec<&str>, &str)> {
+        match self {
+            Self::Http(http) => http.patterns(),
+            _ => Vec::new(),
         }
     }
 }

@@ -7,11 +7,14 @@ use std::io;
 use std::time::Duration;
 
 pub mod blackhole;
+pub mod client;
 pub mod config;
 pub mod console;
 pub mod custom;
 pub mod file;
 pub mod format;
+pub mod http;
+pub mod pattern;
 pub mod template;
 #[cfg(test)]
 pub mod testing;
@@ -51,6 +54,9 @@ pub trait Sink: Send + Sync {
 }
 
 /// How an attempt failed.
+///
+/// A sink that makes several requests of one batch notes in [`Batch::progress`] what was settled before one of them
+/// failed: `Retry` and `Denied` are about the rest, and the next attempt is made at no more than that.
 #[derive(Debug)]
 pub enum SendError {
     /// The destination is unwell: keep the batch and try again, not before `after` if it said so.
@@ -60,6 +66,9 @@ pub enum SendError {
         /// How long the destination asked to be left alone.
         after: Option<Duration>,
     },
+    /// The destination is well and does not want us: wrong credentials, a wrong path. Keep the batch, try again slowly,
+    /// and raise an alarm: someone has to change something, here or there.
+    Denied(String),
     /// The destination understood and refused the whole batch: trying again cannot help.
     Reject(String),
     /// The destination took the batch but for some entries, by their place in it, each with its reason.

@@ -35,7 +35,7 @@ pub struct Template {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Literal(String),
     Source,
     Origin,
@@ -58,7 +58,7 @@ pub struct TemplateError {
 }
 
 impl TemplateError {
-    fn new(message: impl Into<String>, span: Range<usize>) -> Self {
+    pub(super) fn new(message: impl Into<String>, span: Range<usize>) -> Self {
         TemplateError { message: message.into(), start: span.start, len: span.len() }
     }
 }
@@ -166,32 +166,37 @@ fn compile_name(name: &str, at: usize) -> Result<Option<Vec<Piece>>, TemplateErr
         ".." => return Err(TemplateError::new("`..` cannot follow a placeholder", at..at + 2)),
         _ => {}
     }
-    let (mut pieces, mut rest, mut at) = (Vec::new(), name, at);
-    while let Some(open) = rest.find(['{', '}']) {
-        if open > 0 {
-            pieces.push(Piece::Literal(rest[..open].to_owned()));
-        }
-        let inside = rest[open..].strip_prefix('{').and_then(|inside| inside.split_once('}'));
-        let Some((inside, behind)) = inside else {
-            let message = "a brace without its other half: placeholders are written as `{date}`";
-            return Err(TemplateError::new(message, at + open..at + open + 1));
-        };
-        let end = rest.len() - behind.len();
-        pieces.push(Piece::compile(inside, at + open..at + end)?);
-        (rest, at) = (behind, at + end);
-    }
-    if !rest.is_empty() {
-        pieces.push(Piece::Literal(rest.to_owned()));
-    }
+    let pieces = Piece::compile_all(name, at)?;
     let fixed = |piece: &Piece| if let Piece::Literal(text) = piece { text.len() } else { 0 };
     if pieces.iter().map(fixed).sum::<usize>() > NAME_MAX - SUM_LEN {
-        let end = at + rest.len();
-        return Err(TemplateError::new("a file name is too long", end - name.len()..end));
+        return Err(TemplateError::new("a file name is too long", at..at + name.len()));
     }
     Ok(Some(pieces))
 }
 
 impl Piece {
+    /// The pieces of a text that begins at `at` of its template.
+    pub(super) fn compile_all(text: &str, at: usize) -> Result<Vec<Piece>, TemplateError> {
+        let (mut pieces, mut rest, mut at) = (Vec::new(), text, at);
+        while let Some(open) = rest.find(['{', '}']) {
+            if open > 0 {
+                pieces.push(Piece::Literal(rest[..open].to_owned()));
+            }
+            let inside = rest[open..].strip_prefix('{').and_then(|inside| inside.split_once('}'));
+            let Some((inside, behind)) = inside else {
+                let message = "a brace without its other half: placeholders are written as `{date}`";
+                return Err(TemplateError::new(message, at + open..at + open + 1));
+            };
+            let end = rest.len() - behind.len();
+            pieces.push(Piece::compile(inside, at + open..at + end)?);
+            (rest, at) = (behind, at + end);
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Literal(rest.to_owned()));
+        }
+        Ok(pieces)
+    }
+
     fn compile(inside: &str, span: Range<usize>) -> Result<Piece, TemplateError> {
         Ok(match inside {
             "source" => Piece::Source,

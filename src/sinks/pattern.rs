@@ -1,0 +1,96 @@
+//! Text made of what is known of an entry: `{labels.app}-{host}`.
+//!
+//! The values are taken as they are. Whoever uses the text says what may stand in it.
+
+use super::template::{Piece, TemplateError};
+use crate::block::EntryView;
+use crate::entry::{Kind, unescape_into};
+use crate::labels::Stream;
+
+/// A checked pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    pieces: Vec<Piece>,
+}
+
+impl Pattern {
+    /// Reads a pattern: text and the placeholders `{source}`, `{origin}`, `{host}`, `{labels.NAME}`, `{fields.NAME}`.
+    pub fn compile(text: &str) -> Result<Self, TemplateError> {
+        if let Some(time) = ["{date}", "{hour}"].iter().find(|time| text.contains(**time)) {
+            let start = text.find(time).unwrap_or_default();
+            let message = format!("`{time}` has no place here: entries carry their own time");
+            return Err(TemplateError::new(message, start..start + time.len()));
+        }
+        Ok(Pattern { pieces: Piece::compile_all(text, 0)? })
+    }
+
+    /// Whether it is the same for all entries.
+    pub fn is_fixed(&self) -> bool {
+        self.pieces.iter().all(|piece| matches!(piece, Piece::Literal(_)))
+    }
+
+    /// Whether entries of one stream can differ in it.
+    pub fn is_per_entry(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Field(_)))
+    }
+
+    /// Appends it for `entry`. What is not there is nothing.
+    pub fn write(&self, stream: &Stream, entry: Option<EntryView<'_>>, out: &mut Vec<u8>) {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Source => out.extend_from_slice(stream.source_name.as_bytes()),
+                Piece::Origin => out.extend_from_slice(stream.origin.as_bytes()),
+                Piece::Label(name) => out.extend_from_slice(stream.labels.get(name).unwrap_or("").as_bytes()),
+                Piece::Field(name) => {
+                    if let Some(field) = entry.and_then(|entry| entry.field(name.as_bytes())) {
+                        write_text(field.kind(), field.raw(), out);
+                    }
+                }
+                // Refused by `compile`.
+                Piece::Date | Piece::Hour => {}
+            }
+        }
+    }
+}
+
+/// Appends a field's value as text: escapes resolved, everything else as written.
+pub(super) fn write_text(kind: Kind, raw: &[u8], out: &mut Vec<u8>) {
+    let begin = out.len();
+    if kind != Kind::Escaped || !unescape_into(raw, out) {
+        out.truncate(begin);
+        out.extend_from_slice(raw);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::testing::{add_field, block_of, stream};
+
+    #[test]
+    fn values_stand_as_they_are_and_what_is_missing_is_nothing() {
+        let one = stream("app", "/a\r\nb", &[("env", "prod")]);
+        let mut block = block_of(&one, &["x", "y"]);
+        add_field(&mut block, 0, b"user", br"a\nb", Kind::Escaped);
+        let pattern = Pattern::compile("<{source}|{origin}|{labels.env}{labels.no}|{fields.user}>").unwrap();
+        let written = |place| {
+            let mut out = Vec::new();
+            pattern.write(&one, Some(block.view(place)), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!([written(0), written(1)], ["<app|/a\r\nb|prod|a\nb>", "<app|/a\r\nb|prod|>"]);
+        assert!(pattern.is_per_entry() && !pattern.is_fixed());
+        assert!(Pattern::compile("plain {host}").unwrap().is_fixed());
+    }
+
+    #[test]
+    fn what_is_wrong_is_pointed_at() {
+        for (text, start, word) in
+            [("a{sorce}", 1, "{sorce}"), ("a{", 1, "brace"), ("x{date}", 1, "no place here")]
+        {
+            let error = Pattern::compile(text).unwrap_err();
+            assert!(error.start == start && error.message.contains(word), "{text}: {error}");
+        }
+    }
+}
