@@ -149,6 +149,11 @@ impl Batch {
         self.progress.lock()
     }
 
+    /// Counts `entries` of it that were taken, but not into the stream of their own.
+    pub fn count_overflowed(&self, entries: usize) {
+        self.ledger.overflowed.add(entries as u64);
+    }
+
     /// How many of its entries no attempt has settled yet.
     pub fn left(&self) -> usize {
         self.entries - self.progress.lock().settled().min(self.entries)

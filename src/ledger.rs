@@ -160,7 +160,7 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
-    /// Entries that went to the overflow file, as there were too many files.
+    /// Copies that went where all go whose own stream or file would have been one too many (Loki, files).
     pub overflowed: Count,
     /// Entries that may have been written twice, as a failed attempt could not be undone.
     pub duplicated: Count,

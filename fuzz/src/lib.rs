@@ -5,6 +5,9 @@
 pub mod oracle_body;
 pub mod oracle_expr;
 pub mod oracle_framing;
+pub mod oracle_logfmt;
+pub mod oracle_multiline;
+pub mod oracle_nginx;
 pub mod oracle_push;
 pub mod oracle_syslog;
 pub mod taking;

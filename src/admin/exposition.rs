@@ -215,7 +215,7 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     counter("dispatcher_sink_batches_total", "Batches settled.", sink.batches);
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
-    counter("dispatcher_sink_overflowed_total", "Entries in the overflow file.", sink.overflowed);
+    counter("dispatcher_sink_overflowed_total", "Copies beyond the most streams or files.", sink.overflowed);
     counter("dispatcher_sink_duplicated_total", "Entries that may be written twice.", sink.duplicated);
     gauge(
         "dispatcher_sink_retrying",
@@ -426,6 +426,7 @@ mod tests {
             ("dispatcher_source_dropped_total{source=\"app\",reason=\"drop_oldest\"}", 1.0),
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),
             ("dispatcher_sink_errors_total{sink=\"out\"}", 41.0),
+            ("dispatcher_sink_overflowed_total{sink=\"out\"}", 42.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),
             ("dispatcher_sink_dropped_total{sink=\"out\",reason=\"rejected\"}", 1.0),
             // A step's errors and panics, the sink's dead letters and refusals.

@@ -154,7 +154,7 @@ pub struct SinkStats {
     pub batches_out: u64,
     /// Attempts that failed.
     pub errors: u64,
-    /// Entries that went to the overflow file, as there were too many files.
+    /// Copies that went where all go whose own stream or file would have been one too many (Loki, files).
     pub overflowed: u64,
     /// Entries that may have been written twice, as a failed attempt could not be undone.
     pub duplicated: u64,

@@ -290,7 +290,10 @@ impl Checker<'_> {
                 let (verb, expression) = match step {
                     StepConfig::Discard(expression) => ("discard", expression),
                     StepConfig::Keep(expression) => ("keep", expression),
-                    StepConfig::Parse(_) | StepConfig::Set(_) | StepConfig::Custom(_) => continue,
+                    StepConfig::Parse(_)
+                    | StepConfig::Timestamp(_)
+                    | StepConfig::Set(_)
+                    | StepConfig::Custom(_) => continue,
                 };
                 let path = ["pipelines", name, &index.to_string(), verb];
                 self.text(&path, expression, languages.expression);

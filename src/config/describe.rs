@@ -100,6 +100,7 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Parse(parse) => format!("parse: {}", text(parse)),
                 StepConfig::Discard(expression) => format!("discard: {expression}"),
                 StepConfig::Keep(expression) => format!("keep: {expression}"),
+                StepConfig::Timestamp(timestamp) => format!("timestamp: {}", text(timestamp)),
                 StepConfig::Set(constants) => format!("set: {}", text(constants)),
                 StepConfig::Custom(step) => format!("{}: of the program", text(step)),
             };
@@ -117,6 +118,7 @@ fn sink(config: &Config, sink: &SinkConfig, out: &mut String) {
     line(out, "when", when, origin(config, &format!("{prefix}.when")));
     let own = match &sink.kind {
         SinkKind::File(file) => flat(file),
+        SinkKind::Loki(loki) => flat(loki),
         SinkKind::Http(http) => flat(http),
         SinkKind::Console(console) => flat(console),
         SinkKind::Blackhole(blackhole) => flat(blackhole),

@@ -294,6 +294,27 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "",
         ),
         (
+            "sources: { a: { type: stdin, multiline: { preset: cobol } } }",
+            "`preset` in `multiline` of source `a` cannot be `cobol`",
+            "1:51",
+            "^^^^^",
+            "known values: java, python, go",
+        ),
+        (
+            "sources: { a: { type: stdin, multiline: { start: '(a' } } }",
+            "`start` in `multiline` of source `a` cannot be `(a`",
+            "1:50",
+            "^^^^ not a regular expression: unclosed group",
+            "",
+        ),
+        (
+            "sources: { a: { type: stdin, multiline: { start: a, end: b } } }",
+            "`multiline` in source `a` cannot be a map",
+            "1:30",
+            "^^^^^^^^^ expected one of `start`, `continue`, `end` and `preset`",
+            "",
+        ),
+        (
             "sources: { a: { type: file, include: [x], read_from: start } }",
             "`read_from` in source `a` cannot be `start`",
             "1:54",
@@ -305,7 +326,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `listen` in source `a`",
             "1:43",
             "",
-            "known keys: type, pipeline, labels, strategy, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files",
+            "known keys: type, pipeline, labels, strategy, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files, multiline",
         ),
         (
             "sources: { a: { type: stdin, labels: { x: 1 } } }",
@@ -399,14 +420,14 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown step `pars` in pipeline `p`",
             "3:7",
             "^^^^ did you mean `parse`?",
-            "known steps: parse, discard, keep, set",
+            "known steps: parse, discard, keep, timestamp, set",
         ),
         (
             "pipelines: { p: [ { parse: jsn } ] }",
             "`parse` in step 1 of pipeline `p` cannot be `jsn`",
             "1:28",
             "^^^ did you mean `json`?",
-            "known values: json",
+            "known values: json, logfmt, nginx, nginx_error, regex, syslog",
         ),
         (
             "pipelines: { p: [ discard ] }",
@@ -420,6 +441,34 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "`a` in `set`, step 1 of pipeline `p` cannot be a list",
             "1:28",
             "^ expected text, a number, `true` or `false`",
+            "",
+        ),
+        (
+            "pipelines: { p: [ { parse: { format: regex, pattern: '(a)' } } ] }",
+            "`pattern` in `parse`, step 1 of pipeline `p` cannot be `(a)`",
+            "1:54",
+            "^^^^^ not an expression that makes fields: it has no named groups such as `(?<status>[0-9]+)`, which become fields",
+            "",
+        ),
+        (
+            "pipelines: { p: [ { parse: regex } ] }",
+            "`parse` in step 1 of pipeline `p` cannot be `regex`",
+            "1:28",
+            "^^^^^ `format: regex` needs a `pattern`",
+            "",
+        ),
+        (
+            "pipelines: { p: [ { parse: { format: json, timezone: utc } } ] }",
+            "`parse` in step 1 of pipeline `p` cannot be a map",
+            "1:21",
+            "^^^^^ `timezone` is a key of `format: syslog` and `format: nginx_error` alone",
+            "",
+        ),
+        (
+            "pipelines: { p: [ { timestamp: { field: t, formats: ['%H:%M'] } } ] }",
+            "`formats` in `timestamp`, step 1 of pipeline `p` cannot be `%H:%M`",
+            "1:54",
+            "^^^^^^^ the pattern does not say which day",
             "",
         ),
         (
@@ -448,8 +497,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "sinks: { s: { type: lokki } }",
             "unknown type `lokki` in sink `s`",
             "1:21",
-            "^^^^^",
-            "known types: file, http, console, blackhole",
+            "^^^^^ did you mean `loki`?",
+            "known types: file, loki, http, console, blackhole",
         ),
         ("sinks: { s: { type: file } }", "`path` is missing in sink `s`", "1:10", "^ needs `path`", ""),
         (
@@ -630,7 +679,7 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let defaults = parse(SMALL).unwrap();
     assert_eq!(config.dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (4, 1, 4));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (4, 1, 5));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);

@@ -24,7 +24,9 @@ use crate::sinks::config::{Jitter, Ordering};
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{Gate, Hallway};
+use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::incoming::HEADROOM;
+use crate::steps::parse::input::Input;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
 use crate::thread::{Threads, WaitList};
@@ -158,11 +160,15 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
 
 fn longest_entry(source: &SourceConfig) -> usize {
     match &source.kind {
-        SourceKind::File(file) => file.max_line,
-        SourceKind::Stdin(stdin) => stdin.max_line,
+        SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
+        SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
         SourceKind::Submit(_) => 0,
         SourceKind::Syslog(syslog) => syslog.max_message,
     }
+}
+
+fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {
+    multiline.map_or(max_line, |multiline| multiline.longest(max_line))
 }
 
 fn shares(config: &Config, lanes: usize, largest: usize) -> Result<Shares, StartError> {
@@ -252,7 +258,7 @@ fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(syslog.timezone.zone.clone()).into());
+        steps.push(StepSpec::ParseSyslog(Input::Message, syslog.timezone.zone.clone()).into());
     }
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         let place = format!("pipeline {}", named.map_or("", String::as_str));

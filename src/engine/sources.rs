@@ -15,8 +15,10 @@ use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::multiline::Rules;
+use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::Intake;
-use crate::sources::stdin::StdinReader;
+use crate::sources::stdin::{StdinReader, StdinSettings};
 use crate::sources::submit::{Shipper, Submitter};
 use crate::worker::{Domain, Plan};
 use std::sync::Arc;
@@ -70,7 +72,8 @@ impl Sources<'_> {
         };
         match &source.kind {
             SourceKind::File(file) => {
-                let settings = self.file_settings(file, id, labels);
+                let mut settings = self.file_settings(file, id, labels);
+                settings.multiline = rules(file.multiline.as_ref(), file.max_line, &source.name)?;
                 view.what = format!("reads {}", file.include.join(", "));
                 let reader =
                     FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
@@ -80,8 +83,9 @@ impl Sources<'_> {
             }
             SourceKind::Stdin(stdin) => {
                 view.what = "reads standard input".into();
-                let reader = StdinReader::new(spec, Arc::clone(self.ending), id, stdin.max_line, labels)
-                    .map_err(failed)?;
+                let multiline = rules(stdin.multiline.as_ref(), stdin.max_line, &source.name)?;
+                let settings = StdinSettings { source: id, max_line: stdin.max_line, multiline, labels };
+                let reader = StdinReader::new(settings, spec, Arc::clone(self.ending)).map_err(failed)?;
                 self.add_reader(&source.name, move |row| reader.run(row));
             }
             SourceKind::Submit(_) => {
@@ -148,6 +152,7 @@ impl Sources<'_> {
             rotate_wait: config.rotate_wait,
             ignore_older: config.ignore_older,
             open_files: config.open_files,
+            multiline: None,
             never_read: vec![self.config.data_dir.clone()],
             never_match,
             labels,
@@ -167,4 +172,15 @@ impl Sources<'_> {
         let Sources { runners, views, domains, checkpoint, submitter, .. } = self;
         Opened { runners, views, domains: domains.into(), checkpoint, submitter }
     }
+}
+
+/// The rules of the source called `name`, whose lines have up to `max_line` bytes.
+fn rules(
+    config: Option<&MultilineConfig>,
+    max_line: usize,
+    name: &str,
+) -> Result<Option<Arc<Rules>>, StartError> {
+    let rules = config.map(|config| config.rules(max_line)).transpose();
+    let rules = rules.map_err(|error| StartError::Config(format!("source {name}: multiline: {error}")))?;
+    Ok(rules.map(Arc::new))
 }

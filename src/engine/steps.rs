@@ -4,6 +4,7 @@ use super::StartError;
 use crate::expr::Expr;
 use crate::steps::config::{ParseConfig, ParseFormat, SetValue, StepConfig};
 use crate::steps::parse::input::Input;
+use crate::steps::parse::regex;
 use crate::steps::pipeline::{Planned, StepSpec};
 use crate::steps::set::ConstValue;
 
@@ -15,9 +16,12 @@ pub(super) fn compile(text: &str, place: &str) -> Result<Expr, StartError> {
 /// The step, ready to be compiled with the others of its pipeline.
 pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartError> {
     Ok(match step {
-        StepConfig::Parse(parse) => parse_spec(parse).on_error(parse.on_error),
+        StepConfig::Parse(parse) => parse_spec(parse, place)?.on_error(parse.on_error),
         StepConfig::Discard(condition) => StepSpec::Discard(compile(condition, place)?).into(),
         StepConfig::Keep(condition) => StepSpec::Keep(compile(condition, place)?).into(),
+        StepConfig::Timestamp(timestamp) => {
+            StepSpec::Timestamp(timestamp.clone()).on_error(timestamp.on_error)
+        }
         StepConfig::Set(fields) => {
             let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
             StepSpec::Set(fields.0.iter().map(constant).collect()).into()
@@ -26,11 +30,24 @@ pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartEr
     })
 }
 
-fn parse_spec(parse: &ParseConfig) -> StepSpec {
+fn parse_spec(parse: &ParseConfig, place: &str) -> Result<StepSpec, StartError> {
     let input = Input::named(parse.field.as_deref());
-    match parse.format {
+    let zone = || parse.timezone.clone().unwrap_or_default().zone;
+    Ok(match parse.format {
         ParseFormat::Json => StepSpec::ParseJson(input),
-    }
+        ParseFormat::Logfmt => StepSpec::ParseLogfmt(input),
+        ParseFormat::Nginx => StepSpec::ParseNginx(input),
+        ParseFormat::NginxError => StepSpec::ParseNginxError(input, zone()),
+        ParseFormat::Syslog => StepSpec::ParseSyslog(input, zone()),
+        ParseFormat::Regex => {
+            // The config refuses what cannot be compiled.
+            let regex = regex::compile(parse.pattern.as_deref().unwrap_or_default());
+            StepSpec::ParseRegex(
+                input,
+                regex.map_err(|error| StartError::Config(format!("{place}: parse: pattern: {error}")))?,
+            )
+        }
+    })
 }
 
 fn constant(value: &SetValue) -> ConstValue {

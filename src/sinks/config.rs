@@ -13,6 +13,7 @@ pub use super::file::Fsync;
 pub use super::file::rotate::{Compress, RotateConfig};
 pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
+pub use super::loki::config::LokiSinkConfig;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -117,6 +118,8 @@ pub enum Ordering {
 pub enum SinkKind {
     /// Files named by a template.
     File(FileSinkConfig),
+    /// Grafana Loki.
+    Loki(Box<LokiSinkConfig>),
     /// Any HTTP endpoint.
     Http(Box<HttpSinkConfig>),
     /// The standard output.
@@ -129,12 +132,13 @@ pub enum SinkKind {
 
 impl SinkKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "http", "console", "blackhole"];
+    pub const TYPES: &'static [&'static str] = &["file", "loki", "http", "console", "blackhole"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSinkConfig::deserialize(keys).map(Self::File),
+            "loki" => LokiSinkConfig::deserialize(keys).map(|loki| Self::Loki(Box::new(loki))),
             "http" => HttpSinkConfig::deserialize(keys).map(|http| Self::Http(Box::new(http))),
             "console" => ConsoleSinkConfig::deserialize(keys).map(Self::Console),
             "blackhole" => BlackholeSinkConfig::deserialize(keys).map(Self::Blackhole),
@@ -146,6 +150,7 @@ impl SinkKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Loki(_) => "loki",
             Self::Http(_) => "http",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
@@ -156,6 +161,7 @@ impl SinkKind {
     /// Keys that do not fit together: the key, what is wrong, what would be right.
     pub fn problem(&self) -> Option<(&'static str, String, String)> {
         match self {
+            Self::Loki(loki) => loki.problem(),
             Self::Http(http) => http.problem(),
             _ => None,
         }
@@ -164,6 +170,7 @@ impl SinkKind {
     /// The values that are patterns, each with the keys that lead to it.
     pub fn patterns(&self) -> Vec<(Vec<&str>, &str)> {
         match self {
+            Self::Loki(loki) => loki.patterns(),
             Self::Http(http) => http.patterns(),
             _ => Vec::new(),
         }

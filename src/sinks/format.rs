@@ -1,6 +1,6 @@
-//! How an entry is written: raw, text or JSON.
+//! How an entry is written: raw, text, JSON or logfmt.
 //!
-//! Every entry ends in one newline. In `text` and `json` that is the only one: what an entry says cannot begin a line
+//! Every entry ends in one newline. In all but `raw` that is the only one: what an entry says cannot begin a line
 //! of its own or speak to a terminal. `raw` keeps the bytes as they came, but for one thing: a newline inside a message
 //! that was framed by something else (octet-counted syslog, datagrams: [`Entry::NEWLINES`]) is written as `\n`, so that
 //! nobody can slip in a line that another seems to have said. Lines that we put together ourselves stay lines.
@@ -9,6 +9,7 @@
 
 mod escape;
 mod json;
+mod logfmt;
 mod text;
 mod timestamp;
 
@@ -32,11 +33,13 @@ pub enum Format {
     Text,
     /// For programs: one JSON object with `time`, `source`, `origin`, `labels`, `message` and `fields`.
     Json,
+    /// For programs: `name=value` words of the same, the message as `msg`.
+    Logfmt,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 3] = [Format::Raw, Format::Text, Format::Json];
+    pub const ALL: [Format; 4] = [Format::Raw, Format::Text, Format::Json, Format::Logfmt];
 
     /// Its word in the config.
     pub fn name(self) -> &'static str {
@@ -44,6 +47,7 @@ impl Format {
             Format::Raw => "raw",
             Format::Text => "text",
             Format::Json => "json",
+            Format::Logfmt => "logfmt",
         }
     }
 }
@@ -98,6 +102,7 @@ impl Encoder {
             }
             Format::Text => text::write(entry, &mut self.times, &self.head, out),
             Format::Json => json::write(entry, &mut self.times, &self.head, out),
+            Format::Logfmt => logfmt::write(entry, &mut self.times, &self.head, out),
         }
     }
 
@@ -110,9 +115,15 @@ impl Encoder {
             Format::Raw => {}
             Format::Text => text::write_head(stream, &mut self.head),
             Format::Json => json::write_head(stream, &mut self.head),
+            Format::Logfmt => logfmt::write_head(stream, &mut self.head),
         }
         self.stream = Some(Arc::clone(stream));
     }
+}
+
+/// Appends `bytes` as the inside of a JSON string; what is no UTF-8 becomes U+FFFD.
+pub(super) fn write_json_text(bytes: &[u8], out: &mut Vec<u8>) {
+    escape::write::<escape::Json>(bytes, out);
 }
 
 /// Neighbouring entries of a block that stand in its text just as `raw` writes them.
@@ -316,7 +327,7 @@ mod tests {
             origin in "\\PC*|[\\x00-\\x1f]{1,4}",
         ) {
             let block = block_of(&stream("s", &origin, &[("l\n", "v\u{9b}")]), &messages);
-            for format in [Format::Text, Format::Json] {
+            for format in [Format::Text, Format::Json, Format::Logfmt] {
                 let mut out = Vec::new();
                 let stream = block.stream_of(0).clone();
                 Encoder::new(format).encode(&block, &stream, 0..messages.len(), &mut out);

@@ -15,6 +15,7 @@ pub mod custom;
 pub mod file;
 pub mod format;
 pub mod http;
+pub mod loki;
 pub mod pattern;
 pub mod template;
 #[cfg(test)]

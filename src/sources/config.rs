@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::config::FileSourceConfig;
 pub use super::inlet::Strategy;
+use super::multiline::config::{MultilineConfig, multiline};
 use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
@@ -69,10 +70,13 @@ pub struct StdinSourceConfig {
     /// Longest line in bytes; a longer one is cut there and marked.
     #[serde(with = "units::line_size")]
     pub max_line: usize,
+    /// Which lines are one event; absent: each is one.
+    #[serde(deserialize_with = "multiline", skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
 }
 
 impl Default for StdinSourceConfig {
     fn default() -> Self {
-        StdinSourceConfig { max_line: 256 << 10 }
+        StdinSourceConfig { max_line: 256 << 10, multiline: None }
     }
 }

@@ -10,6 +10,7 @@ pub mod file;
 pub mod framing;
 pub mod inlet;
 pub mod loki;
+pub mod multiline;
 pub mod net;
 pub mod stdin;
 pub mod submit;

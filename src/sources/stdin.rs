@@ -8,8 +8,10 @@ use crate::labels::{Labels, SourceId, Stream};
 use crate::sources::ending::Ending;
 use crate::sources::framing::LineFramer;
 use crate::sources::inlet::InletSpec;
+use crate::sources::multiline::Rules;
+use crate::sources::multiline::framer::EventFramer;
 use crate::sources::net::filler::Filler;
-use crate::sources::net::incoming::{HEADROOM, Incoming, Pumped};
+use crate::sources::net::incoming::{Framing, HEADROOM, Incoming, Pumped};
 use crate::sources::net::{Intake, Member, Next, Place, Readiness, Turn};
 use crate::thread::{Row, Wake};
 use mio::Interest;
@@ -26,36 +28,56 @@ const TURN_READS: usize = 16;
 /// How long after being told to stop what is already there is read.
 const LAST_READ: Duration = Duration::from_secs(1);
 
+/// What the source is told.
+#[derive(Clone, Debug)]
+pub struct StdinSettings {
+    /// The source's number.
+    pub source: SourceId,
+    /// Longest line in bytes; longer ones are cut and marked.
+    pub max_line: usize,
+    /// Which lines are one event, unless each is.
+    pub multiline: Option<Arc<Rules>>,
+    /// Labels of every entry.
+    pub labels: Labels,
+}
+
 /// The reader of standard input.
 pub struct StdinReader(Intake);
 
 impl StdinReader {
-    /// A reader of lines up to `max_line` bytes; longer ones are cut and marked.
+    /// A reader with these settings.
     ///
-    /// Errors: no descriptors left, or lines of `max_line` do not fit a block.
-    pub fn new(
-        spec: InletSpec,
-        ending: Arc<Ending>,
-        source: SourceId,
-        max_line: usize,
-        labels: Labels,
-    ) -> io::Result<Self> {
+    /// Errors: no descriptors left, or the longest line or event does not fit a block.
+    pub fn new(settings: StdinSettings, spec: InletSpec, ending: Arc<Ending>) -> io::Result<Self> {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        Self::of(input, spec, ending, source, max_line, labels)
+        Self::of(input, settings, spec, ending)
     }
 
-    fn of(
+    fn of(input: File, settings: StdinSettings, spec: InletSpec, ending: Arc<Ending>) -> io::Result<Self> {
+        let max_line = settings.max_line;
+        match &settings.multiline {
+            None => Self::framed(LineFramer::new(max_line), max_line, input, settings, spec, ending),
+            Some(rules) => {
+                let framer = EventFramer::new(Arc::clone(rules), max_line);
+                let longest = framer.longest();
+                Self::framed(framer, longest, input, settings, spec, ending)
+            }
+        }
+    }
+
+    fn framed<F: Framing + Clone + 'static>(
+        framing: F,
+        longest: usize,
         input: File,
+        settings: StdinSettings,
         spec: InletSpec,
         ending: Arc<Ending>,
-        source: SourceId,
-        max_line: usize,
-        labels: Labels,
     ) -> io::Result<Self> {
+        let StdinSettings { source, labels, .. } = settings;
         let name = Arc::clone(&spec.source.name);
         let largest = spec.hallway.blocks.class(usize::MAX);
-        if max_line.saturating_add(HEADROOM) > largest {
-            let error = format!("source {name}: lines of {max_line} bytes do not fit blocks of {largest}");
+        if longest.saturating_add(HEADROOM) > largest {
+            let error = format!("source {name}: entries of {longest} bytes do not fit blocks of {largest}");
             return Err(io::Error::new(ErrorKind::InvalidInput, error));
         }
         let mut intake = Intake::new(ending)?;
@@ -63,7 +85,7 @@ impl StdinReader {
         let stream = Arc::new(Stream::new(source, name, "stdin", "stdin", labels));
         let lines = Lines {
             input,
-            incoming: Incoming::new(stream, LineFramer::new(max_line), max_line),
+            incoming: Incoming::new(stream, framing, longest),
             filler: Filler::new(spec, intake.waker()),
             state: State::Reading,
             blocked: false,
@@ -123,15 +145,15 @@ enum State {
 }
 
 /// The one member of the reader's loop.
-struct Lines {
+struct Lines<F> {
     input: Input,
-    incoming: Incoming<LineFramer>,
+    incoming: Incoming<F>,
     filler: Filler,
     state: State,
     blocked: bool,
 }
 
-impl Lines {
+impl<F: Framing + Clone> Lines<F> {
     /// Reads as far as a turn goes; true if there may be more.
     fn read(&mut self, stopping: Option<Instant>, now: Instant) -> bool {
         for _ in 0..TURN_READS {
@@ -153,7 +175,7 @@ impl Lines {
     }
 }
 
-impl Member for Lines {
+impl<F: Framing + Clone> Member for Lines<F> {
     // A notice only ends the sleep: whether there is something to read is asked of the input itself.
     fn notice(&mut self, _: u32, _: Readiness) {}
 
@@ -169,6 +191,9 @@ impl Member for Lines {
         // Handing in what was read needs room, but no open gate.
         let may_move = if last { !self.filler.is_stuck() } else { self.filler.may_read() };
         let more = self.state == State::Reading && may_move && self.read(turn.stopping, now);
+        if self.state == State::Reading && may_move && !more {
+            self.incoming.end_open(&mut self.filler, now);
+        }
         self.filler.ledger().cut.add(self.incoming.take_cut());
         let due = self.filler.keep_pace(now);
         if turn.stopping.is_some() && self.state == State::Ended && self.filler.ship(now) {
@@ -177,7 +202,8 @@ impl Member for Lines {
         self.blocked = !may_move || self.filler.is_stuck();
         let end =
             turn.stopping.filter(|_| self.state == State::Reading && !last).map(|since| since + LAST_READ);
-        match due.into_iter().chain(end).min() {
+        let open = self.incoming.due().filter(|_| self.state == State::Reading && !self.blocked);
+        match due.into_iter().chain(end).chain(open).min() {
             _ if more && !self.blocked => Next::Now,
             Some(due) => Next::At(due),
             None => Next::Told,
@@ -211,6 +237,8 @@ impl Member for Lines {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
+    use crate::sources::multiline::Rule;
+    use crate::sources::multiline::pattern::Pattern;
     use crate::sources::net::tests::House;
     use crate::thread::Threads;
     use std::io::{Seek, Write};
@@ -218,8 +246,9 @@ mod tests {
 
     fn start(house: &House, input: File, max_line: usize) -> JoinHandle<()> {
         let ending = Arc::clone(&house.ending);
-        let reader =
-            StdinReader::of(input, house.spec(), ending, SourceId(0), max_line, Labels::default()).unwrap();
+        let (source, labels) = (SourceId(0), Labels::default());
+        let settings = StdinSettings { source, max_line, multiline: None, labels };
+        let reader = StdinReader::of(input, settings, house.spec(), ending).unwrap();
         Threads::default().spawn("stdin", &[], move |row| reader.run(row)).unwrap()
     }
 
@@ -279,6 +308,38 @@ mod tests {
         let thread = start(&house, read, 100);
         assert_eq!(lines(&mut house, thread, 1), ["one", "tw"]);
         drop(write);
+    }
+
+    #[test]
+    fn lines_that_belong_together_are_one_entry_that_waits_as_long_as_asked() {
+        let rule = || Rule::Continue(Pattern::compile(r"^\s").unwrap());
+        let rules = |timeout| Rules { rule: rule(), max_lines: 2000, max_bytes: 20_000, timeout };
+        let settings = |timeout| StdinSettings {
+            source: SourceId(0),
+            max_line: 1000,
+            multiline: Some(Arc::new(rules(timeout))),
+            labels: Labels::default(),
+        };
+        let long = "long".to_owned() + &"\n ".repeat(1000);
+        let start = |house: &House, input, timeout| {
+            let reader =
+                StdinReader::of(input, settings(timeout), house.spec(), Arc::clone(&house.ending)).unwrap();
+            Threads::default().spawn("stdin", &[], move |row| reader.run(row)).unwrap()
+        };
+        let mut house = House::new(1000, 50);
+        let (read, mut write) = pipe();
+        write.write_all(format!("one\n more\n{long}\ntwo\n m").as_bytes()).unwrap();
+        let thread = start(&house, read, Duration::from_millis(1));
+        // `two` goes out by itself, its rest when the input ends.
+        let came = lines(&mut house, thread, 3);
+        assert_eq!(came, ["one\n more", &long, "two", " m"]);
+        drop(write);
+        let mut house = House::new(1000, 50);
+        let (read, mut write) = pipe();
+        write.write_all(b"one\n more\ntwo\n more\nthree\n").unwrap();
+        drop(write);
+        let thread = start(&house, read, Duration::from_secs(3600));
+        assert_eq!(lines(&mut house, thread, 3), ["one\n more", "two\n more", "three"]);
     }
 
     #[test]

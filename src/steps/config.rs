@@ -7,6 +7,7 @@ use serde::{Deserialize as Derive, Serialize};
 
 use super::custom::CustomStep;
 pub use super::parse::config::{ParseConfig, ParseFormat};
+pub use super::timestamp::config::TimestampConfig;
 use crate::units::Pairs;
 
 /// One step of a pipeline.
@@ -19,6 +20,8 @@ pub enum StepConfig {
     Discard(String),
     /// Takes all others out.
     Keep(String),
+    /// Makes a field the entry's time.
+    Timestamp(TimestampConfig),
     /// Sets fields to constants, over whatever the entry had under that name.
     Set(Pairs<SetValue>),
     /// What a program that uses the library brought along; no config file can name it.

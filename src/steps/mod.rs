@@ -17,6 +17,9 @@ pub mod pipeline;
 pub mod set;
 #[cfg(test)]
 mod tests;
+pub mod time;
+pub mod timestamp;
+pub mod zone;
 
 pub use failures::{Failures, OnError};
 

@@ -7,8 +7,15 @@ use crate::steps::counts::{StepCounts, StepTally, StepView};
 use crate::steps::discard::Discard;
 use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
-use crate::steps::parse::syslog::ParseSyslog;
+use crate::steps::parse::logfmt::Logfmt;
+use crate::steps::parse::nginx::Nginx;
+use crate::steps::parse::nginx_error::NginxError;
+use crate::steps::parse::regex::Captures;
+use crate::steps::parse::rows::Parse;
+use crate::steps::parse::syslog::Syslog;
 use crate::steps::set::{ConstValue, Set, SetError};
+use crate::steps::timestamp::Timestamp;
+use crate::steps::timestamp::config::TimestampConfig;
 use crate::steps::{Failures, OnError, Step};
 use jiff::tz::TimeZone;
 use smallvec::{SmallVec, smallvec};
@@ -24,8 +31,18 @@ pub const STEPS_MAX: usize = 64;
 pub enum StepSpec {
     /// `parse` as JSON.
     ParseJson(Input),
-    /// What every `syslog` source begins with; times of RFC 3164 are of this zone.
-    ParseSyslog(TimeZone),
+    /// `parse` as logfmt.
+    ParseLogfmt(Input),
+    /// `parse` as an access log of a web server.
+    ParseNginx(Input),
+    /// `parse` as the error log of nginx, with times of this zone.
+    ParseNginxError(Input, TimeZone),
+    /// `parse` by an expression with named groups.
+    ParseRegex(Input, regex::bytes::Regex),
+    /// `parse` as syslog, with which every `syslog` source begins; times of RFC 3164 are of this zone.
+    ParseSyslog(Input, TimeZone),
+    /// A field becomes the entry's time.
+    Timestamp(TimestampConfig),
     /// `discard` by a condition.
     Discard(Expr),
     /// `keep` by a condition: the opposite.
@@ -172,7 +189,14 @@ impl Pipeline {
 fn make(spec: StepSpec, constants: &mut Constants) -> Result<Box<dyn Step>, SetError> {
     Ok(match spec {
         StepSpec::ParseJson(input) => Box::new(ParseJson::of(input)),
-        StepSpec::ParseSyslog(zone) => Box::new(ParseSyslog::new(zone, constants)?),
+        StepSpec::ParseLogfmt(input) => Box::new(Parse::new(Logfmt::new(constants)?, input)),
+        StepSpec::ParseNginx(input) => Box::new(Parse::new(Nginx::new(constants)?, input)),
+        StepSpec::ParseNginxError(input, zone) => {
+            Box::new(Parse::new(NginxError::new(zone, constants)?, input))
+        }
+        StepSpec::ParseRegex(input, regex) => Box::new(Parse::new(Captures::new(regex, constants)?, input)),
+        StepSpec::ParseSyslog(input, zone) => Box::new(Parse::new(Syslog::new(zone, constants)?, input)),
+        StepSpec::Timestamp(config) => Box::new(Timestamp::new(&config, constants)?),
         StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
         StepSpec::Keep(condition) => Box::new(Discard::unless(condition)),
         StepSpec::Set(fields) => Box::new(Set::new(&fields, constants)?),

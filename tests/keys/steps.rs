@@ -10,6 +10,43 @@ pub const SHOWN: &[(&str, &str)] = &[
     ("pipelines.parse.field", "tests/keys/steps.rs:parse_reads_the_field_it_was_given"),
     ("pipelines.parse.on_error", "tests/keys/steps.rs:what_cannot_be_parsed_passes_or_is_discarded_as_asked"),
     // Parsers and multi-line framing.
+    ("pipelines.parse.pattern", "tests/keys/steps.rs:each_format_makes_its_fields"),
+    ("pipelines.parse.timezone", "tests/keys/steps.rs:times_without_a_zone_are_of_the_zone_of_the_step"),
+    ("pipelines.timestamp", "tests/keys/steps.rs:times_out_of_range_are_treated_as_asked"),
+    (
+        "pipelines.timestamp.field",
+        "tests/keys/steps.rs:a_field_in_one_of_the_formats_is_the_time_that_sinks_write",
+    ),
+    (
+        "pipelines.timestamp.formats",
+        "tests/keys/steps.rs:a_field_in_one_of_the_formats_is_the_time_that_sinks_write",
+    ),
+    ("pipelines.timestamp.timezone", "tests/keys/steps.rs:times_without_a_zone_are_of_the_zone_of_the_step"),
+    ("pipelines.timestamp.max_past", "tests/keys/steps.rs:times_out_of_range_are_treated_as_asked"),
+    ("pipelines.timestamp.max_future", "tests/keys/steps.rs:times_out_of_range_are_treated_as_asked"),
+    ("pipelines.timestamp.on_out_of_range", "tests/keys/steps.rs:times_out_of_range_are_treated_as_asked"),
+    (
+        "pipelines.timestamp.keep_original",
+        "tests/keys/steps.rs:a_field_in_one_of_the_formats_is_the_time_that_sinks_write",
+    ),
+    (
+        "pipelines.timestamp.on_error",
+        "tests/keys/steps.rs:a_field_in_one_of_the_formats_is_the_time_that_sinks_write",
+    ),
+    ("sources.file.multiline.preset", "tests/keys/steps.rs:lines_are_joined_as_each_source_was_told"),
+    ("sources.file.multiline.max_lines", "tests/keys/steps.rs:lines_are_joined_as_each_source_was_told"),
+    ("sources.file.multiline.max_bytes", "tests/keys/steps.rs:lines_are_joined_as_each_source_was_told"),
+    ("sources.file.multiline.timeout", "tests/keys/steps.rs:an_open_event_is_waited_for_as_long_as_asked"),
+    ("sources.stdin.multiline.start", "tests/keys/steps.rs:lines_of_the_standard_input_are_joined_as_asked"),
+    (
+        "sources.stdin.multiline.max_lines",
+        "tests/keys/steps.rs:lines_of_the_standard_input_are_joined_as_asked",
+    ),
+    (
+        "sources.stdin.multiline.max_bytes",
+        "tests/keys/steps.rs:lines_of_the_standard_input_are_joined_as_asked",
+    ),
+    ("sources.stdin.multiline.timeout", "tests/keys/steps.rs:an_open_event_is_waited_for_as_long_as_asked"),
 ];
 
 /// Sends `input` through `steps` (a list in YAML) to a JSON file; gives what came out, and the statistics at rest.
@@ -66,3 +103,227 @@ fn parse_reads_the_field_it_was_given() {
 }
 
 // --- parsers and multi-line framing
+
+/// The texts that the sink `out.json`, or one like it, wrote.
+fn messages(path: &Path) -> Vec<String> {
+    let out = fs::read_to_string(path).unwrap_or_default();
+    let message = |line| {
+        let entry: Value = serde_json::from_str(line).expect("JSON");
+        entry["message"].as_str().expect("a text").to_owned()
+    };
+    out.lines().map(message).collect()
+}
+
+#[test]
+fn lines_are_joined_as_each_source_was_told() {
+    let dir = dir();
+    let text = "10:00 ERROR x\njava.lang.Error: y\n\tat z;\n10:01 INFO x\n  more and more\n";
+    write(&dir.path().join("logs/a.log"), text);
+    let rules = [
+        ("none", ""),
+        ("preset", "preset: java"),
+        ("other", "preset: python"),
+        ("start", "start: '^10:01'"),
+        ("more", "continue: '^\\s'"),
+        ("end", "end: ';$'"),
+        ("lines", "start: '^1', max_lines: 2"),
+        ("bytes", "start: '^1', max_bytes: 64"),
+        ("longer", "start: '^no', max_bytes: 64"),
+    ];
+    let source_of = |(name, rule): (&str, &str)| {
+        let multiline = if rule.is_empty() { String::new() } else { format!(", multiline: {{ {rule} }}") };
+        format!("  {name}: {{ type: file, include: ['logs/*']{multiline} }}\n")
+    };
+    let sources: String = rules.map(source_of).concat();
+    let sinks = "sinks: { out: { type: file, path: 'out/{source}', format: json }, raw: { type: file, path: 'raw/{source}' } }";
+    let mut instance = Instance::start(dir.path(), &config(&format!("sources:\n{sources}{sinks}\n")));
+    let of = |name: &str| messages(&dir.path().join("out").join(name));
+    let entries = [5, 2, 3, 2, 3, 2, 3, 2, 2];
+    let stats = instance.wait_stats("all is through", |stats| {
+        rules.iter().zip(entries).all(|((name, _), wanted)| source(stats, name, "received") >= wanted)
+            && at_rest(stats)
+    });
+    assert_ledger(&stats);
+    let (first, second) = ("10:00 ERROR x\njava.lang.Error: y\n\tat z;", "10:01 INFO x\n  more and more");
+    assert_eq!(of("none").len(), 5);
+    assert_eq!(of("preset"), [first, second]);
+    assert_eq!(
+        of("other"),
+        ["10:00 ERROR x", "java.lang.Error: y\n\tat z;", "10:01 INFO x\n  more and more"]
+    );
+    assert_eq!(of("start"), [first, second]);
+    assert_eq!(of("more"), ["10:00 ERROR x", "java.lang.Error: y\n\tat z;", second]);
+    assert_eq!(of("end"), [first, second]);
+    assert_eq!(of("lines"), ["10:00 ERROR x\njava.lang.Error: y", "\tat z;", second]);
+    assert_eq!(of("bytes"), [first, second]);
+    assert_eq!(of("longer"), [&format!("{first}\n10:01 INFO x"), "  more and more"]);
+    for (name, _) in rules {
+        let raw = fs::read_to_string(dir.path().join("raw").join(name)).expect("written");
+        assert_eq!(raw, text, "{name}: raw writes the lines as they were");
+    }
+}
+
+#[test]
+fn lines_of_the_standard_input_are_joined_as_asked() {
+    let long = "x".repeat(60);
+    let input = format!("a 1\n b\n c\na 2\n {long}\n");
+    for (rule, wanted) in [
+        ("start: '^a'", vec!["a 1\n b\n c".to_owned(), format!("a 2\n {long}")]),
+        ("start: '1$'", vec![format!("a 1\n b\n c\na 2\n {long}")]),
+        ("start: '^a', max_lines: 2", vec!["a 1\n b".into(), " c".into(), format!("a 2\n {long}")]),
+        ("start: '^a', max_bytes: 64", vec!["a 1\n b\n c".into(), "a 2".into(), format!(" {long}")]),
+    ] {
+        let dir = dir();
+        let rest = format!(
+            "sources: {{ in: {{ type: stdin, multiline: {{ {rule} }} }} }}\n\
+             sinks: {{ out: {{ type: file, path: out.json, format: json }} }}\n"
+        );
+        let (mut instance, writer) = with_input(dir.path(), &rest, &input);
+        drop(writer.join());
+        instance.wait_delivered("out", wanted.len() as u64);
+        assert_eq!(messages(&dir.path().join("out.json")), wanted, "{rule}");
+    }
+}
+
+#[test]
+fn an_open_event_is_waited_for_as_long_as_asked() {
+    let dir = dir();
+    write(&dir.path().join("logs/a.log"), "a\n b\n");
+    let source_of = |name: &str, kind: &str, timeout: &str| {
+        format!("  {name}: {{ {kind}, multiline: {{ start: '^a', timeout: {timeout} }} }}\n")
+    };
+    let (file, stdin) = ("type: file, include: ['logs/*']", "type: stdin");
+    for (timeout, wanted) in [("100ms", 1), ("1h", 0)] {
+        let rest = format!(
+            "sources:\n{}{}{}sinks: {{ out: {{ type: file, path: 'out-{timeout}/{{source}}' }} }}\n",
+            source_of("short", file, "100ms"),
+            source_of("file", file, timeout),
+            source_of("in", stdin, timeout),
+        );
+        let (mut instance, _writer) = with_input(dir.path(), &rest, "a\n b\n");
+        let stats = instance.wait_stats("the short wait is over", |stats| {
+            source(stats, "short", "received") == 1
+                && (wanted == 0 || source(stats, "in", "received") == 1)
+                && (wanted == 0 || source(stats, "file", "received") == 1)
+        });
+        assert_eq!((source(&stats, "file", "received"), source(&stats, "in", "received")), (wanted, wanted));
+        fs::remove_dir_all(dir.path().join("state")).expect("each begins anew");
+    }
+}
+
+#[test]
+fn each_format_makes_its_fields() {
+    let access = r#"192.0.2.1 - - [23/Nov/2026:10:00:00 +0100] "GET /a HTTP/1.1" 404 12 "-" "curl/8""#;
+    let error = r#"2026/11/23 10:00:00 [error] 1#2: *3 no such file, client: 192.0.2.1, server: a"#;
+    let regex = r"{ format: regex, pattern: '^(?<level>\w+) took (?<ms>[0-9]+)' }";
+    for (format, line, wanted, time) in [
+        (
+            "logfmt",
+            "level=warn n=5 done msg=\"a \\\"b\\\"\"",
+            r#"{"level":"warn","n":5,"done":true,"msg":"a \"b\""}"#,
+            "",
+        ),
+        (
+            "nginx",
+            access,
+            r#"{"remote_addr":"192.0.2.1","time_local":"23/Nov/2026:10:00:00 +0100","method":"GET","path":"/a","protocol":"HTTP/1.1","status":404,"body_bytes_sent":12,"http_user_agent":"curl/8"}"#,
+            "2026-11-23T09:00:00",
+        ),
+        (
+            "{ format: nginx_error, timezone: utc }",
+            error,
+            r#"{"level":"error","pid":1,"tid":2,"connection":3,"message":"no such file","client":"192.0.2.1","server":"a"}"#,
+            "2026-11-23T10:00:00",
+        ),
+        (regex, "WARN took 12 ms", r#"{"level":"WARN","ms":12}"#, ""),
+        ("{ format: regex, pattern: 'took (?<t>.*)' }", "WARN took 12 ms", r#"{"t":"12 ms"}"#, ""),
+        (
+            "{ format: syslog, timezone: utc }",
+            "<13>1 2026-11-23T10:00:00Z h a - - - hello",
+            r#"{"facility":"user","severity":"notice","host":"h","app":"a","message":"hello"}"#,
+            "2026-11-23T10:00:00",
+        ),
+    ] {
+        let (out, stats) = through(&format!("[ {{ parse: {format} }} ]"), &format!("{line}\n"));
+        let wanted: Value = serde_json::from_str(wanted).expect("JSON");
+        assert_eq!(source(&stats, "in", "step_errors"), 0, "{format}");
+        let mut fields = out[0]["fields"].clone();
+        if let (Some(fields), Some(message)) = (fields.as_object_mut(), wanted.get("message")) {
+            // JSON output tells it as the entry's message.
+            fields.entry("message").or_insert_with(|| out[0]["message"].clone());
+            assert_eq!(fields["message"], *message, "{format}");
+        }
+        assert_eq!(fields, wanted, "{format}");
+        assert!(out[0]["time"].as_str().expect("a time").starts_with(time), "{format}: {}", out[0]["time"]);
+    }
+    // Numbers compare as such.
+    let (out, _) = through(
+        "[ { parse: nginx }, { keep: 'status >= 400' } ]",
+        &format!("{access}\n{}\n", access.replace("404", "200")),
+    );
+    assert_eq!(out.len(), 1);
+    assert_eq!(out[0]["fields"]["status"], 404);
+}
+
+#[test]
+fn times_without_a_zone_are_of_the_zone_of_the_step() {
+    let time = |steps: &str, line: &str| {
+        through(steps, line).0[0]["time"].as_str().expect("a time")[..16].to_owned()
+    };
+    for (zone, wanted) in [("utc", "2026-11-23T10:00"), ("Asia/Kolkata", "2026-11-23T04:30")] {
+        let parse = format!("[ {{ parse: {{ format: nginx_error, timezone: {zone} }} }} ]");
+        assert_eq!(time(&parse, "2026/11/23 10:00:00 [error] 1#2: m\n"), wanted);
+        let field = format!(
+            "[ {{ parse: json }}, {{ timestamp: {{ field: t, formats: [iso8601], timezone: {zone} }} }} ]"
+        );
+        assert_eq!(time(&field, "{\"t\":\"2026-11-23 10:00:00,5\"}\n"), wanted);
+    }
+}
+
+#[test]
+fn a_field_in_one_of_the_formats_is_the_time_that_sinks_write() {
+    let input = "{\"t\":1700000000,\"u\":\"14.11.2023 22:13:21\"}\n{\"t\":\"2023-11-14T22:13:20Z\"}\n";
+    let run = |options: &str| {
+        let (out, stats) =
+            through(&format!("[ {{ parse: json }}, {{ timestamp: {{ {options} }} }} ]"), input);
+        let of = |entry: &Value| {
+            let time = entry["time"].as_str().expect("a time");
+            (time.starts_with("2023-11-14T22:13:2").then(|| time[18..19].to_owned()), entry["fields"].clone())
+        };
+        (out.iter().map(of).collect::<Vec<_>>(), source(&stats, "in", "step_errors"))
+    };
+    let second = |second: &str| Some(second.to_owned());
+    let times = |found: &(Vec<(Option<String>, Value)>, u64)| {
+        found.0.iter().map(|(time, _)| time.clone()).collect::<Vec<_>>()
+    };
+    let found = run("field: t");
+    assert_eq!((times(&found), found.1), (vec![None, second("0")], 1), "rfc3339 alone");
+    let found = run("field: t, formats: [rfc3339, unix]");
+    assert_eq!((times(&found), found.1), (vec![second("0"), second("0")], 0));
+    assert_eq!(found.0[0].1["t"], 1_700_000_000, "the original stays");
+    let found = run("field: u, formats: ['%d.%m.%Y %H:%M:%S'], timezone: utc, on_error: discard");
+    assert_eq!(times(&found), [second("1")], "the other has no such field");
+    let found = run("field: t, formats: [rfc3339, unix], keep_original: false");
+    assert_eq!((&found.0[1].1["t"], &found.0[0].1["t"]), (&Value::Null, &Value::Null));
+    let found = run("field: t, formats: [rfc3339, unix], keep_original: said");
+    assert_eq!((&found.0[0].1["said"], &found.0[0].1["t"]), (&1_700_000_000.into(), &Value::Null));
+}
+
+#[test]
+fn times_out_of_range_are_treated_as_asked() {
+    let year = |options: &str, line: &str| {
+        let steps = format!("[ {{ parse: json }}, {{ timestamp: {{ field: t, {options} }} }} ]");
+        through(&steps, line).0[0]["time"].as_str().expect("a time")[..4].to_owned()
+    };
+    let now = jiff::Timestamp::now();
+    let year_of = |time: jiff::Timestamp| time.to_string()[..4].to_owned();
+    let hours = |hours: i64| jiff::SignedDuration::from_hours(hours);
+    let (old, new) = ("{\"t\":\"2001-01-01T00:00:00Z\"}\n", "{\"t\":\"2201-01-01T00:00:00Z\"}\n");
+    assert_eq!((year("max_past: off", old), year("max_future: off", new)), ("2001".into(), "2201".into()));
+    assert_eq!(year("max_past: 24000h", old), year_of(now), "now, unless asked otherwise");
+    assert_eq!(year("max_future: 24000h", new), year_of(now));
+    assert_eq!((year("max_future: 1h", old), year("max_past: 1h", new)), ("2001".into(), "2201".into()));
+    assert_eq!(year("max_past: 24000h, on_out_of_range: keep", old), "2001");
+    assert_eq!(year("max_past: 24000h, on_out_of_range: clamp", old), year_of(now - hours(24_000)));
+    assert_eq!(year("max_future: 24000h, on_out_of_range: clamp", new), year_of(now + hours(24_000)));
+}

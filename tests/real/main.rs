@@ -7,6 +7,7 @@
 
 mod loggen;
 mod logrotate;
+mod loki_sink;
 mod part;
 mod promtool;
 mod rsyslog;

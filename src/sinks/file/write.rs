@@ -50,7 +50,7 @@ impl Writer {
                         out.write_if_full()?;
                     }
                 }
-                Format::Text | Format::Json => {
+                Format::Text | Format::Json | Format::Logfmt => {
                     while places.peek().is_some() {
                         let some = places.by_ref().take(ENTRIES_STEP);
                         self.encoder.encode(&part.block, part.stream(), some, out.buffer);

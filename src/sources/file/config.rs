@@ -6,6 +6,7 @@ use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use super::ReadFrom;
+use crate::sources::multiline::config::{MultilineConfig, multiline};
 use crate::units;
 
 /// Files found by globs, followed as they grow, rotate and vanish.
@@ -39,6 +40,9 @@ pub struct FileSourceConfig {
     /// Most files open at once; those without news are closed and opened again when they grow.
     #[serde(default = "open_files", with = "units::count")]
     pub open_files: usize,
+    /// Which lines are one event; absent: each is one.
+    #[serde(default, deserialize_with = "multiline", skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
 }
 
 fn max_line() -> usize {

@@ -8,6 +8,7 @@ use crate::block::Block;
 use crate::checkpoint::{Edge, HEAD_MAX};
 use crate::entry::Entry;
 use crate::labels::Stream;
+use crate::sources::multiline::{Open, Rules};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -30,8 +31,10 @@ pub struct Cursor {
     pub head: Head,
     /// The bytes before `read`.
     pub before: Before,
-    /// How many bytes from `read` on are known to hold no line's end.
+    /// How many bytes from `read` on are known to hold no line's end, or no event's.
     pub partial: u64,
+    /// Of several lines: the event they begin with.
+    pub open: Open,
 }
 
 /// What one block may hold.
@@ -40,6 +43,27 @@ pub struct Limits {
     pub entries: usize,
     /// Longest line in bytes; a block of the largest class holds one more.
     pub line: usize,
+    /// Which lines are one event, unless each is. A block of the largest class holds more than the longest, too.
+    pub rules: Option<Arc<Rules>>,
+}
+
+impl Limits {
+    /// The longest entry.
+    fn longest(&self) -> usize {
+        self.rules.as_ref().map_or(self.line, |rules| rules.max_bytes.max(self.line))
+    }
+}
+
+/// What of the incomplete end of a file goes out as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flush {
+    /// Nothing.
+    #[default]
+    None,
+    /// The complete lines of an event that could go on.
+    Open,
+    /// All of it.
+    All,
 }
 
 /// How [`Cursor::fill`] ended.
@@ -72,7 +96,7 @@ impl Cursor {
     /// At `offset` of `file`, with this edge.
     pub fn at(file: &File, offset: u64, edge: Edge) -> io::Result<Cursor> {
         let (head, before) = (Head::read(file, offset)?, Before::read(file, offset)?);
-        Ok(Cursor { read: offset, edge, head, before, partial: 0 })
+        Ok(Cursor { read: offset, edge, head, before, ..Cursor::default() })
     }
 
     /// At the beginning of `file`, whose first bytes are looked at now: it may be cut before it is read.
@@ -92,7 +116,7 @@ impl Cursor {
     /// Goes back to an earlier place.
     pub fn rewind(&mut self, file: &File, offset: u64, edge: Edge) -> io::Result<()> {
         self.before = Before::read(file, offset)?;
-        (self.read, self.edge, self.partial) = (offset, edge, 0);
+        (self.read, self.edge, self.partial, self.open) = (offset, edge, 0, Open::default());
         Ok(())
     }
 
@@ -100,7 +124,7 @@ impl Cursor {
     /// beyond the cursor. If not, it was rewritten. One small read, rarely two.
     pub fn holds(&mut self, file: &File, size: u64) -> io::Result<bool> {
         if size < self.read + self.partial {
-            self.partial = 0;
+            (self.partial, self.open) = (0, Open::default());
         }
         let begins =
             u64::from(self.head.len) <= self.read || Head::read(file, self.head.len.into())? == self.head;
@@ -118,7 +142,7 @@ impl Cursor {
     }
 
     /// Reads on into the spare room of `block`, whose entries become those of `stream`. The file was `size` bytes long
-    /// a moment ago. With `whole` a last line without an end counts as a line.
+    /// a moment ago. What is incomplete at its end is left, but for what `flush` says.
     pub fn fill(
         &mut self,
         file: &File,
@@ -126,7 +150,7 @@ impl Cursor {
         block: &mut Block,
         stream: &Arc<Stream>,
         limits: &Limits,
-        whole: bool,
+        flush: Flush,
     ) -> io::Result<Filled> {
         let room = limits.entries.saturating_sub(block.entries().len());
         let (base, want) = (block.text().len(), block.spare().len());
@@ -137,11 +161,14 @@ impl Cursor {
         if self.edge == Edge::Skipping {
             return nothing(self.skip(file, size, block.spare())?);
         }
-        if self.partial >= SCAN_ON
-            && !whole
-            && let Some(then) = self.scan_on(file, size, block, limits)?
-        {
-            return nothing(then);
+        if self.partial >= SCAN_ON && flush == Flush::None {
+            let scanned = match &limits.rules {
+                None => self.scan_on(file, size, block, limits)?,
+                Some(rules) => self.scan_events(file, size, block, limits, rules)?,
+            };
+            if let Some(then) = scanned {
+                return nothing(then);
+            }
         }
         let n = read_at(file, block.spare(), self.read)?;
         let end = n < want && self.read + n as u64 >= size;
@@ -155,12 +182,17 @@ impl Cursor {
             return nothing(Then::More);
         }
         block.grow(n);
-        let mut lines = Lines { block, stream, base, begin: 0, entries: 0 };
-        let over = lines.push_all(n, room, limits.line);
-        Ok(self.finish(lines, n, over, Ending { room, want, end, whole, line: limits.line }))
+        let mut lines = Lines { block, stream, base, begin: 0, line: 0, entries: 0, open: Open::default() };
+        let over = match &limits.rules {
+            None => lines.push_all(n, room, limits.line),
+            Some(rules) => lines.push_events(n, room, limits.line, rules, end.then_some(flush)),
+        };
+        let whole = flush == Flush::All;
+        let longest = limits.longest();
+        Ok(self.finish(lines, n, over, Ending { room, want, end, whole, line: limits.line, longest }))
     }
 
-    /// Decides what becomes of the bytes behind the last complete line.
+    /// Decides what becomes of the bytes behind the last complete line or event.
     fn finish(&mut self, mut lines: Lines<'_>, n: usize, over: Option<usize>, at: Ending) -> Filled {
         let (begin, rest) = (lines.begin, n - lines.begin);
         let full = lines.entries == at.room;
@@ -170,13 +202,13 @@ impl Cursor {
             (newline + 1, Edge::Line, Then::More)
         } else if full {
             (begin, Edge::Line, Then::Full)
-        } else if rest > at.line {
+        } else if n - lines.line > at.line {
             cut = 1;
             (begin + at.line, Edge::Skipping, Then::More)
         } else if n == at.want {
             // A block without any line in it is too small for this one; if others have begun it, the next may do.
             let none = begin == 0 && lines.base == 0;
-            (begin, Edge::Line, if none { Then::Wider((n + 1).min(at.line + 1)) } else { Then::Full })
+            (begin, Edge::Line, if none { Then::Wider((n + 1).min(at.longest + 1)) } else { Then::Full })
         } else if !at.end {
             (begin, Edge::Line, Then::More)
         } else if at.whole && rest > 0 {
@@ -193,7 +225,7 @@ impl Cursor {
             _ => lines.block.shrink(lines.base + begin),
         }
         if then == Then::End {
-            self.partial = (n - taken) as u64;
+            (self.partial, self.open) = ((n - taken) as u64, lines.open);
         }
         Filled { entries: lines.entries, cut, then }
     }
@@ -239,7 +271,7 @@ impl Cursor {
         }
         self.before.push(bytes);
         self.read += bytes.len() as u64;
-        (self.edge, self.partial) = (edge, 0);
+        (self.edge, self.partial, self.open) = (edge, 0, Open::default());
     }
 }
 
@@ -250,17 +282,22 @@ struct Ending {
     end: bool,
     whole: bool,
     line: usize,
+    longest: usize,
 }
 
 /// The bytes just read, becoming lines of a block.
-struct Lines<'a> {
-    block: &'a mut Block,
-    stream: &'a Arc<Stream>,
+pub(super) struct Lines<'a> {
+    pub(super) block: &'a mut Block,
+    pub(super) stream: &'a Arc<Stream>,
     /// Where in the block's text they begin.
-    base: usize,
+    pub(super) base: usize,
+    /// Where in them the first incomplete line or event begins.
+    pub(super) begin: usize,
     /// Where in them the first incomplete line begins.
-    begin: usize,
-    entries: usize,
+    pub(super) line: usize,
+    pub(super) entries: usize,
+    /// The event at `begin`, where events have several lines.
+    pub(super) open: Open,
 }
 
 impl Lines<'_> {
@@ -287,7 +324,7 @@ impl Lines<'_> {
                     return Some(end);
                 }
                 self.block.push(Entry::at((self.base + self.begin) as u32, len as u32));
-                self.begin = end + 1;
+                (self.begin, self.line) = (end + 1, end + 1);
                 self.entries += 1;
             }
             from = self.begin;
@@ -310,7 +347,7 @@ impl Lines<'_> {
     }
 }
 
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     loop {
         match file.read_at(bytes, offset) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -333,9 +370,12 @@ pub fn looks_binary(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::labels::{Labels, SourceId};
+    use crate::sources::multiline::pattern::Pattern;
+    use crate::sources::multiline::{Rule, oracle};
     use std::io::Write;
 
     struct Rig {
+        rules: Option<Arc<Rules>>,
         _dir: tempfile::TempDir,
         out: File,
         file: File,
@@ -351,7 +391,17 @@ mod tests {
         let path = dir.path().join("log");
         let (out, file) = (File::create(&path).unwrap(), File::open(&path).unwrap());
         let stream = Arc::new(Stream::new(SourceId(0), "s".into(), "file", "log", Labels::default()));
-        Rig { _dir: dir, out, file, stream, cursor: Cursor::default(), capacity: 4096, max, entries: 4096 }
+        Rig {
+            rules: None,
+            _dir: dir,
+            out,
+            file,
+            stream,
+            cursor: Cursor::default(),
+            capacity: 4096,
+            max,
+            entries: 4096,
+        }
     }
 
     impl Rig {
@@ -361,14 +411,18 @@ mod tests {
 
         /// Everything there is to read, as entries and their flags; checks that blocks are made of whole lines.
         fn read(&mut self, whole: bool) -> Vec<(String, u8)> {
+            self.read_flushing(if whole { Flush::All } else { Flush::None })
+        }
+
+        fn read_flushing(&mut self, flush: Flush) -> Vec<(String, u8)> {
             let mut got = Vec::new();
             let mut capacity = self.capacity;
             loop {
                 let mut block = Block::new(capacity);
-                let limits = Limits { entries: self.entries, line: self.max };
+                let limits = Limits { entries: self.entries, line: self.max, rules: self.rules.clone() };
                 let then = loop {
                     let size = self.file.metadata().unwrap().len();
-                    let done = self.cursor.fill(&self.file, size, &mut block, &self.stream, &limits, whole);
+                    let done = self.cursor.fill(&self.file, size, &mut block, &self.stream, &limits, flush);
                     match done.unwrap().then {
                         Then::More => {}
                         then => break then,
@@ -470,6 +524,92 @@ mod tests {
         assert_eq!(rig.read(true).len(), 1);
         rig.write("ce\n");
         assert_eq!(rig.lines(), ["ce"]);
+    }
+
+    /// A rig for events that begin with a capital letter.
+    fn events_rig(max_line: usize, max_lines: usize, max_bytes: usize) -> Rig {
+        let rule = Rule::Start(Pattern::compile("^[A-Z]").unwrap());
+        let timeout = std::time::Duration::from_secs(1);
+        Rig { rules: Some(Arc::new(Rules { rule, max_lines, max_bytes, timeout })), ..rig(max_line) }
+    }
+
+    #[test]
+    fn an_event_is_read_whole_however_it_arrives_and_wherever_blocks_end() {
+        let mut random = fastrand::Rng::with_seed(11);
+        for round in 0..60 {
+            let (max_line, max_lines, max_bytes) =
+                (random.usize(100..9000), random.usize(1..60), random.usize(60..9000));
+            let mut rig = events_rig(max_line, max_lines, max_bytes);
+            (rig.capacity, rig.entries) = (random.usize(70..3000), random.usize(1..20));
+            let mut text = String::new();
+            for line in 0..80 {
+                let first = if random.u8(0..6) == 0 { 'A' } else { ' ' };
+                let len = if random.u8(0..10) == 0 { random.usize(0..9500) } else { random.usize(0..80) };
+                text += &format!("{first}{line}{}\n", "x".repeat(len));
+            }
+            let mut got = Vec::new();
+            let mut rest = text.as_bytes();
+            while !rest.is_empty() {
+                let (now, later) =
+                    rest.split_at(random.usize(1..=rest.len().min(if round % 2 == 0 { 40 } else { 6000 })));
+                rig.write(now);
+                rest = later;
+                got.extend(rig.read(false));
+            }
+            got.extend(rig.read(true));
+            let limits = oracle::Limits { line: max_line, lines: max_lines, bytes: max_bytes };
+            let wanted = oracle::events(
+                text.as_bytes(),
+                &limits,
+                |line| !matches!(line, [b'A'..=b'Z', ..]),
+                |_| false,
+            );
+            let got: Vec<_> =
+                got.into_iter().map(|(event, flags)| (event.into_bytes(), flags & Entry::CUT != 0)).collect();
+            assert_eq!(got.len(), wanted.len(), "round {round}");
+            assert_eq!(got, wanted, "round {round}");
+        }
+    }
+
+    #[test]
+    fn the_position_stands_before_an_open_event_until_it_is_whole() {
+        let mut rig = events_rig(1000, 100, 1000);
+        rig.write("One\n more\nTwo\n m");
+        assert_eq!(rig.lines(), ["One\n more"]);
+        assert_eq!((rig.cursor.read, rig.cursor.partial, rig.cursor.open.bytes()), (10, 6, 4));
+        // A crash here begins again at the event, and finds it whole.
+        rig.cursor = Cursor::at(&rig.file, rig.cursor.read, Edge::Line).unwrap();
+        rig.write("ore\n");
+        assert_eq!(rig.lines(), [""; 0]);
+        assert_eq!(rig.read_flushing(Flush::Open), [("Two\n more".to_owned(), 0)]);
+        assert_eq!((rig.cursor.edge, rig.cursor.partial), (Edge::Line, 0));
+        rig.write(" late\nThree\n he");
+        assert_eq!(rig.lines(), [" late"]);
+        assert_eq!(rig.read_flushing(Flush::Open), [("Three".to_owned(), 0)]);
+        assert_eq!(rig.read(true), [(" he".to_owned(), 0)]);
+        assert_eq!(rig.cursor.edge, Edge::Partial);
+        rig.write("re\nFour\nFi");
+        assert_eq!(rig.lines(), ["re"]);
+        assert_eq!(rig.read(true), [("Four".to_owned(), 0), ("Fi".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn a_long_event_is_not_read_again_for_every_line_it_grows_by() {
+        let mut rig = events_rig(1000, 10_000, 100_000);
+        rig.write(format!("One\n{}", " more\n".repeat(1000)));
+        assert_eq!(rig.lines(), [""; 0]);
+        let mut block = Block::new(rig.capacity);
+        let limits = Limits { entries: 10, line: 1000, rules: rig.rules.clone() };
+        for more in [" mo", "re\n more\n", "\n"] {
+            rig.write(more);
+            let size = rig.file.metadata().unwrap().len();
+            block.spare().fill(b'#');
+            rig.cursor.fill(&rig.file, size, &mut block, &rig.stream, &limits, Flush::None).unwrap();
+            let touched = block.spare().iter().filter(|byte| **byte != b'#').count();
+            assert!(touched < 20, "{touched} bytes were read");
+        }
+        rig.write("Two\n");
+        assert_eq!(rig.lines(), [format!("One\n{} more\n more\n", " more\n".repeat(1000))]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The end of a file: read to its end, given up, or refused from the start; and room for open files.
 
+use super::cursor::Flush;
 use super::identity::FileId;
 use super::reader::Reader;
-use super::tail::{Place, Tail, TailId};
+use super::tail::{Partial, Place, Tail, TailId};
+use crate::sources::multiline::TIMEOUTS_MAX;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,16 +16,25 @@ const FINISHED_MAX: usize = 1024;
 impl Reader {
     /// The file was read to its end as it is now.
     pub(super) fn drained(&mut self, id: TailId, now: Instant) {
-        let timeout = self.settings.partial_timeout;
         let Some(tail) = self.tails.get_mut(id) else { return };
-        tail.whole = false;
-        let len = tail.cursor.partial;
+        tail.flush = Flush::None;
+        let (begin, len) = (tail.cursor.read, tail.cursor.partial);
+        // An event that may go on waits for a line, an incomplete line for its end.
+        let (timeout, latest) = match &self.settings.multiline {
+            Some(rules) if tail.cursor.open.bytes() > 0 => {
+                (rules.timeout, now + rules.timeout * TIMEOUTS_MAX)
+            }
+            _ => (self.settings.partial_timeout, now + self.settings.partial_timeout * TIMEOUTS_MAX),
+        };
         match tail.partial {
             _ if len == 0 => (tail.partial, tail.unread_since) = (None, None),
-            Some((known, _)) if known == len => {}
-            _ => {
-                tail.partial = Some((len, now + timeout));
-                self.set_timer(id, now + timeout);
+            Some(known) if (known.begin, known.len) == (begin, len) => {}
+            known => {
+                let same = known.filter(|known| known.begin == begin && tail.cursor.open.bytes() > 0);
+                let latest = same.map_or(latest, |known| known.latest);
+                let until = (now + timeout).min(latest);
+                tail.partial = Some(Partial { begin, len, until, latest });
+                self.set_timer(id, until);
             }
         }
         let Some(tail) = self.tails.get_mut(id) else { return };
@@ -84,7 +95,7 @@ impl Reader {
     /// The incomplete last line of a file that was rotated away goes out as it is.
     pub(super) fn give_up_waiting(&mut self, id: TailId) {
         if let Some(tail) = self.tails.get_mut(id) {
-            tail.whole = true;
+            tail.flush = Flush::All;
             self.make_ready(id);
         }
     }

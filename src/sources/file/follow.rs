@@ -5,7 +5,7 @@
 //! its end before the next begins.
 
 use super::ReadFrom;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Flush};
 use super::discover::{self, Found, Opened};
 use super::identity::{Age, FileId, agrees};
 use super::progress::{Point, Progress};
@@ -259,7 +259,7 @@ impl Reader {
             parked: false,
             paused: None,
             partial: None,
-            whole: false,
+            flush: Flush::None,
             timer: None,
             need: 0,
             unread_since: None,

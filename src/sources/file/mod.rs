@@ -17,6 +17,7 @@
 pub mod config;
 mod cursor;
 mod discover;
+mod events;
 mod finish;
 mod follow;
 mod identity;
@@ -38,6 +39,7 @@ use crate::checkpoint::Checkpoint;
 use crate::labels::{Labels, SourceId};
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{Inlet, InletSpec};
+use crate::sources::multiline::Rules;
 use crate::sources::waker::PollWaker;
 use crate::thread::{Doing, Row, Wake};
 use mio::unix::SourceFd;
@@ -85,6 +87,8 @@ pub struct FileSettings {
     pub ignore_older: Option<Duration>,
     /// Most files open at once. Others wait, or rest and are opened again when they grow.
     pub open_files: usize,
+    /// Which lines are one event, unless each is.
+    pub multiline: Option<Arc<Rules>>,
     /// Files and directories we write to ourselves.
     pub never_read: Vec<PathBuf>,
     /// Globs of real paths we write to: a sink whose files stand among others'.

@@ -1,6 +1,6 @@
 //! Reading: from files into blocks, in turns.
 
-use super::cursor::Then;
+use super::cursor::{Flush, Then};
 use super::marks::{Marks, Piece};
 use super::reader::{Did, FILE_TURN, FILES_TURN, Filling, ROOM_MIN, Reader, WINDOW, mark_dirty};
 use super::tail::{Tail, TailId, written};
@@ -117,7 +117,7 @@ impl Reader {
         now: Instant,
     ) -> io::Result<Did> {
         let meta = file.metadata()?;
-        if !tail.whole && !tail.has_news(&meta) {
+        if tail.flush == Flush::None && !tail.has_news(&meta) {
             return Ok(Did::Drained);
         }
         // Cheap enough to ask each time (one read of 256 bytes per turn and file): a file that was cut and has grown
@@ -127,7 +127,9 @@ impl Reader {
         }
         tail.note(&meta);
         // It has grown since it was to go out as it is: it may be complete now.
-        tail.whole &= tail.size == tail.cursor.read + tail.cursor.partial;
+        if tail.size != tail.cursor.read + tail.cursor.partial {
+            tail.flush = Flush::None;
+        }
         if tail.size > tail.cursor.read {
             tail.unread_since.get_or_insert(now);
         }
@@ -170,11 +172,11 @@ impl Reader {
         let Some(filling) = &mut self.filling else { return Ok(Then::Full) };
         let (before, head) = (tail.cursor.read, tail.cursor.head.len);
         let filled =
-            tail.cursor.fill(file, tail.size, &mut filling.block, &tail.stream, &self.limits, tail.whole)?;
+            tail.cursor.fill(file, tail.size, &mut filling.block, &tail.stream, &self.limits, tail.flush)?;
         if tail.cursor.read == before {
             return Ok(filled.then);
         }
-        (tail.need, tail.whole) = (0, false);
+        (tail.need, tail.flush) = (0, Flush::None);
         if tail.cursor.head.len != head {
             // How it begins is worth remembering before anything of it is safe: a copy is known by that.
             mark_dirty(&mut self.dirty, id, tail);

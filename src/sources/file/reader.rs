@@ -4,7 +4,7 @@
 //! argument, so that tests need no clock.
 
 use super::FileSettings;
-use super::cursor::Limits;
+use super::cursor::{Flush, Limits};
 use super::discover::{self, Globs, NeverRead};
 use super::identity::FileId;
 use super::marks::Marks;
@@ -137,6 +137,7 @@ impl Reader {
             entries: inlet.block_entries().clamp(1, ENTRIES_MAX),
             // A line that is cut needs one byte more.
             line: settings.max_line.clamp(1, largest.max(2) - 1),
+            rules: settings.multiline.clone(),
         };
         Ok(Reader {
             globs: Globs::new(&settings.include, &settings.exclude)?,
@@ -264,9 +265,14 @@ impl Reader {
             let Some(tail) = self.tails.get_mut(id).filter(|tail| tail.timer == Some(at)) else { continue };
             tail.timer = None;
             tail.paused = tail.paused.filter(|until| *until > now);
-            tail.whole |= tail.partial.is_some_and(|(_, until)| until <= now);
+            if tail.partial.is_some_and(|partial| partial.until <= now) {
+                // What is complete goes first: the rest of the last line has a patience of its own.
+                let flush = if tail.cursor.open.bytes() > 0 { Flush::Open } else { Flush::All };
+                tail.flush = tail.flush.max(flush);
+            }
             let away = matches!(tail.place, Place::Away(_)) && tail.file.is_some();
-            let later = [tail.paused, tail.partial.map(|(_, until)| until), away.then(|| now + AWAY_LOOK)];
+            let later =
+                [tail.paused, tail.partial.map(|partial| partial.until), away.then(|| now + AWAY_LOOK)];
             self.make_ready(id);
             if let Some(at) = later.into_iter().flatten().filter(|at| *at > now).min() {
                 self.set_timer(id, at);

@@ -1,6 +1,6 @@
 //! One file that is followed, and the table of all of them.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Flush};
 use super::identity::{Age, FileId};
 use super::progress::{Point, Progress};
 use crate::checkpoint::{Key, Position};
@@ -70,10 +70,10 @@ pub struct Tail {
     pub parked: bool,
     /// After a failure: not before this.
     pub paused: Option<Instant>,
-    /// How long the incomplete last line was when it last grew, and when it goes out as it is.
-    pub partial: Option<(u64, Instant)>,
-    /// The incomplete last line is to go out as it is, now.
-    pub whole: bool,
+    /// What is incomplete at its end, since it last grew.
+    pub partial: Option<Partial>,
+    /// What of that is to go out as it is, now.
+    pub flush: Flush,
     /// When it wants to be looked at.
     pub timer: Option<Instant>,
     /// Bytes its next line needs in a block.
@@ -88,6 +88,19 @@ pub struct Tail {
     pub dirty: bool,
     /// An error while reading was reported.
     pub failed: bool,
+}
+
+/// What is incomplete at a file's end: a line, or lines of an event that may go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Partial {
+    /// Where it begins.
+    pub begin: u64,
+    /// How long it is.
+    pub len: u64,
+    /// When it goes out as it is.
+    pub until: Instant,
+    /// When it goes out though it grows.
+    pub latest: Instant,
 }
 
 impl Tail {

@@ -10,6 +10,8 @@ use crate::pool::Budget;
 use crate::ring::Ring;
 use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::sources::inlet::{DomainId, Gate, Hallway, Shipment, Strategy};
+use crate::sources::multiline::Rule;
+use crate::sources::multiline::pattern::Pattern;
 use crate::storage_io::Disk;
 use crate::thread::WaitList;
 use std::fs::{self, File, OpenOptions};
@@ -49,6 +51,7 @@ fn rig(change: impl FnOnce(&mut FileSettings, &Path)) -> Rig {
         rotate_wait: 5 * SEC,
         ignore_older: None,
         open_files: 1024,
+        multiline: None,
         never_read: vec![dir.path().join("data")],
         never_match: Vec::new(),
         labels: Labels::new([("job", "test")]),
@@ -561,6 +564,87 @@ fn a_line_without_end_waits_for_it_and_goes_out_after_the_timeout() {
     rig.restart();
     rig.append("a.log", "\nnext\n");
     assert_eq!(rig.lines(), ["next"], "its end makes no empty line, even after a restart");
+}
+
+fn multiline(change: impl FnOnce(&mut Rules)) -> impl FnOnce(&mut FileSettings, &Path) {
+    let rule = Rule::Start(Pattern::compile("^[A-Z]").unwrap());
+    let mut rules = Rules { rule, max_lines: 100, max_bytes: 10_000, timeout: SEC };
+    change(&mut rules);
+    move |settings, _| settings.multiline = Some(Arc::new(rules))
+}
+
+#[test]
+fn an_event_waits_for_its_next_line_as_long_as_asked_and_a_line_under_way_for_its_end() {
+    let mut rig = rig(multiline(|_| {}));
+    rig.append("a.log", "One\n more\nTwo\n");
+    assert_eq!(rig.lines(), ["One\n more"]);
+    rig.after(SEC / 2);
+    rig.append("a.log", " more\n");
+    rig.run();
+    rig.after(SEC * 7 / 10);
+    assert!(rig.texts().is_empty(), "it grew 0.7 seconds ago");
+    rig.append("a.log", " an");
+    rig.run();
+    rig.after(SEC * 7 / 10);
+    assert!(rig.texts().is_empty(), "what is under way counts");
+    rig.after(SEC / 2);
+    assert_eq!(rig.texts(), ["Two\n more"]);
+    rig.after(4 * SEC);
+    assert!(rig.texts().is_empty(), "the line waits on by itself");
+    rig.append("a.log", "d\nThree\n");
+    assert_eq!(rig.lines(), [" and"]);
+    rig.after(2 * SEC);
+    assert_eq!(rig.texts(), ["Three"]);
+}
+
+#[test]
+fn an_event_that_grows_for_ever_goes_out_after_ten_timeouts() {
+    let mut rig = rig(multiline(|_| {}));
+    rig.append("a.log", "One\n");
+    rig.run();
+    let mut wanted = "One".to_owned();
+    for _ in 0..19 {
+        rig.after(SEC / 2);
+        assert!(rig.texts().is_empty());
+        rig.append("a.log", " more\n");
+        rig.run();
+        wanted += "\n more";
+    }
+    rig.after(SEC);
+    assert_eq!(rig.texts(), [wanted]);
+}
+
+#[test]
+fn a_death_or_a_failure_in_the_middle_of_an_event_does_not_split_it() {
+    for flush in [true, false] {
+        let mut rig = rig(multiline(|_| {}));
+        rig.append("a.log", "One\n more\nTwo\n more\n");
+        assert_eq!(rig.lines(), ["One\n more"]);
+        rig.kill(flush);
+        rig.append("a.log", " and more\nThree\n");
+        rig.start();
+        let (first, last) = ("One\n more", "Two\n more\n and more");
+        assert_eq!(rig.lines(), if flush { vec![last] } else { vec![first, last] });
+        // A clean stop leaves the open event for the next start, too.
+        rig.append("a.log", " more\n");
+        rig.restart();
+        rig.append("a.log", " again\nFour\n");
+        assert_eq!(rig.lines(), ["Three\n more\n again"]);
+    }
+}
+
+#[test]
+fn the_last_event_of_a_rotated_file_comes_before_the_first_of_the_next() {
+    let mut rig = rig(multiline(|_| {}));
+    rig.append("a.log", "One\nTwo\n more\n");
+    assert_eq!(rig.lines(), ["One"]);
+    rig.rename("a.log", "a.log.1");
+    rig.append("a.log", " no head\nThree\nFour\n");
+    rig.run();
+    for _ in 0..20 {
+        rig.after(SEC / 2);
+    }
+    assert_eq!(rig.texts(), ["Two\n more", " no head", "Three", "Four"]);
 }
 
 #[test]

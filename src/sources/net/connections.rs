@@ -46,6 +46,8 @@ pub struct Connections<F> {
     partial: usize,
     /// When to look for idle ones; none while there are no connections.
     look: Option<Instant>,
+    /// When the first message that might go on is not waited for any more, at the earliest.
+    open: Option<Instant>,
     /// Nobody is idle because of time before this: we did not read.
     excused: Option<Instant>,
     /// The source is ending: who has nothing to read now is closed.
@@ -106,6 +108,7 @@ impl<F: Framing + Clone> Connections<F> {
             per_address: HashMap::new(),
             partial: 0,
             look: None,
+            open: None,
             excused: None,
             last: false,
             quiet: Causes::default(),
@@ -137,9 +140,21 @@ impl<F: Framing + Clone> Connections<F> {
         !self.queue.is_empty()
     }
 
-    /// When it is time to look for idle ones.
+    /// When it is time to look for idle ones, or for messages that need not be waited for.
     pub fn look(&self) -> Option<Instant> {
-        self.look
+        self.look.into_iter().chain(self.open).min()
+    }
+
+    /// Queues the connections with a message that waited long enough: their turn hands it in, if nothing was added.
+    pub fn look_for_open(&mut self, now: Instant) {
+        if self.open.is_none_or(|open| now < open) {
+            return;
+        }
+        let due = |connection: &Connection<F>| connection.incoming.due();
+        let dues: Vec<_> = self.slots.iter().map(|slot| slot.as_ref().and_then(due)).collect();
+        self.open = dues.iter().flatten().copied().filter(|due| now < *due).min();
+        let now = (0..).zip(dues).filter(|(_, due)| due.is_some_and(|due| due <= now));
+        now.for_each(|(slot, _)| self.enqueue(slot));
     }
 
     /// Time up to `now` makes nobody idle, as we did not read.
@@ -286,6 +301,7 @@ impl<F: Framing + Clone> Connections<F> {
                 Pumped::Empty if connection.link.has_more() => break Drive::Again,
                 // What had arrived by the time we were told to stop has been read.
                 Pumped::Empty if self.last => connection.incoming.end(),
+                Pumped::Empty if !connection.incoming.end_open(filler, now) => break Drive::Blocked,
                 Pumped::Empty => break Drive::Rest,
                 Pumped::Blocked => break Drive::Blocked,
                 Pumped::Ended => break Drive::Gone,
@@ -309,6 +325,7 @@ impl<F: Framing + Clone> Connections<F> {
         let charge = if connection.incoming.is_ended() { 0 } else { connection.incoming.carried() };
         self.partial = self.partial - connection.charged + charge;
         connection.charged = charge;
+        self.open = self.open.into_iter().chain(connection.incoming.due()).min();
         let cut = connection.incoming.take_cut();
         filler.ledger().cut.add(cut);
         drive

@@ -253,6 +253,7 @@ impl<F: Framing + Clone> Member for Framed<F> {
                     socket.pump(&mut self.filler, now);
                 }
             }
+            self.connections.look_for_open(now);
             self.connections.read(&mut self.filler, now);
         }
         self.blocked = !may_move || self.filler.is_stuck();

@@ -12,12 +12,13 @@ use crate::block::Block;
 use crate::entry::Entry;
 use crate::labels::Stream;
 use crate::sources::framing::{Frame, LineFramer};
+use crate::sources::multiline::TIMEOUTS_MAX;
 use crate::sources::syslog::octet::OctetFramer;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most bytes taken by one read.
 pub const READ_MAX: usize = 64 << 10;
@@ -41,6 +42,22 @@ pub trait Framing: Send {
 
     /// The stream has ended with `rest`, in which there is no complete frame: the one to make of it, if any.
     fn last_frame(&mut self, rest: &[u8]) -> Option<Frame>;
+
+    /// How long what is kept may wait to be added to, before [`Framing::end_open`] is to be called; `None`: for ever.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Nothing was added for long enough: the frame that would have waited on, which begins at `at`; `at` moves behind it.
+    fn end_open(&mut self, _at: &mut usize) -> Option<Frame> {
+        None
+    }
+
+    /// The stream has ended with `rest`, from `at` on: a frame that what stands behind it does not belong to, if there
+    /// is one; `at` moves behind it, and then [`Framing::last_frame`] is called.
+    fn end_before_rest(&mut self, _rest: &[u8], _at: &mut usize) -> Option<Frame> {
+        None
+    }
 
     /// The same for a new connection of `peer`.
     fn of(&self, peer: &Peer) -> Self
@@ -127,13 +144,31 @@ pub struct Incoming<F> {
     ended: bool,
     /// Entries cut at the longest message, not yet counted by the owner.
     cut: u64,
+    waits: Option<Waits>,
+}
+
+/// A frame that may go on, for a time.
+struct Waits {
+    /// When it is not waited for any more.
+    until: Instant,
+    /// However much is added to it.
+    latest: Instant,
 }
 
 impl<F: Framing + Clone> Incoming<F> {
     /// The beginning of `stream`, whose messages have up to `max_message` bytes by its framing.
     pub fn new(stream: Arc<Stream>, framing: F, max_message: usize) -> Self {
         let carry_max = max_message + HEADROOM / 2;
-        Incoming { framing, stream, carry_max, carry: Vec::new(), unframed: false, ended: false, cut: 0 }
+        Incoming {
+            framing,
+            stream,
+            carry_max,
+            carry: Vec::new(),
+            unframed: false,
+            ended: false,
+            cut: 0,
+            waits: None,
+        }
     }
 
     /// The stream.
@@ -174,7 +209,7 @@ impl<F: Framing + Clone> Incoming<F> {
             return self.finish(filler, now);
         }
         if self.carry.len() > CARRY_SHORT && !self.unframed {
-            return self.grow_carry(from);
+            return self.grow_carry(from, now);
         }
         let wanted = filler.bytes_wanted().clamp(READ_MIN, READ_MAX);
         let need = self.carry.len() + if self.unframed { 0 } else { READ_MIN };
@@ -203,7 +238,43 @@ impl<F: Framing + Clone> Incoming<F> {
         }
         self.carry.clear();
         let framed = self.frame(block, base, most);
+        self.note_waiting(framed.entries > 0, now);
         self.keep_rest(block, base, framed, read, more)
+    }
+
+    /// When [`Incoming::end_open`] is to be called, if nothing more comes.
+    pub fn due(&self) -> Option<Instant> {
+        self.waits.as_ref().map(|waits| waits.until)
+    }
+
+    /// Something was added to what is kept; with `anew`, it was begun just now.
+    fn note_waiting(&mut self, anew: bool, now: Instant) {
+        self.waits = self.framing.patience().map(|patience| {
+            let latest = match &self.waits {
+                Some(waits) if !anew => waits.latest,
+                _ => now + patience * TIMEOUTS_MAX,
+            };
+            Waits { until: (now + patience).min(latest), latest }
+        });
+    }
+
+    /// Hands in the frame that has waited long enough for more, if it is due. False: there is no room for it now, and
+    /// the thread is woken when there is.
+    pub fn end_open(&mut self, filler: &mut Filler, now: Instant) -> bool {
+        if self.unframed || self.due().is_none_or(|due| now < due) {
+            return true;
+        }
+        let Some(block) = filler.room(self.carry.len() + 1, now) else { return false };
+        self.waits = None;
+        let base = block.text().len();
+        let mut at = 0;
+        if let Some(frame) = self.framing.end_open(&mut at) {
+            block.append(&self.carry[..at]);
+            block.begin_run(&self.stream);
+            block.push(entry(frame, base));
+            self.carry.drain(..at);
+        }
+        true
     }
 
     /// Pushes the frames of the text from `base` on: how many, how far, and whether that is all or an error.
@@ -257,7 +328,7 @@ impl<F: Framing + Clone> Incoming<F> {
     }
 
     /// Reads behind a long carry, and looks whether its frame is whole now; then the next pump moves it.
-    fn grow_carry(&mut self, from: &mut impl Read) -> Pumped {
+    fn grow_carry(&mut self, from: &mut impl Read, now: Instant) -> Pumped {
         let had = self.carry.len();
         let step = CARRY_STEP.min(self.carry_max.saturating_sub(had)).max(1);
         self.carry.resize(had + step, 0);
@@ -277,6 +348,7 @@ impl<F: Framing + Clone> Incoming<F> {
             Ok(None) => {
                 self.framing = probe;
                 self.carry.drain(..at);
+                self.note_waiting(false, now);
             }
             _ => self.unframed = true,
         }
@@ -297,7 +369,17 @@ impl<F: Framing + Clone> Incoming<F> {
         if !matches!(framed.state, Ok(Rest::Partial)) {
             return self.keep_rest(block, base, framed, 0, true);
         }
-        let begun = base + framed.at;
+        let mut begun = base + framed.at;
+        let mut at = 0;
+        if let Some(frame) = self.framing.end_before_rest(&block.text()[begun..], &mut at) {
+            block.begin_run(&self.stream);
+            block.push(entry(frame, begun));
+            begun += at;
+            if block.entries().len() >= most && begun < block.text().len() {
+                let framed = Framed { at: begun - base, entries: 1, state: Ok(Rest::Partial) };
+                return self.keep_rest(block, base, framed, 0, true);
+            }
+        }
         let last = self.framing.last_frame(&block.text()[begun..]);
         let end = match last {
             Some(frame) => {

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize as Derive, Serialize, Serializer};
 
 use crate::steps::OnError;
+use crate::steps::zone::Zone;
 
 /// `parse` with its options.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,10 @@ pub struct ParseConfig {
     pub field: Option<String>,
     /// What becomes of entries that are no such thing.
     pub on_error: OnError,
+    /// `regex`: the expression.
+    pub pattern: Option<String>,
+    /// `syslog`, `nginx_error`: the zone of times that name none.
+    pub timezone: Option<Zone>,
 }
 
 /// What `parse` understands.
@@ -25,11 +30,21 @@ pub struct ParseConfig {
 pub enum ParseFormat {
     /// One JSON object per entry (RFC 8259).
     Json,
+    /// `key=value` pairs.
+    Logfmt,
+    /// Access logs of nginx and Apache: the common and the combined format.
+    Nginx,
+    /// The error log of nginx.
+    NginxError,
+    /// An expression whose named groups become fields: needs `pattern`.
+    Regex,
+    /// RFC 5424 and RFC 3164.
+    Syslog,
 }
 
 impl From<ParseFormat> for ParseConfig {
     fn from(format: ParseFormat) -> Self {
-        ParseConfig { format, field: None, on_error: OnError::Pass }
+        ParseConfig { format, field: None, on_error: OnError::Pass, pattern: None, timezone: None }
     }
 }
 
@@ -42,6 +57,41 @@ struct Keys {
     field: Option<String>,
     #[serde(default)]
     on_error: OnError,
+    #[serde(default, deserialize_with = "pattern", skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    #[serde(default, deserialize_with = "zone", skip_serializing_if = "Option::is_none")]
+    timezone: Option<Zone>,
+}
+
+impl Keys {
+    /// Whether the keys are those of the format.
+    fn check<E: Error>(self) -> Result<ParseConfig, E> {
+        let Keys { format, field, on_error, pattern, timezone } = self;
+        let zoned = matches!(format, ParseFormat::Syslog | ParseFormat::NginxError);
+        match (format == ParseFormat::Regex, &pattern) {
+            (true, None) => return Err(E::custom("`format: regex` needs a `pattern`")),
+            (false, Some(_)) => return Err(E::custom("`pattern` is a key of `format: regex` alone")),
+            _ if timezone.is_some() && !zoned => {
+                return Err(E::custom(
+                    "`timezone` is a key of `format: syslog` and `format: nginx_error` alone",
+                ));
+            }
+            _ => {}
+        }
+        Ok(ParseConfig { format, field, on_error, pattern, timezone })
+    }
+}
+
+fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match super::regex::compile(&text) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => Err(D::Error::custom(format_args!("not an expression that makes fields: {error}"))),
+    }
+}
+
+fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Zone>, D::Error> {
+    Zone::deserialize(deserializer).map(Some)
 }
 
 impl Serialize for ParseConfig {
@@ -49,8 +99,8 @@ impl Serialize for ParseConfig {
         if *self == ParseConfig::from(self.format) {
             return self.format.serialize(serializer);
         }
-        let ParseConfig { format, field, on_error } = self.clone();
-        Keys { format, field, on_error }.serialize(serializer)
+        let ParseConfig { format, field, on_error, pattern, timezone } = self.clone();
+        Keys { format, field, on_error, pattern, timezone }.serialize(serializer)
     }
 }
 
@@ -63,11 +113,13 @@ impl<'de> Deserialize<'de> for ParseConfig {
                 f.write_str("a format such as `json`, or a map with a `format`")
             }
             fn visit_str<E: Error>(self, word: &str) -> Result<ParseConfig, E> {
-                ParseFormat::deserialize(StrDeserializer::new(word)).map(ParseConfig::from)
+                let format = ParseFormat::deserialize(StrDeserializer::new(word))?;
+                let keys =
+                    Keys { format, field: None, on_error: OnError::Pass, pattern: None, timezone: None };
+                keys.check()
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ParseConfig, A::Error> {
-                let Keys { format, field, on_error } = Keys::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(ParseConfig { format, field, on_error })
+                Keys::deserialize(MapAccessDeserializer::new(map))?.check()
             }
         }
         deserializer.deserialize_any(WordOrMap)

@@ -118,6 +118,11 @@ impl Task for Span<'_> {
     }
 }
 
+/// Whether `inside` can stand between the quotes of a JSON string: for other parsers whose escapes are the same.
+pub(super) fn is_json_text(inside: &[u8]) -> bool {
+    walk::check_escapes(inside).is_ok() && std::str::from_utf8(inside).is_ok()
+}
+
 /// Parses the entry at `index`; its rows move to the end of the table, behind those it had.
 #[inline(always)]
 fn parse<S: Scan>(

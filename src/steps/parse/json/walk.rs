@@ -379,7 +379,7 @@ fn members<S: Scan>(
 /// Checks the inside of a string that has a backslash or a control character (RFC 8259 section 7). Surrogates must come
 /// in pairs, as what they stand for is to be written as UTF-8.
 #[cold]
-fn check_escapes(mut inside: &[u8]) -> Result<(), Fault> {
+pub(super) fn check_escapes(mut inside: &[u8]) -> Result<(), Fault> {
     if inside.iter().any(|byte| *byte < 0x20) {
         return Err(Fault::Syntax);
     }

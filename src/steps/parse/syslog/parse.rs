@@ -5,11 +5,9 @@
 //! is not recognised stays in the message text. Everything is told as positions in the given bytes.
 //! Not here: framing (see `octet`), and whether the text is UTF-8 (names and values are bytes as they came).
 
+pub use super::rfc5424::{Param, Params};
 use super::{rfc3164, rfc5424};
-pub use super::{
-    rfc5424::{Param, Params},
-    time::Clock,
-};
+pub use crate::steps::time::Clock;
 
 /// Names of the severities by number, as RFC 5424, section 6.2.1, orders them and `syslog.conf` spells them.
 pub const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];

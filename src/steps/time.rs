@@ -1,7 +1,8 @@
-//! Timestamps as syslog senders write them, to nanoseconds since 1970.
+//! Timestamps as they are written, to nanoseconds since 1970.
 //!
-//! Two forms: RFC 3339 (complete), and the `Nov 23 10:00:00` of RFC 3164, which leaves out the year and the zone. What
-//! it leaves out is added by a [`Clock`], prepared once per block so that an entry costs only arithmetic.
+//! By hand, as they are read for every entry: RFC 3339 and its looser kin of ISO 8601, the Common Log Format of web
+//! servers, and the `Nov 23 10:00:00` of RFC 3164. What a form leaves out, the zone or the year, is added by a [`Clock`],
+//! prepared once per block so that an entry costs only arithmetic.
 
 use std::ops::Range;
 
@@ -85,6 +86,19 @@ impl Clock {
         Some(self.zone.to_ambiguous_timestamp(civil).compatible().ok()?.as_second())
     }
 
+    /// When the zone's clocks show `local`.
+    pub fn at(&self, local: civil::DateTime) -> Option<i64> {
+        let day = day_number(local.year().into(), local.month() as u8, local.day() as u8)?;
+        let seconds = day * SECONDS_PER_DAY + second_of(local.time());
+        self.resolve(Local { seconds, nanos: local.subsec_nanosecond().into() })
+    }
+
+    /// When the zone's clocks show `time` on this day of the year, in the year the rule above gives.
+    pub fn at_without_year(&self, month: i8, day: i8, time: civil::Time) -> Option<i64> {
+        let seconds = self.in_nearest_year(month as u8, day as u8, second_of(time))?;
+        self.resolve(Local { seconds, nanos: time.subsec_nanosecond().into() })
+    }
+
     /// The local time of a stamp without a year, in the year the rule above gives.
     fn in_nearest_year(&self, month: u8, day: u8, second_of_day: i64) -> Option<i64> {
         let latest = self.now_local + SECONDS_PER_DAY;
@@ -96,6 +110,10 @@ impl Clock {
             (seconds <= latest).then_some(seconds)
         })
     }
+}
+
+fn second_of(time: civil::Time) -> i64 {
+    i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second())
 }
 
 /// A time as a clock on the wall shows it.
@@ -121,17 +139,94 @@ pub fn rfc3339(text: &[u8]) -> Option<i64> {
     let (nanos, rest) = fraction(rest)?;
     let offset = match *rest {
         [b'Z' | b'z'] => 0,
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
-            let (hours, minutes) = (two(h1, h2)?, two(m1, m2)?);
-            if hours > 23 || minutes > 59 {
-                return None;
-            }
-            let seconds = i64::from(hours) * 3600 + i64::from(minutes) * 60;
-            if sign == b'-' { -seconds } else { seconds }
-        }
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => offset(sign, [h1, h2], [m1, m2])?,
         _ => return None,
     };
     to_nanos(day * SECONDS_PER_DAY + second_of_day - offset, nanos)
+}
+
+/// As [`rfc3339`], and what is written instead of it: a blank for the `T`, a comma before the fraction, an offset of
+/// `+hhmm` or `+hh`, a blank before the offset, or no offset; then the time is local by `clock`.
+#[inline]
+pub fn iso8601(text: &[u8], clock: &Clock) -> Option<i64> {
+    let (date, rest) = text.split_first_chunk::<11>()?;
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' '] = date else { return None };
+    let year = i64::from(two(y1, y2)?) * 100 + i64::from(two(y3, y4)?);
+    let day = day_number(year, two(m1, m2)?, two(d1, d2)?)?;
+    let (second_of_day, rest) = time_of_day(rest)?;
+    let (nanos, rest) = match rest {
+        [b',', digits @ ..] => fraction_digits(digits)?,
+        _ => fraction(rest)?,
+    };
+    let seconds = day * SECONDS_PER_DAY + second_of_day;
+    let offset = match *rest.strip_prefix(b" ").unwrap_or(rest) {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
+            offset(sign, [h1, h2], [m1, m2])?
+        }
+        [sign @ (b'+' | b'-'), h1, h2] => offset(sign, [h1, h2], *b"00")?,
+        [] if rest.is_empty() => return clock.resolve(Local { seconds, nanos }),
+        _ => return None,
+    };
+    to_nanos(seconds - offset, nanos)
+}
+
+/// A time of the Common Log Format that is the whole of `text`: `10/Oct/2000:13:55:36 -0700`.
+#[inline]
+pub fn clf(text: &[u8]) -> Option<i64> {
+    let (date, rest) = text.split_first_chunk::<12>()?;
+    let &[d1, d2, b'/', m1, m2, m3, b'/', y1, y2, y3, y4, b':'] = date else { return None };
+    let year = i64::from(two(y1, y2)?) * 100 + i64::from(two(y3, y4)?);
+    let day = day_number(year, month_number([m1, m2, m3])?, two(d1, d2)?)?;
+    let (second_of_day, rest) = time_of_day(rest)?;
+    let [b' ', sign @ (b'+' | b'-'), h1, h2, m1, m2] = *rest else { return None };
+    let offset = offset(sign, [h1, h2], [m1, m2])?;
+    to_nanos(day * SECONDS_PER_DAY + second_of_day - offset, 0)
+}
+
+/// A local time that is the whole of `text`, as nginx writes it in its error log: `2026/11/23 10:00:00`.
+#[inline]
+pub fn slashed(text: &[u8], clock: &Clock) -> Option<i64> {
+    let (date, rest) = text.split_first_chunk::<11>()?;
+    let &[y1, y2, y3, y4, b'/', m1, m2, b'/', d1, d2, b' '] = date else { return None };
+    let year = i64::from(two(y1, y2)?) * 100 + i64::from(two(y3, y4)?);
+    let day = day_number(year, two(m1, m2)?, two(d1, d2)?)?;
+    let (second_of_day, []) = time_of_day(rest)? else { return None };
+    clock.resolve(Local { seconds: day * SECONDS_PER_DAY + second_of_day, nanos: 0 })
+}
+
+/// A count of `unit`s since 1970 that is the whole of `text`, perhaps with a fraction; `unit` is in nanoseconds.
+#[inline]
+pub fn unix(text: &[u8], unit: i64) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    let whole = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    // Twenty digits are beyond what nanoseconds can tell.
+    if whole == 0 || whole > 20 {
+        return None;
+    }
+    let count = digits[..whole].iter().fold(0_i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
+    let (nanos, rest) = fraction(&digits[whole..])?;
+    if !rest.is_empty() {
+        return None;
+    }
+    // The fraction is in billionths of the unit.
+    let nanos =
+        count * i128::from(unit) + i128::from(nanos) * i128::from(unit) / i128::from(NANOS_PER_SECOND);
+    i64::try_from(if negative { -nanos } else { nanos }).ok()
+}
+
+/// An offset in seconds.
+#[inline]
+fn offset(sign: u8, hours: [u8; 2], minutes: [u8; 2]) -> Option<i64> {
+    let (hours, minutes) = (two(hours[0], hours[1])?, two(minutes[0], minutes[1])?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    let seconds = i64::from(hours) * 3600 + i64::from(minutes) * 60;
+    Some(if sign == b'-' { -seconds } else { seconds })
 }
 
 /// An RFC 3164 timestamp at the start of `text`: its time and its length in bytes.
@@ -140,7 +235,7 @@ pub fn rfc3339(text: &[u8]) -> Option<i64> {
 /// behind the seconds, and a year of four digits before the time (`Nov 23 2026 10:00:00`) or behind it. `None` when
 /// it is something else, or names a day or a time that does not exist.
 #[inline]
-pub(super) fn rfc3164(text: &[u8], clock: &Clock) -> Option<(i64, usize)> {
+pub fn rfc3164(text: &[u8], clock: &Clock) -> Option<(i64, usize)> {
     let (&[m1, m2, m3, b' '], rest) = text.split_first_chunk::<4>()? else { return None };
     let month = month_number([m1, m2, m3])?;
     let (day, rest) = match rest {
@@ -191,6 +286,12 @@ fn time_of_day(text: &[u8]) -> Option<(i64, &[u8])> {
 #[inline]
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let [b'.', rest @ ..] = text else { return Some((0, text)) };
+    fraction_digits(rest)
+}
+
+/// One or more digits at the start of `text`, as a fraction of a second in nanoseconds, and what follows.
+#[inline]
+fn fraction_digits(rest: &[u8]) -> Option<(i64, &[u8])> {
     let (mut nanos, mut unit, mut digits) = (0, NANOS_PER_SECOND, 0);
     while let Some(digit) = rest.get(digits).map(|b| b.wrapping_sub(b'0')).filter(|&d| d < 10) {
         unit /= 10;
@@ -333,6 +434,64 @@ mod tests {
             "2026-1:-23T10:00:00Z",
         ] {
             assert_eq!(rfc3339(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_kin_of_rfc_3339_is_read_too_and_local_where_it_has_no_offset() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let clock = Clock::new(zone, ns("2026-11-23T10:00:00Z"));
+        for (text, expected) in [
+            ("2026-11-23 10:00:00,123", "2026-11-23T09:00:00.123Z"),
+            ("2026-07-23T10:00:00.5", "2026-07-23T08:00:00.5Z"),
+            ("2026-11-23 10:00:00 +0530", "2026-11-23T04:30:00Z"),
+            ("2026-11-23T10:00:00-07", "2026-11-23T17:00:00Z"),
+            ("2026-11-23 10:00:00Z", "2026-11-23T10:00:00Z"),
+            ("2026-11-23T10:00:00.25+01:00", "2026-11-23T09:00:00.25Z"),
+        ] {
+            assert_eq!(iso8601(text.as_bytes(), &clock), Some(ns(expected)), "{text}");
+        }
+        for text in [
+            "2026-11-23",
+            "2026-11-23 10:00",
+            "2026-11-23 10:00:00 ",
+            "2026-11-23 10:00:00,",
+            "2026-11-23 10:00:00 UTC",
+        ] {
+            assert_eq!(iso8601(text.as_bytes(), &clock), None, "{text}");
+        }
+        assert_eq!(slashed(b"2026/11/23 10:00:00", &clock), Some(ns("2026-11-23T09:00:00Z")));
+        assert_eq!(slashed(b"2026/11/23 10:00:00.1", &clock), None);
+        assert_eq!(clf(b"10/Oct/2000:13:55:36 -0700"), Some(ns("2000-10-10T20:55:36Z")));
+        for text in
+            [&b"10/Oct/2000:13:55:36"[..], b"10/oct/2000:13:55:36 +0000", b"31/Feb/2000:13:55:36 +0000", b""]
+        {
+            assert_eq!(clf(text), None);
+        }
+    }
+
+    #[test]
+    fn counts_since_1970_may_have_a_sign_and_a_fraction_but_nothing_else() {
+        let second = NANOS_PER_SECOND;
+        for (text, unit, expected) in [
+            ("0", second, Some(0)),
+            ("1795428000", second, Some(1_795_428_000_000_000_000)),
+            ("1795428000.123456789", second, Some(1_795_428_000_123_456_789)),
+            ("-1.5", second, Some(-1_500_000_000)),
+            ("1795428000123", 1_000_000, Some(1_795_428_000_123_000_000)),
+            ("1795428000123.25", 1_000_000, Some(1_795_428_000_123_250_000)),
+            ("1795428000123456", 1_000, Some(1_795_428_000_123_456_000)),
+            ("9223372036854775807", 1, Some(i64::MAX)),
+            ("9223372036854775808", 1, None),
+            ("-9223372036854775808", 1, Some(i64::MIN)),
+            ("9223372037", second, None),
+            ("99999999999999999999", second, None),
+            ("999999999999999999999", 1, None),
+        ] {
+            assert_eq!(unix(text.as_bytes(), unit), expected, "{text}");
+        }
+        for text in ["", "-", "+1", "1.", ".5", "1e9", " 1", "1 ", "0x1", "1.5.5"] {
+            assert_eq!(unix(text.as_bytes(), second), None, "{text}");
         }
     }
 
