@@ -177,6 +177,17 @@ impl Batch {
         Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
     }
 
+    /// Drops it for good: its entries are counted under `reason`, and their sources forget them.
+    pub fn give_up(mut self, reason: Reason) {
+        let entries = std::mem::take(&mut self.entries) as u64;
+        self.ledger.in_flight.sub(entries);
+        self.ledger.dropped.add(reason, entries);
+        self.parts.clear();
+        for hold in self.holds.drain(..) {
+            hold.settle(Status::Dropped);
+        }
+    }
+
     /// Gives it up undelivered at the end of the process: its entries stay in flight in the ledger, and their sources
     /// keep them.
     pub fn abandon(mut self) {

@@ -1,11 +1,13 @@
 //! The command line: answers on stdout, everything else on stderr, one exit code per meaning.
 
+mod ask;
 pub mod generate;
 pub mod health;
 pub mod pages;
 pub mod schema;
 pub mod send;
 pub mod stats;
+pub mod tap;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -47,6 +49,9 @@ enum Command {
     /// Sends messages to a running syslog source, as RFC 5424
     #[command(after_help = EXIT_CODES)]
     Send(send::SendArgs),
+    /// Shows live entries of a running ringmain: at a source, behind a step, or in front of a sink
+    #[command(after_help = EXIT_CODES)]
+    Tap(tap::TapArgs),
     /// Prints what a running ringmain says of itself
     #[command(after_help = EXIT_CODES)]
     Stats(stats::StatsArgs),
@@ -75,7 +80,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => match load(&args) {
-            Ok(config) => crate::engine::run(config),
+            Ok(config) => crate::engine::run(config, args.config.as_deref()),
             Err(report) => refuse(&report),
         },
         Command::Check(args) => match load(&args) {
@@ -84,6 +89,7 @@ pub fn main() -> ExitCode {
         },
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Tap(args) => tap::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::Schema => schema::run(),

@@ -147,9 +147,9 @@ impl LineFramer {
         let len = if self.strip_cr && buf[start..end].ends_with(b"\r") { raw - 1 } else { raw };
         if len > self.max_line {
             self.discarded += (raw - self.max_line) as u64;
-            return frame(start, self.max_line, true);
+            return self.frame(buf, start, self.max_line, true);
         }
-        frame(start, len, false)
+        self.frame(buf, start, len, false)
     }
 
     /// No LF in sight: wait for it, unless the line is too long whatever comes.
@@ -164,7 +164,15 @@ impl LineFramer {
         (self.scanned, self.discarding) = (0, true);
         self.discarded += (held - self.max_line) as u64;
         *at = buf.len();
-        Some(frame(start, self.max_line, true))
+        Some(self.frame(buf, start, self.max_line, true))
+    }
+
+    /// Positions fit: every caller has cut its buffer to what `u32` can count.
+    #[inline]
+    fn frame(&self, buf: &[u8], start: usize, len: usize, truncated: bool) -> Frame {
+        // Where an LF ends lines there is none in them.
+        let newlines = self.end != b'\n' && memchr(b'\n', &buf[start..start + len]).is_some();
+        Frame { start: start as u32, len: len as u32, truncated, newlines }
     }
 
     /// While [`is_discarding`](Self::is_discarding): discards up to and including the next LF; false when that has
@@ -178,12 +186,6 @@ impl LineFramer {
         self.discarding = found.is_none();
         found.is_some()
     }
-}
-
-/// Positions fit: every caller has cut its buffer to what `u32` can count.
-#[inline]
-fn frame(start: usize, len: usize, truncated: bool) -> Frame {
-    Frame { start: start as u32, len: len as u32, truncated, newlines: false }
 }
 
 // Shared with the fuzz targets.

@@ -176,6 +176,11 @@ impl<F: Framing + Clone> Incoming<F> {
         &self.stream
     }
 
+    /// What comes from now on is of this stream.
+    pub fn set_stream(&mut self, stream: Arc<Stream>) {
+        self.stream = stream;
+    }
+
     /// Bytes of memory its unfinished frame takes.
     pub fn carried(&self) -> usize {
         self.carry.capacity()
