@@ -114,6 +114,11 @@ impl Batch {
         }
     }
 
+    /// The numbers of the sink it is for.
+    pub fn ledger(&self) -> &SinkLedger {
+        &self.ledger
+    }
+
     /// Its parts, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -144,6 +149,11 @@ impl Batch {
         self.progress.lock()
     }
 
+    /// Counts `entries` of it that were taken, but not into the stream of their own.
+    pub fn count_overflowed(&self, entries: usize) {
+        self.ledger.overflowed.add(entries as u64);
+    }
+
     /// How many of its entries no attempt has settled yet.
     pub fn left(&self) -> usize {
         self.entries - self.progress.lock().settled().min(self.entries)
@@ -165,6 +175,17 @@ impl Batch {
             hold.settle(status);
         }
         Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
+    }
+
+    /// Drops it for good: its entries are counted under `reason`, and their sources forget them.
+    pub fn give_up(mut self, reason: Reason) {
+        let entries = std::mem::take(&mut self.entries) as u64;
+        self.ledger.in_flight.sub(entries);
+        self.ledger.dropped.add(reason, entries);
+        self.parts.clear();
+        for hold in self.holds.drain(..) {
+            hold.settle(Status::Dropped);
+        }
     }
 
     /// Gives it up undelivered at the end of the process: its entries stay in flight in the ledger, and their sources

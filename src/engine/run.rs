@@ -4,6 +4,7 @@ use super::{Ended, Engine, StartError};
 use crate::config::Config;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,9 @@ pub mod exit {
     pub const SECOND_SIGNAL: u8 = 130;
 }
 
-/// Runs the engine until it is told to end, and gives the process' exit code.
-pub fn run(config: Config) -> ExitCode {
+/// Runs the engine until it is told to end, and gives the process' exit code. SIGHUP reads the config at `path` again.
+pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
     crate::logs::init(tracing::Level::INFO);
-    let drain = config.dispatcher.drain_timeout;
     let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return refuse(&StartError::start("cannot listen for signals", error)),
@@ -39,12 +39,12 @@ pub fn run(config: Config) -> ExitCode {
     tracing::info!("ready; end it with SIGTERM or Ctrl-C");
     for signal in signals.forever() {
         if signal == SIGHUP {
-            tracing::info!("SIGHUP: opening output files anew");
-            engine.reopen();
+            hang_up(&engine, path);
         } else {
             break;
         }
     }
+    let drain = engine.config().dispatcher.drain_timeout;
     tracing::info!(
         "ending: no more is taken in, {drain:?} to deliver what is here; once more to end at once"
     );
@@ -59,6 +59,24 @@ pub fn run(config: Config) -> ExitCode {
     say(ended, begun.elapsed());
     crate::logs::flush();
     ExitCode::from(if ended.undelivered == 0 { exit::CLEAN } else { exit::UNDELIVERED })
+}
+
+/// SIGHUP: output files may have been moved away, and the config may say something else.
+fn hang_up(engine: &Engine, path: Option<&Path>) {
+    tracing::info!("SIGHUP: opening output files anew");
+    engine.reopen();
+    let Some(path) = path else { return };
+    match engine.reload_from(path) {
+        Ok(changes) if changes.is_empty() => tracing::info!("config: nothing changed"),
+        Ok(changes) => {
+            changes.to_string().lines().for_each(|line| tracing::info!("config: {line}"));
+            tracing::info!("config: in force");
+        }
+        Err(error) => {
+            error.to_string().lines().for_each(|line| tracing::error!("config: {line}"));
+            tracing::error!("config: refused, everything stays as it was");
+        }
+    }
 }
 
 fn say(ended: Ended, took: Duration) {

@@ -8,6 +8,7 @@ use crate::sinks::config::SinkKind;
 use crate::sinks::console::Console;
 use crate::sinks::file::{FileSink, FileSinkSettings};
 use crate::sinks::http::HttpSink;
+use crate::sinks::loki::LokiSink;
 use crate::sinks::template::Template;
 use std::sync::Arc;
 
@@ -18,7 +19,13 @@ pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> 
         SinkKind::File(file) => {
             let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
             let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
-            let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
+            let (max_files, rotate) = (file.max_files, file.rotate.clone());
+            let settings = FileSinkSettings { path, format, open_files, fsync, max_files, rotate };
+            let opened = FileSink::new(settings);
+            Arc::new(opened.map_err(|error| failed(&error))?)
+        }
+        SinkKind::Loki(loki) => {
+            let opened = LokiSink::new(&sink.name, (**loki).clone(), sink.lane.concurrency);
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
         SinkKind::Http(http) => {
@@ -37,6 +44,7 @@ pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> 
 pub(super) fn describe_sink(sink: &SinkConfig) -> String {
     let place = match &sink.kind {
         SinkKind::File(file) => file.path.clone(),
+        SinkKind::Loki(loki) => loki.url.to_string(),
         SinkKind::Http(http) => http.url.to_string(),
         SinkKind::Console(_) => "standard output".into(),
         SinkKind::Blackhole(_) => "counted and forgotten".into(),

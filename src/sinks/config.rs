@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::custom::CustomSink;
 pub use super::file::Fsync;
+pub use super::file::rotate::{Compress, RotateConfig};
 pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
+pub use super::loki::config::LokiSinkConfig;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -116,6 +118,8 @@ pub enum Ordering {
 pub enum SinkKind {
     /// Files named by a template.
     File(FileSinkConfig),
+    /// Grafana Loki.
+    Loki(Box<LokiSinkConfig>),
     /// Any HTTP endpoint.
     Http(Box<HttpSinkConfig>),
     /// The standard output.
@@ -128,12 +132,13 @@ pub enum SinkKind {
 
 impl SinkKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "http", "console", "blackhole"];
+    pub const TYPES: &'static [&'static str] = &["file", "loki", "http", "console", "blackhole"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSinkConfig::deserialize(keys).map(Self::File),
+            "loki" => LokiSinkConfig::deserialize(keys).map(|loki| Self::Loki(Box::new(loki))),
             "http" => HttpSinkConfig::deserialize(keys).map(|http| Self::Http(Box::new(http))),
             "console" => ConsoleSinkConfig::deserialize(keys).map(Self::Console),
             "blackhole" => BlackholeSinkConfig::deserialize(keys).map(Self::Blackhole),
@@ -145,6 +150,7 @@ impl SinkKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Loki(_) => "loki",
             Self::Http(_) => "http",
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
@@ -155,6 +161,7 @@ impl SinkKind {
     /// Keys that do not fit together: the key, what is wrong, what would be right.
     pub fn problem(&self) -> Option<(&'static str, String, String)> {
         match self {
+            Self::Loki(loki) => loki.problem(),
             Self::Http(http) => http.problem(),
             _ => None,
         }
@@ -163,6 +170,7 @@ impl SinkKind {
     /// The values that are patterns, each with the keys that lead to it.
     pub fn patterns(&self) -> Vec<(Vec<&str>, &str)> {
         match self {
+            Self::Loki(loki) => loki.patterns(),
             Self::Http(http) => http.patterns(),
             _ => Vec::new(),
         }
@@ -186,12 +194,26 @@ pub struct FileSinkConfig {
     /// When what was written is forced to the disk.
     #[serde(default)]
     pub fsync: Fsync,
+    /// Most different files written to within an hour; entries for further ones go to `__overflow__` in the base
+    /// directory.
+    #[serde(default = "max_files", with = "units::count")]
+    pub max_files: usize,
+    /// When files are rotated, and which rotated ones are kept; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<RotateConfig>,
 }
 
 impl FileSinkConfig {
     /// The file at this path, a template, with the defaults of everything else.
     pub fn at(path: &str) -> Self {
-        FileSinkConfig { path: path.into(), format: raw(), open_files: open_files(), fsync: Fsync::default() }
+        FileSinkConfig {
+            path: path.into(),
+            format: raw(),
+            open_files: open_files(),
+            fsync: Fsync::default(),
+            max_files: max_files(),
+            rotate: None,
+        }
     }
 
     /// The base directory: all of the path up to the last `/` before the first `{`, `.` when there is none.
@@ -232,6 +254,10 @@ fn open_files() -> usize {
     128
 }
 
+fn max_files() -> usize {
+    10_000
+}
+
 fn file_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let path = String::deserialize(deserializer)?;
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
@@ -255,8 +281,14 @@ mod tests {
             ("out/all.log", "out"),
         ];
         for (path, base) in cases {
-            let config =
-                FileSinkConfig { path: path.into(), format: Format::Raw, open_files: 1, fsync: Fsync::None };
+            let config = FileSinkConfig {
+                path: path.into(),
+                format: Format::Raw,
+                open_files: 1,
+                fsync: Fsync::None,
+                max_files: 1,
+                rotate: None,
+            };
             assert_eq!(config.base(), Path::new(base), "{path}");
         }
     }

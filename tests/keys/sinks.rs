@@ -6,10 +6,69 @@ mod destination;
 use super::support::*;
 use super::{dir, with_input};
 use destination::{Destination, status};
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::io::Read;
 
 /// Each key, and the test that shows it.
 pub const SHOWN: &[(&str, &str)] = &[
+    ("sinks.loki.type", "tests/keys/sinks.rs:a_loki_sink_pushes_what_where_and_as_it_was_told"),
+    ("sinks.loki.url", "tests/keys/sinks.rs:a_loki_sink_pushes_what_where_and_as_it_was_told"),
+    ("sinks.loki.labels", "tests/keys/sinks.rs:a_loki_sink_pushes_what_where_and_as_it_was_told"),
+    ("sinks.loki.tenant", "tests/keys/sinks.rs:a_loki_sink_pushes_what_where_and_as_it_was_told"),
+    ("sinks.loki.encoding", "tests/keys/sinks.rs:a_loki_sink_pushes_what_where_and_as_it_was_told"),
+    ("sinks.loki.format", "tests/keys/sinks.rs:a_loki_sink_pushes_what_where_and_as_it_was_told"),
+    (
+        "sinks.loki.structured_metadata",
+        "tests/keys/sinks.rs:a_loki_sink_pushes_what_where_and_as_it_was_told",
+    ),
+    (
+        "sinks.loki.max_labels",
+        "tests/keys/sinks.rs:labels_and_label_sets_beyond_their_budgets_go_beside_the_line",
+    ),
+    (
+        "sinks.loki.max_streams",
+        "tests/keys/sinks.rs:labels_and_label_sets_beyond_their_budgets_go_beside_the_line",
+    ),
+    (
+        "sinks.loki.auth.bearer",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.tls.ca",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.tls.cert",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.tls.key",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.tls.server_name",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.proxy",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.proxy_auth.username",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.proxy_auth.password",
+        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+    ),
+    (
+        "sinks.loki.connect_timeout",
+        "src/sinks/loki/tests.rs:a_loki_that_says_nothing_is_left_after_the_time_it_was_given",
+    ),
+    (
+        "sinks.loki.timeout",
+        "src/sinks/loki/tests.rs:a_loki_that_says_nothing_is_left_after_the_time_it_was_given",
+    ),
     ("sinks.http.type", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
     ("sinks.http.url", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
     ("sinks.http.method", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
@@ -99,6 +158,87 @@ fn an_http_sink_sends_what_where_and_how_it_was_told() {
         told.iter().flat_map(|request| zstd::decode_all(&*request.body).expect("zstd")).collect();
     assert_eq!(unpacked, b"line 0\nline 1\nline 2\n");
     assert!(told.iter().all(|request| request.method == "PUT" && request.header("x-team") == Some("red")));
+}
+
+/// The pushes of a Loki sink with these keys that was given `lines` by a pipeline that reads JSON, and what its
+/// metrics say of streams in the end.
+fn pushed(keys: &str, lines: &[&str]) -> (Vec<destination::Request>, String) {
+    let (there, dir) = (Destination::start(), dir());
+    // JSON where nothing else is asked for: it is easier to read.
+    let encoding = if keys.contains("encoding") { "" } else { "encoding: json, " };
+    let rest = format!(
+        "sources: {{ in: {{ type: stdin, labels: {{ team: red, zone: a }}, pipeline: p }} }}\n\
+         pipelines: {{ p: [ {{ parse: json }} ] }}\n\
+         sinks:\n  out: {{ type: loki, {encoding}url: \"{}\", {keys} }}\n",
+        there.url()
+    );
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let (mut instance, writer) = with_input(dir.path(), &rest, &input);
+    let stats = instance.wait_delivered("out", lines.len() as u64);
+    assert_ledger(&stats);
+    let metrics = instance.get("/metrics").1;
+    assert_eq!(instance.terminate(), 0);
+    drop(writer.join());
+    (there.requests(), metrics)
+}
+
+/// The values of all streams of all pushes, with the stream they are of.
+fn values(requests: &[destination::Request]) -> Vec<(Value, String, Value)> {
+    let read = |request: &destination::Request| -> Value {
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&*request.body).read_to_string(&mut text).expect("gzip");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let mut all = Vec::new();
+    for push in requests.iter().map(read) {
+        for stream in push["streams"].as_array().expect("streams") {
+            for row in stream["values"].as_array().expect("values") {
+                let line = row[1].as_str().expect("a line").to_string();
+                all.push((stream["stream"].clone(), line, row.get(2).cloned().unwrap_or(Value::Null)));
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_loki_sink_pushes_what_where_and_as_it_was_told() {
+    let line = r#"{"level":"info","id":"7"}"#;
+    let (plain, _) = pushed("concurrency: 1", &[line]);
+    assert_eq!((plain[0].method.as_str(), plain[0].target.as_str()), ("POST", "/loki/api/v1/push"));
+    assert_eq!(plain[0].header("x-scope-orgid"), None);
+    let labels = json!({ "source": "in", "team": "red", "zone": "a" });
+    assert_eq!(values(&plain), [(labels, line.to_string(), Value::Null)]);
+
+    let keys = "tenant: \"t-{labels.team}\", labels: { level: \"{fields.level}\" }, structured_metadata: [id], format: logfmt";
+    let (told, _) = pushed(keys, &[line]);
+    assert_eq!(told[0].header("x-scope-orgid"), Some("t-red"));
+    let (stream, text, beside) = values(&told).remove(0);
+    assert_eq!((stream, beside), (json!({ "level": "info" }), json!({ "id": "7" })));
+    assert!(text.starts_with("time=") && text.ends_with("level=info id=7"), "{text}");
+
+    let (packed, _) = pushed("encoding: protobuf", &[line]);
+    assert_eq!(packed[0].header("content-type"), Some("application/x-protobuf"));
+    let body = snap::raw::Decoder::new().decompress_vec(&packed[0].body).expect("snappy");
+    assert!(body.windows(line.len()).any(|part| part == line.as_bytes()));
+}
+
+#[test]
+fn labels_and_label_sets_beyond_their_budgets_go_beside_the_line() {
+    let (few, metrics) = pushed("max_labels: 2", &["x"]);
+    let stream = json!({ "source": "in", "team": "red" });
+    assert_eq!(values(&few), [(stream, "x".to_string(), json!({ "zone": "a" }))]);
+    assert!(metrics.contains("dispatcher_sink_overflowed_total{sink=\"out\"} 0\n"), "{metrics}");
+
+    let users = [r#"{"u":"a"}"#, r#"{"u":"b"}"#, r#"{"u":"c"}"#];
+    let (some, metrics) = pushed("max_streams: 2, labels: { u: \"{fields.u}\" }", &users);
+    assert!(metrics.contains("dispatcher_sink_overflowed_total{sink=\"out\"} 1\n"), "{metrics}");
+    let expected = [
+        (json!({ "u": "a" }), users[0].to_string(), Value::Null),
+        (json!({ "u": "b" }), users[1].to_string(), Value::Null),
+        (json!({ "__overflow__": "true" }), users[2].to_string(), json!({ "u": "c" })),
+    ];
+    assert_eq!(values(&some), expected);
 }
 
 #[test]

@@ -7,8 +7,11 @@
 
 mod loggen;
 mod logrotate;
+mod loki_push;
+mod loki_sink;
 mod part;
 mod promtool;
 mod rsyslog;
 #[path = "../support/mod.rs"]
 mod support;
+mod syslog_ng;

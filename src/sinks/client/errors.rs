@@ -30,6 +30,9 @@ fn io_error(error: &io::Error) -> String {
         return tls_error(error);
     }
     match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+            "the connection was broken before a whole answer had come".into()
+        }
         io::ErrorKind::UnexpectedEof => "the connection was closed before a whole answer had come".into(),
         _ => error.to_string(),
     }

@@ -1,9 +1,12 @@
-//! Certificates and proxies for the tests of sinks.
+//! Certificates and proxies for the tests of sinks, and what all of them are tested for with these.
 
-use super::destination::Destination;
+use super::destination::{Act, Destination};
+use crate::sinks::testing::{batch_of, stream};
+use crate::sinks::{SendError, Sink};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,4 +85,66 @@ pub fn proxy(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>
         }
     });
     (url, asked)
+}
+
+/// Makes a sink of keys.
+type Make<'a> = &'a dyn Fn(Value) -> Box<dyn Sink>;
+
+/// `timeout` and `connect_timeout`.
+pub fn timeouts_are_those_of_the_config(made: Make<'_>) {
+    let there = Destination::start();
+    there.always(Act::Silence);
+    let batch = batch_of(&stream("s", "o", &[]), &["1"]);
+    let why = |keys: Value| match made(keys).send(&batch) {
+        Err(SendError::Retry { why, .. }) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(why(json!({ "url": there.url(), "timeout": "200ms" })).contains("`timeout`"));
+    // Takes connections and never greets.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let (dir, ca) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let tls = json!({ "ca": ca.file(dir.path()) });
+    let keys = json!({ "url": url, "connect_timeout": "200ms", "tls": tls });
+    assert!(why(keys).contains("`connect_timeout`"));
+}
+
+/// `auth`, `tls`, `proxy` and `proxy_auth`.
+pub fn tls_auth_and_proxy_are_those_of_the_config(made: Make<'_>) {
+    let (dir, ca) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let there = server(&ca.issue(&["logs.example.com"], |_| ()), Some(&ca));
+    let (cert, key) = ca.issue(&["us"], |_| ());
+    for (name, text) in [("us.pem", cert), ("us.key", key)] {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let (url, asked) = proxy("HTTP/1.1 200 OK\r\n\r\n");
+    let batch = batch_of(&stream("s", "o", &[]), &["1"]);
+    let mut keys = json!({
+        "url": there.url(),
+        "auth": { "username": "ann", "password": "pw" },
+        "proxy": url,
+        "proxy_auth": { "username": "eve", "password": "pw" },
+        "tls": {
+            "ca": ca.file(dir.path()), "cert": dir.path().join("us.pem"), "key": dir.path().join("us.key"),
+            "server_name": "logs.example.com"
+        }
+    });
+    made(keys.clone()).send(&batch).unwrap();
+    assert!(asked.recv().unwrap().contains("Proxy-Authorization: Basic ZXZlOnB3\r\n"));
+    assert_eq!(there.requests()[0].header("authorization"), Some("Basic YW5uOnB3"));
+    // Directly, with a token.
+    let map = keys.as_object_mut().unwrap();
+    drop((map.remove("proxy"), map.remove("proxy_auth")));
+    keys["auth"] = json!({ "bearer": "t0ken" });
+    made(keys.clone()).send(&batch).unwrap();
+    assert_eq!(there.requests()[1].header("authorization"), Some("Bearer t0ken"));
+    // Each of the keys of `tls` is needed.
+    for gone in [&["server_name"][..], &["cert", "key"], &["ca"]] {
+        let mut some = keys.clone();
+        let tls = some["tls"].as_object_mut().unwrap();
+        gone.iter().for_each(|key| drop(tls.remove(*key)));
+        let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| made(some).send(&batch)));
+        // A system without authorities of its own refuses the config already.
+        assert!(!matches!(sent, Ok(Ok(()))), "without {gone:?}");
+    }
 }

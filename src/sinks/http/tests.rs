@@ -3,7 +3,7 @@
 use super::*;
 use crate::entry::Kind;
 use crate::sinks::client::destination::{Act, Destination, Request, says, status};
-use crate::sinks::client::outside::{Authority, proxy, server};
+use crate::sinks::client::outside;
 use crate::sinks::testing::{Builder, add_field, batch_of, block_of, stream};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -163,59 +163,16 @@ fn a_header_of_ones_own_is_checked_and_a_credential_hidden() {
 
 #[test]
 fn a_destination_that_says_nothing_is_left_after_the_time_it_was_given() {
-    let there = Destination::start();
-    there.always(Act::Silence);
-    let batch = batch_of(&stream("s", "o", &[]), &["1"]);
-    let why = |sink: HttpSink| match sink.send(&batch) {
-        Err(SendError::Retry { why, .. }) => why,
-        other => panic!("{other:?}"),
-    };
-    assert!(why(sink(&there, json!({ "timeout": "200ms" }))).contains("`timeout`"));
-    // Takes connections and never greets.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://{}", silent.local_addr().unwrap());
-    let (dir, ca) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
-    let tls = json!({ "ca": ca.file(dir.path()) });
-    let keys = json!({ "url": url, "connect_timeout": "200ms", "tls": tls });
-    let config = serde_json::from_value(keys).unwrap();
-    assert!(why(HttpSink::new(config, 1).unwrap()).contains("`connect_timeout`"));
+    outside::timeouts_are_those_of_the_config(&made);
 }
 
 #[test]
 fn who_we_are_whom_we_trust_and_the_way_are_those_of_the_config() {
-    let (dir, ca) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
-    let there = server(&ca.issue(&["logs.example.com"], |_| ()), Some(&ca));
-    let (cert, key) = ca.issue(&["us"], |_| ());
-    for (name, text) in [("us.pem", cert), ("us.key", key)] {
-        std::fs::write(dir.path().join(name), text).unwrap();
-    }
-    let (url, asked) = proxy("HTTP/1.1 200 OK\r\n\r\n");
-    let batch = batch_of(&stream("s", "o", &[]), &["1"]);
-    let mut keys = json!({
-        "url": there.url(),
-        "auth": { "username": "ann", "password": "pw" },
-        "proxy": url,
-        "proxy_auth": { "username": "eve", "password": "pw" },
-        "tls": {
-            "ca": ca.file(dir.path()), "cert": dir.path().join("us.pem"), "key": dir.path().join("us.key"),
-            "server_name": "logs.example.com"
-        }
-    });
-    let made = |keys: &Value| HttpSink::new(serde_json::from_value(keys.clone()).unwrap(), 1).unwrap();
-    made(&keys).send(&batch).unwrap();
-    assert!(asked.recv().unwrap().contains("Proxy-Authorization: Basic ZXZlOnB3\r\n"));
-    assert_eq!(there.requests()[0].header("authorization"), Some("Basic YW5uOnB3"));
-    // Directly, and each of the keys is needed.
-    let keys = keys.as_object_mut().unwrap();
-    drop((keys.remove("proxy"), keys.remove("proxy_auth")));
-    let all = Value::Object(keys.clone());
-    assert!(made(&all).send(&batch).is_ok());
-    for gone in [&["server_name"][..], &["cert", "key"]] {
-        let mut some = all.clone();
-        let tls = some["tls"].as_object_mut().unwrap();
-        gone.iter().for_each(|key| drop(tls.remove(*key)));
-        assert!(matches!(made(&some).send(&batch), Err(SendError::Retry { .. })), "without {gone:?}");
-    }
+    outside::tls_auth_and_proxy_are_those_of_the_config(&made);
+}
+
+fn made(keys: Value) -> Box<dyn Sink> {
+    Box::new(HttpSink::new(serde_json::from_value(keys).unwrap(), 1).unwrap())
 }
 
 #[test]

@@ -162,5 +162,6 @@ impl Framing for EventFramer {
 /// Positions fit: every caller has cut its buffer to what `u32` can count.
 #[inline]
 fn frame(start: usize, len: usize, truncated: bool) -> Frame {
-    Frame { start: start as u32, len: len as u32, truncated }
+    // An event is written as the lines it was, so its newlines are none that `raw` has to escape.
+    Frame { start: start as u32, len: len as u32, truncated, newlines: false }
 }

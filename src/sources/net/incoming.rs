@@ -177,6 +177,11 @@ impl<F: Framing + Clone> Incoming<F> {
         &self.stream
     }
 
+    /// What comes from now on is of this stream.
+    pub fn set_stream(&mut self, stream: Arc<Stream>) {
+        self.stream = stream;
+    }
+
     /// Bytes of memory its unfinished frame takes.
     pub fn carried(&self) -> usize {
         self.carry.capacity()
@@ -411,7 +416,8 @@ enum Rest {
 }
 
 fn entry(frame: Frame, base: usize) -> Entry {
-    let flags = if frame.truncated { Entry::CUT } else { 0 };
+    let flag = |holds: bool, flag| if holds { flag } else { 0 };
+    let flags = flag(frame.truncated, Entry::CUT) | flag(frame.newlines, Entry::NEWLINES);
     Entry { flags, ..Entry::at(base as u32 + frame.start, frame.len) }
 }
 
