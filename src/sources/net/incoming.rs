@@ -48,8 +48,9 @@ pub trait Framing: Send {
         None
     }
 
-    /// Nothing was added for long enough: the frame that would have waited on, which begins at `at`; `at` moves behind it.
-    fn end_open(&mut self, _at: &mut usize) -> Option<Frame> {
+    /// Nothing was added to `rest` for long enough: the frame that would have waited on, which begins at `at`; `at` moves
+    /// behind it.
+    fn end_open(&mut self, _rest: &[u8], _at: &mut usize) -> Option<Frame> {
         None
     }
 
@@ -273,7 +274,7 @@ impl<F: Framing + Clone> Incoming<F> {
         self.waits = None;
         let base = block.text().len();
         let mut at = 0;
-        if let Some(frame) = self.framing.end_open(&mut at) {
+        if let Some(frame) = self.framing.end_open(&self.carry, &mut at) {
             block.append(&self.carry[..at]);
             block.begin_run(&self.stream);
             block.push(entry(frame, base));
