@@ -182,7 +182,8 @@ pub(super) fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(Input::Message, syslog.timezone.zone.clone()).by_itself());
+        let zone = syslog.timezone.zone.clone();
+        steps.push(StepSpec::ParseSyslog(Input::Message, zone).by_itself());
     }
     let before = steps.len();
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
