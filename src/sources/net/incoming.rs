@@ -278,8 +278,9 @@ impl<F: Framing + Clone> Incoming<F> {
             block.append(&self.carry[..at]);
             block.begin_run(&self.stream);
             block.push(entry(frame, base));
-            self.carry.drain(..at);
         }
+        // Also what was passed over.
+        self.carry.drain(..at);
         true
     }
 
@@ -377,10 +378,13 @@ impl<F: Framing + Clone> Incoming<F> {
         }
         let mut begun = base + framed.at;
         let mut at = 0;
-        if let Some(frame) = self.framing.end_before_rest(&block.text()[begun..], &mut at) {
+        let before = self.framing.end_before_rest(&block.text()[begun..], &mut at);
+        if let Some(frame) = before {
             block.begin_run(&self.stream);
             block.push(entry(frame, begun));
-            begun += at;
+        }
+        begun += at;
+        if before.is_some() {
             if block.entries().len() >= most && begun < block.text().len() {
                 let framed = Framed { at: begun - base, entries: 1, state: Ok(Rest::Partial) };
                 return self.keep_rest(block, base, framed, 0, true);
