@@ -19,7 +19,7 @@ use support::*;
 
 fn start(dir: &Path, source: &str, sink: &str) -> (Instance, String) {
     let text = format!(
-        "data_dir: state\nadmin: {{ listen: \"127.0.0.1:0\" }}\n\
+        "data_dir: state\nadmin: {{ listen: \"127.0.0.1:0\" }}\nquotas: {{ max_memory: 16MiB }}\n\
          sources: {{ web: {{ type: http, listen: [\"tcp://127.0.0.1:0\"]{source} }} }}\n\
          sinks: {{ out: {{ {sink} }} }}\n"
     );
@@ -92,11 +92,11 @@ fn pipelined_requests_on_connections_that_stay_open_arrive_whole_and_in_order() 
 fn chunked(body: &str, size: usize) -> Vec<u8> {
     let mut bytes = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for chunk in body.as_bytes().chunks(size) {
-        bytes.extend_from_slice(format!("{:x};ext=1\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
         bytes.extend_from_slice(chunk);
         bytes.extend_from_slice(b"\r\n");
     }
-    bytes.extend_from_slice(b"0\r\nX-Sum: 1\r\n\r\n");
+    bytes.extend_from_slice(b"0;last\r\nX-Sum: 1\r\n\r\n");
     bytes
 }
 

@@ -26,7 +26,7 @@ const TURN_ANSWERS: usize = 1024;
 /// How long accepting rests when the system is short of something.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long after being told to stop bodies under way may still come.
-const LAST_READ: Duration = Duration::from_secs(1);
+const LAST_READ: Duration = Duration::from_secs(5);
 
 /// The member.
 pub struct HttpServer {
