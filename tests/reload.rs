@@ -424,3 +424,41 @@ fn two_hundred_reloads_leave_no_thread_and_no_descriptor_behind() {
     let stats: Value = instance.stats();
     assert!(stats["sources"].as_array().unwrap().len() <= 3, "rows do not pile up: {stats:#}");
 }
+
+#[test]
+fn ringmain_reload_says_what_would_change_changes_it_and_needs_the_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = |path: &str| {
+        format!(
+            "data_dir: state\nadmin: {{ listen: \"127.0.0.1:0\", token: s3cret }}\nsources: {{ in: {{ type: stdin }} }}\n\
+             sinks: {{ out: {{ type: file, path: {path} }} }}\n"
+        )
+    };
+    let mut instance = Instance::start(dir.path(), &config("one.log"));
+    let address = instance.address("admin: http", "http://");
+    let ask = |more: &[&str]| run(dir.path(), &[&["reload", "--admin", &address], more].concat());
+    let (code, _, said) = ask(&[]);
+    assert!(code == 2 && said.contains("admin.token"), "{said}");
+    let token = ["--token", "s3cret"];
+    fs::write(dir.path().join("config.yaml"), config("two.log")).unwrap();
+    let (code, changes, said) = ask(&[&["--dry-run"], &token[..]].concat());
+    assert!(code == 0 && changes.contains("sink out"), "{changes}{said}");
+    let mut input = instance.stdin();
+    writeln!(input, "before").unwrap();
+    instance.wait_delivered("out", 1);
+    assert!(!dir.path().join("two.log").exists(), "a dry run changes nothing");
+    let (code, changes, said) = ask(&token);
+    assert!(code == 0 && changes.contains("sink out"), "{changes}{said}");
+    writeln!(input, "after").unwrap();
+    instance.wait_delivered("out", 2);
+    let text = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+    assert_eq!([text("one.log"), text("two.log")], ["before\n", "after\n"]);
+    fs::write(dir.path().join("config.yaml"), config("[]")).unwrap();
+    let (code, _, said) = ask(&token);
+    assert!(code == 2 && said.contains("as before") && said.contains("path"), "{said}");
+    fs::write(dir.path().join("config.yaml"), config("two.log").replace("state", "other")).unwrap();
+    let (code, _, said) = ask(&token);
+    assert!(code == 2 && said.contains("take a restart: data_dir"), "{said}");
+    drop(input);
+    assert_eq!(instance.terminate(), 0);
+}

@@ -1,9 +1,11 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
+use super::remote::Remote;
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
+use crate::http::Response;
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
@@ -78,6 +80,7 @@ pub(super) struct House {
     pub threads: Threads,
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
+    pub remote: Remote,
     pub hallway: Arc<Hallway>,
     pub domains: Arc<Domains>,
     pub view: ArcSwap<View>,
@@ -254,6 +257,10 @@ impl Inside for House {
     fn tap(&self, wish: Wish) -> Result<Seen, String> {
         self.is_there(&wish.point)?;
         self.taps.ask(wish, Instant::now())
+    }
+
+    fn post(&self, path: &str, _: &[u8]) -> Option<Response> {
+        self.remote.post(path)
     }
 
     fn telemetry(&self) -> &Telemetry {

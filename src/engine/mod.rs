@@ -19,6 +19,7 @@ mod memory;
 mod overlap;
 mod ready;
 pub mod reload;
+mod remote;
 pub mod run;
 mod see_off;
 mod sinks;
@@ -180,6 +181,11 @@ impl Engine {
     pub fn reload_from(&self, path: &Path) -> Result<Changes, ReloadError> {
         let config = Config::load(path).map_err(|report| ReloadError::Config(Box::new(report)))?;
         self.reload(config)
+    }
+
+    /// Lets `POST /reload` on the admin server put the config at `path` into force.
+    pub fn reload_on_request(&self, path: &Path) {
+        self.core.house.remote.allow(&self.core, path);
     }
 
     /// What putting `config` into force would change.

@@ -33,6 +33,9 @@ pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
         Ok(engine) => engine,
         Err(error) => return refuse(&error),
     };
+    if let Some(path) = path {
+        engine.reload_on_request(path);
+    }
     for line in engine.describe() {
         tracing::info!("{line}");
     }
