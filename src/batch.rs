@@ -114,6 +114,11 @@ impl Batch {
         }
     }
 
+    /// The numbers of the sink it is for.
+    pub fn ledger(&self) -> &SinkLedger {
+        &self.ledger
+    }
+
     /// Its parts, in order.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -170,6 +175,21 @@ impl Batch {
             hold.settle(status);
         }
         Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
+    }
+
+    /// Drops what no attempt has settled of it: counted under `reason`, and forgotten by its sources.
+    pub fn give_up(mut self, reason: Reason) {
+        let left = self.left() as u64;
+        let refused = std::mem::take(&mut *self.progress.lock()).into_refused().len() as u64;
+        let entries = std::mem::take(&mut self.entries) as u64;
+        self.ledger.in_flight.sub(entries);
+        self.ledger.delivered.add(entries - left - refused);
+        self.ledger.dropped.add(Reason::Rejected, refused);
+        self.ledger.dropped.add(reason, left);
+        self.parts.clear();
+        for hold in self.holds.drain(..) {
+            hold.settle(Status::Dropped);
+        }
     }
 
     /// Gives it up undelivered at the end of the process: its entries stay in flight in the ledger, and their sources

@@ -194,7 +194,7 @@ impl Dispatcher {
             return Err(StartError::Config("there is no sink: add one before the start".into()));
         }
         let engine = Engine::start(self.config.clone())?;
-        let Some(submitter) = engine.submitter().cloned() else {
+        let Some(submitter) = engine.submitter(SUBMIT) else {
             engine.stop(Instant::now());
             return Err(StartError::Config(format!("the source `{SUBMIT}` is not for submitted entries")));
         };

@@ -24,10 +24,19 @@ impl Entry {
     pub const CUT: u8 = 1;
     /// `time` was said by the entry itself, not given by us.
     pub const OWN_TIME: u8 = 2;
+    /// The text holds a newline of its sender's, in a framing where that ends nothing (a datagram, a counted message):
+    /// `raw` writes it as `\n`, so that one entry stays one line. Sources of lines need not look and never set it, nor
+    /// do those that put lines together on purpose.
+    pub const NEWLINES: u8 = 4;
 
     /// An entry of `len` bytes at `offset`, with no time and no fields yet.
     pub fn at(offset: u32, len: u32) -> Self {
         Entry { offset, len, ..Entry::default() }
+    }
+
+    /// The flag that a message with this text has where a newline ends nothing: [`Entry::NEWLINES`] or none.
+    pub fn newlines(text: &[u8]) -> u8 {
+        if memchr::memchr(b'\n', text).is_some() { Entry::NEWLINES } else { 0 }
     }
 }
 
@@ -107,6 +116,17 @@ impl Field {
         self
     }
 
+    /// The same value under the plain name `key`.
+    pub fn with_key(self, key: Slice) -> Self {
+        Field::new(key, self.value(), self.kind())
+    }
+
+    /// The same name with the value `value`, read as `kind`.
+    pub fn with_value(self, value: Slice, kind: Kind) -> Self {
+        let field = Field::new(self.key(), value, kind);
+        if self.key_escaped() { field.with_escaped_key() } else { field }
+    }
+
     /// The bytes of its name.
     pub fn key(&self) -> Slice {
         Slice { space: self.key_space, offset: self.key_offset, len: u32::from(self.key_len) }
@@ -164,8 +184,26 @@ pub fn unescape_into(raw: &[u8], out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Whether the inside of a JSON string reads `plain` once its escapes are resolved, as [`unescape`] does.
+pub fn reads_as(mut raw: &[u8], mut plain: &[u8]) -> bool {
+    while let Some(at) = memchr::memchr(b'\\', raw) {
+        let Some(rest) = plain.strip_prefix(&raw[..at]) else {
+            return false;
+        };
+        raw = &raw[at..];
+        let Some((letter, used)) = escape(raw) else {
+            return false;
+        };
+        let Some(rest) = rest.strip_prefix(letter.encode_utf8(&mut [0; 4]).as_bytes()) else {
+            return false;
+        };
+        (raw, plain) = (&raw[used..], rest);
+    }
+    raw == plain
+}
+
 /// The character that the escape at the start of `raw` stands for, and how long it is written.
-pub fn escape(raw: &[u8]) -> Option<(char, usize)> {
+fn escape(raw: &[u8]) -> Option<(char, usize)> {
     let letter = match raw.get(1)? {
         b'n' => '\n',
         b't' => '\t',

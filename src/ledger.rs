@@ -6,6 +6,7 @@
 //!
 //! One addition per block and number: nothing here is touched per entry.
 
+use crate::http::Status;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -55,16 +56,24 @@ pub enum Reason {
     Rejected = 3,
     /// It was lost on the way and its source cannot give it again.
     Failed = 4,
+    /// Its sink was taken out of the config, and could not be given it in time.
+    Removed = 5,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 5] =
-        [Reason::DropNewest, Reason::DropOldest, Reason::Panic, Reason::Rejected, Reason::Failed];
+    pub const ALL: [Reason; 6] = [
+        Reason::DropNewest,
+        Reason::DropOldest,
+        Reason::Panic,
+        Reason::Rejected,
+        Reason::Failed,
+        Reason::Removed,
+    ];
 
     /// The reason's word in metrics, `/stats` and logs.
     pub fn name(self) -> &'static str {
-        ["drop_newest", "drop_oldest", "panic", "rejected", "failed"][self as usize]
+        ["drop_newest", "drop_oldest", "panic", "rejected", "failed", "removed"][self as usize]
     }
 }
 
@@ -87,6 +96,57 @@ impl Dropped {
     pub fn total(&self) -> u64 {
         self.0.iter().map(Count::get).sum()
     }
+}
+
+/// The statuses that sources of requests answer with.
+pub const HTTP_STATUSES: [Status; 17] = [
+    Status::OK,
+    Status::NO_CONTENT,
+    Status::MULTI_STATUS,
+    Status::BAD_REQUEST,
+    Status::UNAUTHORIZED,
+    Status::NOT_FOUND,
+    Status::METHOD_NOT_ALLOWED,
+    Status::REQUEST_TIMEOUT,
+    Status::CONTENT_TOO_LARGE,
+    Status::URI_TOO_LONG,
+    Status::UNSUPPORTED_MEDIA_TYPE,
+    Status::EXPECTATION_FAILED,
+    Status::UNPROCESSABLE,
+    Status::HEAD_TOO_LARGE,
+    Status::INTERNAL,
+    Status::UNAVAILABLE,
+    Status::VERSION_NOT_SUPPORTED,
+];
+
+/// Answers by status.
+#[derive(Debug, Default)]
+pub struct Answered([Count; HTTP_STATUSES.len()]);
+
+impl Answered {
+    /// Counts one more; with a status that is not listed, as one of ours that went wrong.
+    pub fn add(&self, status: Status) {
+        let at = |status| HTTP_STATUSES.iter().position(|known| *known == status);
+        if let Some(at) = at(status).or_else(|| at(Status::INTERNAL)) {
+            self.0[at].add(1);
+        }
+    }
+
+    /// How many of each.
+    pub fn iter(&self) -> impl Iterator<Item = (Status, u64)> {
+        HTTP_STATUSES.into_iter().zip(self.0.iter().map(Count::get))
+    }
+}
+
+/// What a source of requests counts beside its entries.
+#[derive(Debug, Default)]
+pub struct HttpLedger {
+    /// Requests answered.
+    pub answered: Answered,
+    /// Bytes of bodies, as they were sent.
+    pub body_bytes: Count,
+    /// Entries that were refused, each told to its sender; they are not among the received.
+    pub refused_entries: Count,
 }
 
 /// One source's row.
@@ -131,6 +191,8 @@ pub struct SourceLedger {
     pub broken_connections: Count,
     /// Times the source found no room and had to stop or drop.
     pub blocked: Count,
+    /// Its requests, if that is how its entries come.
+    pub http: HttpLedger,
 }
 
 /// One sink's row, in copies of entries.
@@ -160,8 +222,10 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
-    /// Copies that went where all go whose own stream would have been one too many (Loki).
+    /// Copies that went where all go whose own file or Loki stream would have been one too many.
     pub overflowed: Count,
+    /// Entries that may have been written twice, as a failed attempt could not be undone.
+    pub duplicated: Count,
 }
 
 /// A row with the name it has in the config.

@@ -40,6 +40,7 @@ pub mod pool;
 
 pub mod auth;
 pub mod clock;
+pub mod http;
 pub mod logs;
 pub mod metrics;
 #[allow(unsafe_code)]

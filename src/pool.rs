@@ -238,7 +238,7 @@ unsafe impl<T: Recycle> Sync for Shared<T> {}
 
 /// A bound in bytes on what several holders may have together; those who were refused are woken when room returns.
 pub struct Budget {
-    limit: usize,
+    limit: AtomicUsize,
     used: AtomicUsize,
     refused: WaitList,
 }
@@ -246,7 +246,11 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Budget { limit, used: AtomicUsize::new(0), refused: WaitList::default() })
+        Arc::new(Budget {
+            limit: AtomicUsize::new(limit),
+            used: AtomicUsize::new(0),
+            refused: WaitList::default(),
+        })
     }
 
     /// Who is to be woken when bytes come back after a refusal.
@@ -254,18 +258,34 @@ impl Budget {
         self.refused.join(waker);
     }
 
+    /// Who is not to be woken any more.
+    pub fn forget(&self, waker: &Arc<dyn Wake>) {
+        self.refused.leave(waker);
+    }
+
     /// Takes `bytes`, or refuses and remembers to wake. The charge gives them back when it is dropped.
     pub fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        self.charge_within(bytes, self.limit())
+    }
+
+    /// Takes `bytes` if no more than `limit` are taken then, or refuses and remembers to wake.
+    pub fn charge_within(self: &Arc<Self>, bytes: usize, limit: usize) -> Option<Charge> {
         let charge = || Charge { budget: Arc::clone(self), bytes };
-        if self.try_take(bytes) {
+        if self.try_take(bytes, limit) {
             return Some(charge());
         }
         self.refused.want();
-        self.try_take(bytes).then(charge)
+        self.try_take(bytes, limit).then(charge)
     }
 
-    fn try_take(&self, bytes: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+    /// Takes `bytes` that are in use already, be it over the limit: others wait until there is room again.
+    pub fn charge_anyway(self: &Arc<Self>, bytes: usize) -> Charge {
+        self.used.fetch_add(bytes, SeqCst);
+        Charge { budget: Arc::clone(self), bytes }
+    }
+
+    fn try_take(&self, bytes: usize, limit: usize) -> bool {
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
         // SeqCst: ordered with the flag of `refused`; the count itself guards no other memory.
         self.used.fetch_update(SeqCst, SeqCst, fits).is_ok()
     }
@@ -282,7 +302,14 @@ impl Budget {
 
     /// The bound.
     pub fn limit(&self) -> usize {
-        self.limit
+        // Relaxed: a bound that is a moment late is as good.
+        self.limit.load(Relaxed)
+    }
+
+    /// Sets another bound. What is taken beyond a lower one stays so until it comes back.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+        self.refused.call();
     }
 }
 
@@ -296,6 +323,12 @@ impl Charge {
     /// How many bytes it stands for.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Joins another charge on the same budget to this one.
+    pub fn join(&mut self, mut other: Charge) {
+        debug_assert!(Arc::ptr_eq(&self.budget, &other.budget), "each charge goes back to its own budget");
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 
     /// Gives back all but `bytes` of it.

@@ -140,20 +140,20 @@ impl Taps {
     }
 
     /// Shows the entries at `places` of the block to whoever looks at a point for which `is_here` holds. Never waits.
-    pub fn show(
+    pub fn show<'a, I: Iterator<Item = usize>>(
         &self,
         is_here: impl Fn(&Point) -> bool,
-        block: &Block,
-        places: impl Iterator<Item = usize> + Clone,
+        block: &'a Block,
+        places: impl Fn(&'a Block) -> I,
         now: Instant,
     ) {
         let Some(mut taps) = self.taps.try_lock() else {
             // Relaxed: for display only.
-            self.missed.fetch_add(places.count(), Relaxed);
+            self.missed.fetch_add(places(block).count(), Relaxed);
             return;
         };
         for tap in taps.iter_mut().filter(|tap| is_here(&tap.wish.point)) {
-            tap.show(block, places.clone(), now);
+            tap.show(block, places(block), now);
         }
     }
 
@@ -256,8 +256,8 @@ mod tests {
         taps.ask(wish("me", "message == 'line 2'", 10), now).unwrap();
         assert!(taps.is_open());
         let block = block(5);
-        taps.show(here, &block, 0..5, now);
-        taps.show(|_| false, &block, 0..5, now);
+        taps.show(here, &block, |_| 0..5, now);
+        taps.show(|_| false, &block, |_| 0..5, now);
         let seen = taps.ask(wish("me", "", 10), now).unwrap();
         let line = serde_json::from_slice::<serde_json::Value>(&seen.lines).unwrap();
         assert_eq!((line["message"].as_str(), seen.shown, seen.skipped), (Some("line 2"), 1, 0));
@@ -271,7 +271,7 @@ mod tests {
         taps.ask(wish("me", "", 3), now).unwrap();
         let block = block(5);
         let round = |now| {
-            taps.show(here, &block, 0..5, now);
+            taps.show(here, &block, |_| 0..5, now);
             let seen = taps.ask(wish("me", "", 3), now).unwrap();
             (seen.shown, seen.skipped)
         };

@@ -28,6 +28,15 @@ impl WaitList {
         self.waiters.lock().push(waiter);
     }
 
+    /// Takes `waiter` off the list; one that joined several times stays there for the others.
+    pub fn leave(&self, waiter: &Arc<dyn Wake>) {
+        let mut waiters = self.waiters.lock();
+        let is_it = |other: &Arc<dyn Wake>| std::ptr::addr_eq(Arc::as_ptr(other), Arc::as_ptr(waiter));
+        if let Some(at) = waiters.iter().position(is_it) {
+            waiters.swap_remove(at);
+        }
+    }
+
     /// Says that someone was refused. Look once more afterwards: what came back before this call wakes nobody.
     pub fn want(&self) {
         // SeqCst pairs with the load in `call`: either the giver sees the wish, or the second look sees what it gave.
@@ -185,6 +194,11 @@ impl Threads {
         })?;
         self.0.lock().push(row);
         Ok(handle)
+    }
+
+    /// Forgets the rows of threads that have left their loop.
+    pub fn forget_ended(&self) {
+        self.0.lock().retain(|row| row.doing() != Doing::Ended);
     }
 
     /// The rows of all threads, in the order they were started.

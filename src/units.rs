@@ -6,6 +6,10 @@
 //!
 //! The modules are for `#[serde(with = "...")]`: structs keep the plain types, the file keeps the units.
 
+mod off;
+
+pub use off::{count_or_off, size_or_off};
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! domain's sequencer to have room. Everything it counts, it counts once per block.
 
 use crate::ack::{Hold, Status};
-use crate::block::Block;
+use crate::block::{Block, selected};
 use crate::lane::Lane;
 use crate::ledger::{Named, Reason, SourceLedger};
 use crate::metrics::WorkerTelemetry;
@@ -13,9 +13,11 @@ use crate::ring::Pop;
 use crate::ring::wait::Sleeper;
 use crate::route::{Routes, Routing};
 use crate::sequencer::{Deposit, Sequencer};
-use crate::sources::inlet::{Hallway, Shipment, Strategy};
-use crate::steps::pipeline::Pipeline;
-use crate::thread::{Doing, Row};
+use crate::sources::inlet::{DomainId, Hallway, Shipment, Strategy};
+use crate::steps::pipeline::{Outcome, Pipeline};
+use crate::tap::{Point, Taps};
+use crate::thread::{Doing, Inside, Row};
+use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,18 +29,74 @@ pub struct Plan {
     pub routes: Routes,
     /// The lanes, in the order the routes number them.
     pub lanes: Vec<Arc<Lane>>,
+    /// What the pipeline is called, and how many steps stand before those of that name: for taps.
+    pub named: Option<(Box<str>, usize)>,
+    /// Tells each lane that something may still come, until the last block routed with this plan was handed out.
+    _feeds: Vec<Inside>,
+}
+
+impl Plan {
+    /// A plan that feeds `lanes`, which `routes` numbers in this order.
+    pub fn new(pipeline: Pipeline, routes: Routes, lanes: Vec<Arc<Lane>>) -> Self {
+        Plan::with_name(pipeline, routes, lanes, None)
+    }
+
+    /// The same, for a pipeline that has a name; `named` also says how many steps stand before those of that name.
+    pub fn with_name(
+        pipeline: Pipeline,
+        routes: Routes,
+        lanes: Vec<Arc<Lane>>,
+        named: Option<(Box<str>, usize)>,
+    ) -> Self {
+        let feeds = lanes.iter().map(|lane| Inside::new(lane.feeds())).collect();
+        Plan { pipeline, routes, lanes, named, _feeds: feeds }
+    }
 }
 
 /// A source on one thread, as workers see it.
 pub struct Domain {
     /// The source's name, type and ledger.
     pub source: Named<SourceLedger>,
-    /// What to do when a lane is full.
-    pub strategy: Strategy,
     /// Puts its blocks back into order.
     pub sequencer: Sequencer<Worked>,
-    /// What its entries go through.
-    pub plan: Arc<Plan>,
+    /// What its entries go through. Another may be put here at any time: a block keeps the one it was begun with.
+    pub plan: ArcSwap<Plan>,
+}
+
+/// All domains, by number. They come and go while workers work; a number is never used again.
+#[derive(Default)]
+pub struct Domains(ArcSwap<Vec<Option<Arc<Domain>>>>);
+
+impl Domains {
+    /// One more; only for one thread at a time. Gives its number.
+    pub fn add(&self, domain: Domain) -> DomainId {
+        let mut all = Vec::clone(&self.0.load());
+        let id = DomainId(all.len() as u32);
+        all.push(Some(Arc::new(domain)));
+        self.0.store(Arc::new(all));
+        id
+    }
+
+    /// Forgets one of which no block can be on its way any more; only for one thread at a time.
+    pub fn remove(&self, id: DomainId) {
+        let mut all = Vec::clone(&self.0.load());
+        if let Some(domain) = all.get_mut(id.0 as usize) {
+            *domain = None;
+        }
+        self.0.store(Arc::new(all));
+    }
+
+    /// The domain of this number.
+    pub fn get(&self, id: DomainId) -> Option<Arc<Domain>> {
+        self.0.load().get(id.0 as usize).cloned().flatten()
+    }
+
+    /// All there are, with their numbers.
+    pub fn all(&self) -> Vec<(DomainId, Arc<Domain>)> {
+        let all = self.0.load();
+        let numbered = all.iter().enumerate();
+        numbered.filter_map(|(id, domain)| Some((DomainId(id as u32), domain.clone()?))).collect()
+    }
 }
 
 /// A block a worker is done with, waiting for its turn.
@@ -54,7 +112,7 @@ enum Kind {
     /// Its producer gave it up while it was in the ring.
     GivenUp,
     /// It went through its pipeline.
-    Routed { block: Shared<Block>, tally: Tally },
+    Routed { block: Shared<Block>, tally: Tally, plan: Arc<Plan>, strategy: Strategy },
 }
 
 /// What became of a block's entries.
@@ -72,9 +130,11 @@ pub struct Worker {
     /// The hallway it takes blocks from.
     pub hallway: Arc<Hallway>,
     /// All domains, by number.
-    pub domains: Arc<[Domain]>,
+    pub domains: Arc<Domains>,
     /// What its turns took.
     pub telemetry: WorkerTelemetry,
+    /// Who looks at entries, if anyone does.
+    pub taps: Arc<Taps>,
 }
 
 impl Worker {
@@ -101,18 +161,22 @@ impl Worker {
 
     fn turn(&self, shipment: Shipment, routing: &mut Routing, sleeper: &mut Sleeper) {
         let begun = Instant::now();
-        let Shipment { mut block, whole, domain, ticket, credits, shipped } = shipment;
-        let Some(domain) = self.domains.get(domain.0 as usize) else {
-            unreachable!("the engine made every domain that ships")
+        let Shipment { mut block, whole, domain, ticket, credits, shipped, strategy } = shipment;
+        let domains = self.domains.0.load();
+        let Some(Some(domain)) = domains.get(domain.0 as usize) else {
+            unreachable!("the engine made every domain that ships, and keeps it until all of it is settled")
         };
         self.telemetry.queue_wait.record((begun - shipped).as_secs_f64());
         let charge = block.take_charge();
         let entries = credits.0 as u64;
         let kind = if whole.claim().take() {
             self.hallway.give_back(entries, credits.1 as u64);
-            let tally = work(domain, &mut block, routing);
+            // Loaded once per block: it is handed out to the lanes it was routed to, whatever plan is next.
+            let plan = domain.plan.load_full();
+            let taps = self.taps.is_open().then_some((&*self.taps, begun));
+            let tally = work(domain, &plan, &mut block, routing, taps);
             self.telemetry.processing.record(begun.elapsed().as_secs_f64());
-            Kind::Routed { block: block.share(), tally }
+            Kind::Routed { block: block.share(), tally, plan, strategy }
         } else {
             Kind::GivenUp
         };
@@ -123,9 +187,17 @@ impl Worker {
 }
 
 /// Runs the pipeline over the block and chooses the lanes of what is left.
-fn work(domain: &Domain, block: &mut Owned<Block>, routing: &mut Routing) -> Tally {
-    let plan = &domain.plan;
-    let outcome = plan.pipeline.run_guarded(block);
+fn work(
+    domain: &Domain,
+    plan: &Plan,
+    block: &mut Owned<Block>,
+    routing: &mut Routing,
+    taps: Option<(&Taps, Instant)>,
+) -> Tally {
+    let outcome = match taps {
+        None => plan.pipeline.run_guarded(block),
+        Some((taps, now)) => run_tapped(domain, plan, block, taps, now),
+    };
     domain.source.row.step_errors.add(outcome.errors as u64);
     plan.routes.route(block, routing);
     for choice in &routing.lanes {
@@ -146,6 +218,20 @@ fn work(domain: &Domain, block: &mut Owned<Block>, routing: &mut Routing) -> Tal
         extra: routing.extra as u64,
         panicked,
     }
+}
+
+/// Runs the pipeline while somebody may be looking.
+fn run_tapped(domain: &Domain, plan: &Plan, block: &mut Block, taps: &Taps, now: Instant) -> Outcome {
+    let source = &*domain.source.name;
+    let is_source = |point: &Point| matches!(point, Point::Source(name) if name == source);
+    taps.show(is_source, block, |block| 0..block.entries().len(), now);
+    let Some((pipeline, before)) = &plan.named else { return plan.pipeline.run_guarded(block) };
+    plan.pipeline.run_watched(block, &mut |at, block| {
+        let is_here = |point: &Point| {
+            matches!(point, Point::Step(name, place) if **name == **pipeline && before + place == at + 1)
+        };
+        taps.show(is_here, block, |block| selected(block.selection(0), 0..block.entries().len()), now);
+    })
 }
 
 /// The beginning of an entry's text, for a log message.
@@ -190,17 +276,18 @@ fn hand_out(domain: &Domain, worked: Worked, now: Instant) {
             row.in_transit.sub(entries);
             whole.settle(Status::Dropped);
         }
-        Kind::Routed { block, tally } => {
+        Kind::Routed { block, tally, plan, strategy } => {
             row.processed.add(entries - tally.panicked);
             row.filtered.add(tally.filtered);
             row.dropped.add(Reason::Panic, tally.panicked);
             row.routed.add(tally.routed);
             row.fan_out_extra.add(tally.extra);
             row.unrouted.add(tally.unrouted);
-            row.in_transit.sub(entries);
             for cuts in block.cuts().chunk_by(|a, b| a.lane == b.lane) {
-                domain.plan.lanes[usize::from(cuts[0].lane)].push(&block, cuts, &whole, domain.strategy, now);
+                plan.lanes[usize::from(cuts[0].lane)].push(&block, cuts, &whole, strategy, now);
             }
+            // Last: whoever sees nothing in transit sees it in the lanes.
+            row.in_transit.sub(entries);
             whole.settle(if tally.panicked > 0 { Status::Dropped } else { Status::Delivered });
         }
     }

@@ -4,6 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use ringmain::sources::{
     framing::{Frame, LineFramer},
+    net::incoming::Framing,
+    socket::prefix::PrefixFramer,
     syslog::octet::OctetFramer,
 };
 use ringmain_fuzz::oracle_framing as oracle;
@@ -20,11 +22,13 @@ fuzz_target!(|data: &[u8]| {
     let Some((&[max, ref pieces @ ..], stream)) = data.split_first_chunk::<5>() else { return };
     let input = Input { max, pieces: *pieces, stream };
     let max = usize::from(input.max).max(1);
-    for strip_cr in [false, true] {
-        let mut framer = LineFramer::new(max);
-        if strip_cr {
-            framer = framer.strip_cr();
-        }
+    let lines = LineFramer::new(max);
+    for (mut framer, ends, strip_cr) in [
+        (lines.clone(), &b"\n"[..], false),
+        (lines.clone().strip_cr(), b"\n", true),
+        (lines.clone().ended_by_nul(), b"\0", false),
+        (lines.clone().strip_cr().or_nul(), b"\n\0", true),
+    ] {
         let (found, refused) = in_pieces(&input, max + 1, |buf, end, sink| {
             if end {
                 framer.finish(buf, sink);
@@ -33,17 +37,34 @@ fuzz_target!(|data: &[u8]| {
             Some(framer.feed(buf, sink))
         });
         assert!(!refused);
-        assert_eq!((found, framer.discarded_bytes()), oracle::lines(input.stream, max, strip_cr));
+        assert_eq!((found, framer.discarded_bytes()), oracle::lines_ended_by(ends, input.stream, max, strip_cr));
     }
 
-    let mut framer = OctetFramer::new(max as u32);
-    let found = in_pieces(&input, max + 4, |buf, end, sink| {
-        if end {
-            return framer.finish(buf, sink).ok().map(|()| buf.len());
+    let octets = OctetFramer::new(max as u32);
+    let expected = [oracle::octets(input.stream, max), oracle::counted(input.stream, max)];
+    for (mut framer, expected) in [octets.clone(), octets.counted_only()].into_iter().zip(expected) {
+        let found = in_pieces(&input, max + 4, |buf, end, sink| {
+            if end {
+                return framer.finish(buf, sink).ok().map(|()| buf.len());
+            }
+            framer.feed(buf, sink).ok()
+        });
+        assert_eq!(found, expected);
+    }
+
+    let mut framer = PrefixFramer::new(max as u32);
+    let found = in_pieces(&input, max + 3, |buf, end, sink| {
+        let mut at = 0;
+        while let Some(frame) = framer.next_frame(buf, &mut at).ok()? {
+            sink(frame);
         }
-        framer.feed(buf, sink).ok()
+        if end {
+            let last = framer.last_frame(&buf[at..]);
+            last.map(|frame| Frame { start: frame.start + at as u32, ..frame }).into_iter().for_each(sink);
+        }
+        Some(at)
     });
-    assert_eq!(found, oracle::octets(input.stream, max));
+    assert_eq!(found, oracle::prefixed(input.stream, max));
 });
 
 /// Presents the stream piece by piece with its carry, as a source does, and then its end. `feed` tells the bytes that

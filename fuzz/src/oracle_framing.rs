@@ -5,8 +5,13 @@ pub type Entry = (Vec<u8>, bool);
 
 /// What a `LineFramer` must find in `stream`, and how many bytes it must count as discarded.
 pub fn lines(stream: &[u8], max_line: usize, strip_cr: bool) -> (Vec<Entry>, u64) {
-    let mut pieces: Vec<&[u8]> = stream.split(|&b| b == b'\n').collect();
-    // What follows the last LF is a line only if there is something.
+    lines_ended_by(b"\n", stream, max_line, strip_cr)
+}
+
+/// The same for lines that end in any of `ends`.
+pub fn lines_ended_by(ends: &[u8], stream: &[u8], max_line: usize, strip_cr: bool) -> (Vec<Entry>, u64) {
+    let mut pieces: Vec<&[u8]> = stream.split(|b| ends.contains(b)).collect();
+    // What follows the last end is a line only if there is something.
     if pieces.last().is_some_and(|last| last.is_empty()) {
         pieces.pop();
     }
@@ -68,6 +73,42 @@ pub fn octets(stream: &[u8], max_message: usize) -> (Vec<Entry>, bool) {
             entries.push((message.to_vec(), false));
         }
         rest = &rest[len..];
+    }
+    (entries, false)
+}
+
+/// What an `OctetFramer` that takes no lines must find in `stream`, and whether it must refuse the rest.
+pub fn counted(stream: &[u8], max_message: usize) -> (Vec<Entry>, bool) {
+    let mut at = 0;
+    // Where the first thing begins that is no counted frame: a line, or whatever `octets` judges itself.
+    while let Some(b'1'..=b'9') = stream.get(at) {
+        let digits = stream[at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let len =
+            std::str::from_utf8(&stream[at..at + digits]).ok().and_then(|text| text.parse::<usize>().ok());
+        match len.and_then(|len| (at + digits + 1).checked_add(len)) {
+            Some(end) if end <= stream.len() && stream[at + digits] == b' ' => at = end,
+            _ => return octets(stream, max_message),
+        }
+    }
+    match stream.get(at) {
+        None | Some(b'0') => octets(stream, max_message),
+        Some(_) => (octets(&stream[..at], max_message).0, true),
+    }
+}
+
+/// What a `PrefixFramer` must find in `stream`, and whether it must refuse the rest.
+pub fn prefixed(mut stream: &[u8], max_message: usize) -> (Vec<Entry>, bool) {
+    let mut entries = Vec::new();
+    while let [a, b, c, d, rest @ ..] = stream {
+        let len = ((usize::from(*a) * 256 + usize::from(*b)) * 256 + usize::from(*c)) * 256 + usize::from(*d);
+        if len > max_message {
+            return (entries, true);
+        }
+        let (message, after) = rest.split_at(len.min(rest.len()));
+        if !message.is_empty() {
+            entries.push((message.to_vec(), message.len() < len));
+        }
+        stream = after;
     }
     (entries, false)
 }

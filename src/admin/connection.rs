@@ -1,20 +1,22 @@
-//! One connection: requests in, answers out, one after the other, within limits of time and memory.
+//! One connection of the admin server: the machine of [`crate::http`] over a socket.
 //!
 //! It never waits: it does what can be done now and says when it has to be asked again. Time is an argument.
 
-use super::http::{HEAD_MAX, Head, Method, Request, Response, parse};
+use crate::http::{self, Event, Head, Overdue, Patience, Refusal, Response, Status};
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-/// Longest a request's head may take from its first byte, and the first byte on a new connection.
-pub const HEAD_TIME: Duration = Duration::from_secs(10);
-/// Longest an answer may take to be taken.
-pub const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// Longest a connection may rest between two requests; scrapes usually come every 15 to 60 s.
-pub const REST_TIME: Duration = Duration::from_secs(90);
-/// Longest we listen to what a client still sends after our last answer, so that it can read that answer: closing with
-/// unread bytes resets the connection.
-pub const LAST_TIME: Duration = Duration::from_secs(1);
+/// Longest body of a request, in bytes: nothing here takes more.
+pub const BODY_MAX: usize = 64 << 10;
+/// Scrapes usually come every 15 to 60 s.
+pub const PATIENCE: Patience = Patience {
+    head: Duration::from_secs(10),
+    body_rate: 1 << 10,
+    body_grace: Duration::from_secs(10),
+    idle: Duration::from_secs(90),
+    answer: Duration::from_secs(10),
+    last: Duration::from_secs(1),
+};
 
 /// Most moves at one go, so that a client that pipelines for ever does not keep others out.
 const MOVES_MAX: usize = 64;
@@ -31,6 +33,17 @@ impl Stream for mio::net::TcpStream {
     }
 }
 
+/// Who answers.
+pub trait Answers {
+    /// Whether the request may bring its body.
+    ///
+    /// Errors: the answer to one that may not.
+    fn admit(&self, head: &Head) -> Result<(), Response>;
+
+    /// The answer to a request that was admitted and has come whole.
+    fn answer(&self, head: &Head, body: &[u8]) -> Response;
+}
+
 /// When to come back to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -40,16 +53,6 @@ pub enum Next {
     Again,
     /// Never.
     Close,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// For a request.
-    Reading,
-    /// An answer; then another request may come.
-    Answering { keep: bool },
-    /// Everything is said; what still comes is thrown away.
-    Ending,
 }
 
 /// Whether a move got somewhere.
@@ -62,19 +65,19 @@ enum Move {
 /// A connection.
 pub struct Connection<S> {
     stream: S,
-    state: State,
-    inbox: Vec<u8>,
-    outbox: Vec<u8>,
-    sent: usize,
+    machine: http::Connection,
+    /// The request that is coming, and what there is of its body.
+    coming: Option<(Box<Head>, Vec<u8>)>,
     since: Instant,
-    deadline: Instant,
+    /// Everything is said; what still comes is thrown away.
+    ended: bool,
 }
 
 impl<S: Stream> Connection<S> {
     /// A connection that was accepted at `now`.
     pub fn new(stream: S, now: Instant) -> Self {
-        let (inbox, outbox, deadline) = (Vec::new(), Vec::new(), now + HEAD_TIME);
-        Connection { stream, state: State::Reading, inbox, outbox, sent: 0, since: now, deadline }
+        let machine = http::Connection::new(BODY_MAX as u64, now);
+        Connection { stream, machine, coming: None, since: now, ended: false }
     }
 
     /// When it was accepted.
@@ -82,21 +85,34 @@ impl<S: Stream> Connection<S> {
         self.since
     }
 
-    /// When its patience ends; from then on it may be closed.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
+    /// When its patience ends; from then on it is to be driven, and may be closed.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.machine.deadline(&PATIENCE)
     }
 
-    /// Does what can be done now; `answer` says what to answer.
-    pub fn drive(&mut self, now: Instant, answer: &mut dyn FnMut(&Request) -> Response) -> Next {
-        if now >= self.deadline {
-            return Next::Close;
-        }
+    /// Does what can be done now; `answers` says what to answer.
+    pub fn drive(&mut self, now: Instant, answers: &dyn Answers) -> Next {
+        let next = match self.machine.overdue(now, &PATIENCE) {
+            Some(Overdue::Idle | Overdue::Answer | Overdue::Last) => return Next::Close,
+            Some(Overdue::Head | Overdue::Body) => {
+                let number = self.machine.refuse();
+                let says = "the request took too long to arrive\n";
+                self.machine.answer(number, Response::text(Status::REQUEST_TIMEOUT, says));
+                self.converse(answers)
+            }
+            None => self.converse(answers),
+        };
+        self.machine.mark(now);
+        next
+    }
+
+    fn converse(&mut self, answers: &dyn Answers) -> Next {
         for _ in 0..MOVES_MAX {
-            let moved = match self.state {
-                State::Reading => self.read(now, answer),
-                State::Answering { keep } => self.write(now, keep),
-                State::Ending => self.throw_away(),
+            let moved = match self.machine.has_output() {
+                // A client that does not read its answers gets no further ones made.
+                true => self.write(),
+                false if self.machine.is_done() && !self.ended => self.end(),
+                false => self.read(answers),
             };
             match moved {
                 Move::On => {}
@@ -107,92 +123,80 @@ impl<S: Stream> Connection<S> {
         Next::Again
     }
 
-    fn read(&mut self, now: Instant, answer: &mut dyn FnMut(&Request) -> Response) -> Move {
-        match parse(&self.inbox) {
-            Head::Partial => self.receive(now),
-            Head::Whole(request, len) => {
-                self.inbox.drain(..len);
-                // A request with a body is never whole, so the next one begins here.
-                let keep = request.keep;
-                self.say(answer(&request).encode(request.method, keep), keep, now)
-            }
-            Head::Bad(code) => {
-                let response = Response::text(code, format!("{}\n", code.line()));
-                self.say(response.encode(Method::Get, false), false, now)
-            }
+    fn write(&mut self) -> Move {
+        match self.machine.write(&mut self.stream) {
+            Ok(true) => Move::On,
+            Ok(false) => Move::Wait,
+            Err(_) => Move::Close,
         }
     }
 
-    fn receive(&mut self, now: Instant) -> Move {
+    fn end(&mut self) -> Move {
+        self.ended = true;
+        if self.stream.end().is_ok() { Move::On } else { Move::Close }
+    }
+
+    /// Takes what was kept as far as the next answer, or reads more.
+    fn read(&mut self, answers: &dyn Answers) -> Move {
+        if self.take(&[], answers) {
+            return Move::On;
+        }
         let mut chunk = [0; 4096];
-        let room = chunk.len().min(HEAD_MAX - self.inbox.len());
-        match self.stream.read(&mut chunk[..room]) {
+        match self.stream.read(&mut chunk) {
             Ok(0) => Move::Close,
             Ok(len) => {
-                if self.inbox.is_empty() {
-                    self.deadline = now + HEAD_TIME;
-                }
-                self.inbox.extend_from_slice(&chunk[..len]);
+                self.take(&chunk[..len], answers);
                 Move::On
             }
-            Err(error) => failed(&error),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => Move::Wait,
+                ErrorKind::Interrupted => Move::On,
+                _ => Move::Close,
+            },
         }
     }
 
-    fn say(&mut self, bytes: Vec<u8>, keep: bool, now: Instant) -> Move {
-        (self.outbox, self.sent) = (bytes, 0);
-        self.state = State::Answering { keep };
-        self.deadline = now + ANSWER_TIME;
-        Move::On
-    }
-
-    fn write(&mut self, now: Instant, keep: bool) -> Move {
-        match self.stream.write(&self.outbox[self.sent..]) {
-            Ok(0) => return Move::Close,
-            Ok(len) => self.sent += len,
-            Err(error) => return failed(&error),
-        }
-        if self.sent == self.outbox.len() {
-            self.outbox = Vec::new();
-            if !keep {
-                return self.end(now);
+    /// Takes what was kept and `more` behind it, up to the next answer. True if there is one.
+    fn take(&mut self, more: &[u8], answers: &dyn Answers) -> bool {
+        let input = [self.machine.carry(), more].concat();
+        let mut at = 0;
+        while !self.machine.has_output() {
+            let (used, event) = self.machine.step(&input[at..]);
+            at += used;
+            match event {
+                Event::More | Event::Full => break,
+                Event::Request(number, head) => match answers.admit(&head) {
+                    Ok(()) => {
+                        self.coming = Some((head, Vec::new()));
+                        self.machine.go_on(number);
+                    }
+                    Err(response) => self.machine.answer(number, response),
+                },
+                Event::Body(piece) => {
+                    if let Some((_, body)) = &mut self.coming {
+                        body.extend_from_slice(piece);
+                    }
+                }
+                Event::End(number) => {
+                    if let Some((head, body)) = self.coming.take() {
+                        self.machine.answer(number, answers.answer(&head, &body));
+                    }
+                }
+                Event::Refused(number, Refusal { status, why }) => {
+                    self.coming = None;
+                    self.machine.answer(number, Response::text(status, format!("{why}\n")));
+                }
             }
-            self.state = State::Reading;
-            self.deadline = now + if self.inbox.is_empty() { REST_TIME } else { HEAD_TIME };
         }
-        Move::On
-    }
-
-    fn end(&mut self, now: Instant) -> Move {
-        if self.stream.end().is_err() {
-            return Move::Close;
-        }
-        self.state = State::Ending;
-        self.deadline = now + LAST_TIME;
-        Move::On
-    }
-
-    fn throw_away(&mut self) -> Move {
-        match self.stream.read(&mut [0; 4096]) {
-            Ok(0) => Move::Close,
-            Ok(_) => Move::On,
-            Err(error) => failed(&error),
-        }
-    }
-}
-
-fn failed(error: &io::Error) -> Move {
-    match error.kind() {
-        ErrorKind::WouldBlock => Move::Wait,
-        ErrorKind::Interrupted => Move::On,
-        _ => Move::Close,
+        self.machine.keep(&input[at..]);
+        self.machine.has_output()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::http::Code;
     use super::*;
+    use crate::http::head::HEAD_MAX;
     use std::cell::Cell;
 
     /// A client that has sent `input` so far and takes `takes` bytes before it stalls.
@@ -240,8 +244,22 @@ mod tests {
         }
     }
 
-    fn echo(request: &Request) -> Response {
-        Response::text(Code::Ok, &*request.path)
+    /// Answers with the path and the body, and counts.
+    #[derive(Default)]
+    struct Echo(Cell<usize>);
+
+    impl Answers for Echo {
+        fn admit(&self, head: &Head) -> Result<(), Response> {
+            match head.path() {
+                "/no" => Err(Response::text(Status::FORBIDDEN, "no")),
+                _ => Ok(()),
+            }
+        }
+
+        fn answer(&self, head: &Head, body: &[u8]) -> Response {
+            self.0.set(self.0.get() + 1);
+            Response::text(Status::OK, format!("{} {}", head.path(), String::from_utf8_lossy(body)))
+        }
     }
 
     fn request(path: &str) -> Vec<u8> {
@@ -260,66 +278,80 @@ mod tests {
     #[test]
     fn pipelined_requests_are_answered_in_order_and_others_get_their_turn() {
         let (mut connection, t0) = connected(&request("/a").repeat(100), usize::MAX);
-        assert_eq!(connection.drive(t0, &mut echo), Next::Again);
+        assert_eq!(connection.drive(t0, &Echo::default()), Next::Again);
         let first = bodies(&connection);
         assert!((1..100).contains(&first));
-        while connection.drive(t0, &mut echo) == Next::Again {}
+        while connection.drive(t0, &Echo::default()) == Next::Again {}
         assert_eq!(bodies(&connection), 100);
-        assert!(connection.inbox.len() <= HEAD_MAX);
+        assert!(connection.machine.carry().len() <= HEAD_MAX);
     }
 
     #[test]
     fn a_client_that_does_not_read_gets_no_second_answer_made() {
         let (mut connection, t0) = connected(&request("/a").repeat(3), 10);
-        let mut made = 0;
-        let mut count = |request: &Request| {
-            made += 1;
-            echo(request)
-        };
-        assert_eq!(connection.drive(t0, &mut count), Next::Wait);
-        assert_eq!(connection.drive(t0 + Duration::from_secs(9), &mut count), Next::Wait);
-        assert_eq!(connection.drive(t0 + ANSWER_TIME, &mut count), Next::Close);
-        assert_eq!(made, 1);
+        let count = Echo::default();
+        assert_eq!(connection.drive(t0, &count), Next::Wait);
+        assert_eq!(connection.drive(t0 + Duration::from_secs(9), &count), Next::Wait);
+        assert_eq!(connection.drive(t0 + PATIENCE.answer, &count), Next::Close);
+        assert_eq!(count.0.get(), 1);
     }
 
     #[test]
     fn a_head_that_trickles_in_has_ten_seconds_in_all() {
         let (mut connection, t0) = connected(b"", usize::MAX);
-        for (second, byte) in (0..HEAD_TIME.as_secs()).zip(request("/a")) {
+        for (second, byte) in (0..PATIENCE.head.as_secs()).zip(request("/a")) {
             connection.stream.input.push(byte);
-            assert_eq!(connection.drive(t0 + Duration::from_secs(second), &mut echo), Next::Wait);
+            assert_eq!(connection.drive(t0 + Duration::from_secs(second), &Echo::default()), Next::Wait);
         }
-        assert_eq!(connection.drive(t0 + HEAD_TIME, &mut echo), Next::Close);
+        assert_eq!(connection.drive(t0 + PATIENCE.head, &Echo::default()), Next::Wait);
+        assert!(connection.stream.got.starts_with(b"HTTP/1.1 408 ") && connection.stream.ended.get());
     }
 
     #[test]
     fn between_requests_a_connection_may_rest_longer_than_within_one() {
         let (mut connection, t0) = connected(&request("/a"), usize::MAX);
-        assert_eq!(connection.drive(t0, &mut echo), Next::Wait);
-        assert_eq!(connection.deadline(), t0 + REST_TIME);
+        assert_eq!(connection.drive(t0, &Echo::default()), Next::Wait);
+        assert_eq!(connection.deadline(), Some(t0 + PATIENCE.idle));
         let t1 = t0 + Duration::from_secs(60);
         connection.stream.input.extend(b"GET");
-        assert_eq!(connection.drive(t1, &mut echo), Next::Wait);
-        assert_eq!(connection.deadline(), t1 + HEAD_TIME);
+        assert_eq!(connection.drive(t1, &Echo::default()), Next::Wait);
+        assert_eq!(connection.deadline(), Some(t1 + PATIENCE.head));
         connection.stream.gone = true;
-        assert_eq!(connection.drive(t1, &mut echo), Next::Close);
+        assert_eq!(connection.drive(t1, &Echo::default()), Next::Close);
     }
 
     #[test]
     fn after_a_bad_request_the_answer_is_sent_and_the_rest_thrown_away() {
         let (mut connection, t0) =
             connected(&[b"\x16\x03 ".to_vec(), vec![b'x'; 100_000]].concat(), usize::MAX);
-        assert_eq!(connection.drive(t0, &mut echo), Next::Wait);
+        assert_eq!(connection.drive(t0, &Echo::default()), Next::Wait);
         assert!(connection.stream.got.starts_with(b"HTTP/1.1 400 Bad Request\r\n"));
         assert!(connection.stream.ended.get() && connection.stream.input.is_empty());
-        assert_eq!(connection.drive(t0 + LAST_TIME, &mut echo), Next::Close);
+        assert_eq!(connection.drive(t0 + PATIENCE.last, &Echo::default()), Next::Close);
     }
 
     #[test]
     fn an_asked_for_close_comes_after_the_answer() {
         let (mut connection, t0) = connected(b"GET /a HTTP/1.0\r\n\r\nGET /b HTTP/1.0\r\n\r\n", usize::MAX);
-        assert_eq!(connection.drive(t0, &mut echo), Next::Wait);
+        assert_eq!(connection.drive(t0, &Echo::default()), Next::Wait);
         assert_eq!(bodies(&connection), 1);
         assert!(connection.stream.ended.get());
+    }
+
+    #[test]
+    fn a_request_brings_its_body_if_it_may_and_not_too_much_of_it() {
+        let post = |path: &str, body: &str| {
+            format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        };
+        let all = post("/a", "one") + &post("/no", "two") + &post("/b", "three");
+        let (mut connection, t0) = connected(all.as_bytes(), usize::MAX);
+        assert_eq!(connection.drive(t0, &Echo::default()), Next::Wait);
+        let got = String::from_utf8(connection.stream.got.clone()).unwrap();
+        let (one, no, three) = (got.find("/a one"), got.find("\r\n\r\nno"), got.find("/b three"));
+        assert!(one.is_some() && one < no && no < three, "{got}");
+        let large = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", BODY_MAX + 1);
+        let (mut connection, t0) = connected(large.as_bytes(), usize::MAX);
+        assert_eq!(connection.drive(t0, &Echo::default()), Next::Wait);
+        assert!(connection.stream.got.starts_with(b"HTTP/1.1 413 ") && connection.stream.ended.get());
     }
 }

@@ -5,7 +5,7 @@
 //! list, and our threads: bounded.
 
 use super::process::{ProcessStats, ThreadStats};
-use super::rows::{DroppedStats, SinkState, SinkStats, SourceStats};
+use super::rows::{DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
 use crate::metrics::{Page, Telemetry};
 
@@ -186,6 +186,22 @@ fn source_row(page: &Page, source: &SourceStats) {
         source.broken_connections,
     );
     counter("dispatcher_source_blocked_total", "Times it found no room.", source.blocked);
+    // One series from the beginning, so that a rate has where to start from.
+    let ok = (!source.requests.contains_key(&200)).then_some((200, 0));
+    for (status, count) in source.requests.iter().map(|(status, count)| (*status, *count)).chain(ok) {
+        page.counter(
+            "dispatcher_source_requests_total",
+            "HTTP requests answered.",
+            &[of[0], ("status", &status.to_string())],
+            count,
+        );
+    }
+    counter("dispatcher_source_request_bytes_total", "Bytes of HTTP bodies, as sent.", source.request_bytes);
+    counter(
+        "dispatcher_source_refused_entries_total",
+        "Entries of HTTP requests refused, and their senders told.",
+        source.refused_entries,
+    );
     gauge(
         "dispatcher_source_gate_closed",
         "1 while a full lane keeps it from reading.",
@@ -198,6 +214,17 @@ fn source_row(page: &Page, source: &SourceStats) {
         of[0],
         &source.dropped,
     );
+    source.steps.iter().for_each(|step| step_row(page, &source.name, step));
+}
+
+fn step_row(page: &Page, source: &str, step: &StepStats) {
+    let place = step.step.to_string();
+    let of = &[("source", source), ("step", &*place), ("verb", step.verb)];
+    page.counter("dispatcher_step_entries_total", "Entries that came to a step.", of, step.entries);
+    page.counter("dispatcher_step_errors_total", "Entries a step could not work on.", of, step.errors);
+    page.counter("dispatcher_step_discarded_total", "Entries a step took out.", of, step.discarded);
+    // Not a counter, as those are whole numbers here.
+    page.gauge("dispatcher_step_busy_seconds", "Time a step took in all; only grows.", of, step.seconds);
 }
 
 fn sink_row(page: &Page, sink: &SinkStats) {
@@ -215,7 +242,12 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     counter("dispatcher_sink_batches_total", "Batches settled.", sink.batches);
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
-    counter("dispatcher_sink_overflowed_total", "Copies beyond the sink's most streams.", sink.overflowed);
+    counter(
+        "dispatcher_sink_overflowed_total",
+        "Copies beyond the bound on files or streams.",
+        sink.overflowed,
+    );
+    counter("dispatcher_sink_duplicated_total", "Entries that may be written twice.", sink.duplicated);
     gauge(
         "dispatcher_sink_retrying",
         "1 while a batch is tried again.",
@@ -248,6 +280,7 @@ mod tests {
     use super::super::snapshot::{DomainStats, Phase, PoolStats};
     use super::super::{Pulse, snapshot};
     use super::*;
+    use crate::http::Status;
     use crate::ledger::{Count, Dropped, Ledger, Named, Reason};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -297,8 +330,11 @@ mod tests {
         ];
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
+        row.http.answered.add(Status::OK);
+        row.http.body_bytes.add(1);
+        row.http.refused_entries.add(1);
         let row = &ledger.sinks[0].row;
-        let counts: [&Count; 12] = [
+        let counts: [&Count; 13] = [
             &row.copies,
             &row.delivered,
             &row.delivered_bytes,
@@ -311,6 +347,7 @@ mod tests {
             &row.batches_out,
             &row.errors,
             &row.overflowed,
+            &row.duplicated,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -336,6 +373,15 @@ mod tests {
         snapshot.threads =
             vec![ThreadStats { name: "worker-0".into(), cpu_seconds: Some(1.2), ..Default::default() }];
         snapshot.sources[0].gate_open = false;
+        snapshot.sources[0].steps = vec![StepStats {
+            step: 1,
+            verb: "parse",
+            entries: 9,
+            errors: 8,
+            discarded: 7,
+            seconds: 0.5,
+            last_error: None,
+        }];
         snapshot.sources[0].show_files([FileStats::default()]);
         snapshot.sinks[0].state = SinkState::Retrying;
         snapshot.sinks[0].lane = LaneStats {
@@ -422,6 +468,8 @@ mod tests {
             ("dispatcher_source_blocked_total{source=\"app\"}", 28.0),
             ("dispatcher_source_lag_seconds{source=\"app\"}", 0.024),
             ("dispatcher_source_dropped_total{source=\"app\",reason=\"drop_oldest\"}", 1.0),
+            ("dispatcher_step_errors_total{source=\"app\",step=\"1\",verb=\"parse\"}", 8.0),
+            ("dispatcher_step_busy_seconds{source=\"app\",step=\"1\",verb=\"parse\"}", 0.5),
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),
             ("dispatcher_sink_errors_total{sink=\"out\"}", 41.0),
             ("dispatcher_sink_overflowed_total{sink=\"out\"}", 42.0),

@@ -3,25 +3,27 @@
 //! Everything shown comes from one [`Snapshot`], taken by whoever has the numbers ([`Inside`]). The rest of this folder
 //! only reads: [`health`] judges a snapshot, [`exposition`] writes it for Prometheus, [`server`] answers requests.
 //!
-//! Nothing here changes what the engine does.
+//! What changes something is done by the engine itself ([`Inside::post`]), for who shows the token ([`pages`]).
 
 pub mod connection;
 pub mod exposition;
 pub mod health;
-pub mod http;
 pub mod pages;
 pub mod process;
 pub mod pulse;
 pub mod rows;
 pub mod server;
 pub mod snapshot;
+pub mod tap;
 
 pub use health::{Health, Status};
 pub use pulse::Pulse;
 pub use server::AdminServer;
 pub use snapshot::Snapshot;
 
+use crate::http::Response;
 use crate::metrics::Telemetry;
+use crate::tap::{Seen, Wish};
 
 /// What can be looked into: the engine.
 pub trait Inside: Send + Sync {
@@ -37,6 +39,16 @@ pub trait Inside: Send + Sync {
     ///
     /// Errors: why not, in words.
     fn ready(&self) -> Result<(), String>;
+
+    /// What a tap has seen since it was last asked; the first time it is opened.
+    ///
+    /// Errors: there is no such point, or there are too many taps, in words.
+    fn tap(&self, wish: Wish) -> Result<Seen, String>;
+
+    /// Does what was posted to `path`; `None` if there is nothing to be done under it. Only called for who may.
+    fn post(&self, _path: &str, _body: &[u8]) -> Option<Response> {
+        None
+    }
 
     /// Where durations are recorded.
     fn telemetry(&self) -> &Telemetry;

@@ -1,6 +1,7 @@
 //! The rows of a snapshot: one per way in and one per way out.
 
-use crate::ledger::{Dropped, Named, Reason, SinkLedger, SourceLedger};
+use crate::ledger::{Dropped, HttpLedger, Named, Reason, SinkLedger, SourceLedger};
+use crate::steps::counts::StepView;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -12,6 +13,14 @@ pub type DroppedStats = BTreeMap<&'static str, u64>;
 
 fn dropped(dropped: &Dropped) -> DroppedStats {
     Reason::ALL.into_iter().map(|reason| (reason.name(), dropped.get(reason))).collect()
+}
+
+fn answered(http: &HttpLedger) -> BTreeMap<u16, u64> {
+    http.answered
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(status, count)| (status.code(), count))
+        .collect()
 }
 
 /// One way in.
@@ -62,6 +71,16 @@ pub struct SourceStats {
     pub broken_connections: u64,
     /// Times it found no room and had to stop or drop.
     pub blocked: u64,
+    /// A reload took it out of the config; its numbers stay, so that the sums hold.
+    pub removed: bool,
+    /// The steps its entries go through, in order.
+    pub steps: Vec<StepStats>,
+    /// Requests answered, by status; only those that were.
+    pub requests: BTreeMap<u16, u64>,
+    /// Bytes of requests' bodies, as they were sent.
+    pub request_bytes: u64,
+    /// Entries of requests that were refused, each told to its sender; not in `received`.
+    pub refused_entries: u64,
     /// Its lanes let it read.
     pub gate_open: bool,
     /// Where it listens.
@@ -98,6 +117,9 @@ impl SourceStats {
             refused_connections: row.refused_connections.get(),
             broken_connections: row.broken_connections.get(),
             blocked: row.blocked.get(),
+            requests: answered(&row.http),
+            request_bytes: row.http.body_bytes.get(),
+            refused_entries: row.http.refused_entries.get(),
             gate_open: true,
             ..SourceStats::default()
         }
@@ -108,6 +130,40 @@ impl SourceStats {
         let mut files = files.into_iter();
         self.files = files.by_ref().take(FILES_SHOWN).collect();
         self.files_total = self.files.len() + files.count();
+    }
+}
+
+/// One step, as the entries of one source went through it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct StepStats {
+    /// Its place in the pipeline, from 1; 0 for the one a source begins with by itself.
+    pub step: usize,
+    /// Its verb, such as `parse`.
+    pub verb: &'static str,
+    /// Entries that came to it.
+    pub entries: u64,
+    /// Entries it could not work on.
+    pub errors: u64,
+    /// Entries it took out.
+    pub discarded: u64,
+    /// The time it took in all.
+    pub seconds: f64,
+    /// Why it failed last.
+    pub last_error: Option<String>,
+}
+
+impl StepStats {
+    /// What the step says.
+    pub fn of(view: StepView) -> Self {
+        StepStats {
+            step: view.number,
+            verb: view.verb,
+            entries: view.entries,
+            errors: view.errors,
+            discarded: view.discarded,
+            seconds: view.time.as_secs_f64(),
+            last_error: view.last_error,
+        }
     }
 }
 
@@ -154,8 +210,12 @@ pub struct SinkStats {
     pub batches_out: u64,
     /// Attempts that failed.
     pub errors: u64,
-    /// Copies that went where all go whose own stream would have been one too many (Loki).
+    /// A reload took it out of the config; what its lane held is delivered, or dropped when its time is over.
+    pub removed: bool,
+    /// Copies that went where all go whose own file or Loki stream would have been one too many.
     pub overflowed: u64,
+    /// Entries that may have been written twice, as a failed attempt could not be undone.
+    pub duplicated: u64,
     /// What is in front of it.
     pub lane: LaneStats,
     /// How it takes what it is given.
@@ -188,6 +248,7 @@ impl SinkStats {
             batches_out: row.batches_out.get(),
             errors: row.errors.get(),
             overflowed: row.overflowed.get(),
+            duplicated: row.duplicated.get(),
             ..SinkStats::default()
         }
     }

@@ -3,8 +3,10 @@
 //! When all places are taken, a new connection gets the place of the one that has been here longest, so that clients that
 //! only hold on cannot keep a scrape out, whatever little they send.
 
+use super::Inside;
 use super::connection::{Connection, Next};
-use super::{Inside, pages};
+use super::pages::Pages;
+use crate::secret::Secret;
 use crate::thread::{Doing, Flag, Row, Wake};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -31,6 +33,8 @@ pub struct AdminServer {
     again: Vec<usize>,
     /// When to accept again after a failure.
     accept_at: Option<Instant>,
+    /// What whoever changes something has to show.
+    token: Option<Secret>,
 }
 
 /// Wakes the server's poll.
@@ -44,10 +48,10 @@ impl Wake for Bell {
 }
 
 impl AdminServer {
-    /// Listens on `address`.
+    /// Listens on `address`. Nothing can be changed by a request that does not show `token`; without one, nothing at all.
     ///
     /// Errors: the address is in use, not ours, or not an address.
-    pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+    pub fn bind(address: impl ToSocketAddrs, token: Option<Secret>) -> io::Result<Self> {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let mut listener = TcpListener::from_std(listener);
@@ -55,7 +59,7 @@ impl AdminServer {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Arc::new(Bell(Waker::new(poll.registry(), WAKER)?));
         let places = (0..CONNECTIONS_MAX).map(|_| None).collect();
-        Ok(AdminServer { poll, listener, waker, places, again: Vec::new(), accept_at: None })
+        Ok(AdminServer { poll, listener, waker, places, again: Vec::new(), accept_at: None, token })
     }
 
     /// Where it listens.
@@ -75,13 +79,15 @@ impl AdminServer {
     /// Errors: the system cannot poll any more.
     pub fn run(mut self, row: &Row, inside: &dyn Inside, stop: &Flag) -> io::Result<()> {
         let mut events = Events::with_capacity(CONNECTIONS_MAX);
+        let (token, listen) = (self.token.take(), self.local_addr().ok());
+        let pages = Pages { inside, token: token.as_ref(), listen };
         while !stop.is_raised() {
             row.set(Doing::Idle);
             match self.poll.poll(&mut events, self.pause(Instant::now())) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => row.set(Doing::Working),
             }
-            self.turn(&events, inside, Instant::now());
+            self.turn(&events, &pages, Instant::now());
         }
         Ok(())
     }
@@ -91,51 +97,57 @@ impl AdminServer {
         if !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let deadlines = self.places.iter().flatten().map(Connection::deadline);
+        let deadlines = self.places.iter().flatten().filter_map(Connection::deadline);
         deadlines.chain(self.accept_at).min().map(|first| first.saturating_duration_since(now))
     }
 
-    fn turn(&mut self, events: &Events, inside: &dyn Inside, now: Instant) {
+    fn turn(&mut self, events: &Events, pages: &Pages<'_>, now: Instant) {
         for place in std::mem::take(&mut self.again) {
-            self.drive(place, inside, now);
+            self.drive(place, pages, now);
         }
         let mut accept = self.accept_at.is_some_and(|at| at <= now);
         for event in events {
             match event.token() {
                 LISTENER => accept = true,
                 WAKER => {}
-                Token(place) => self.drive(place, inside, now),
+                Token(place) => self.drive(place, pages, now),
             }
         }
-        self.close_overdue(now);
+        self.look_at_overdue(pages, now);
         if accept {
-            self.accept(inside, now);
+            self.accept(pages, now);
         }
     }
 
-    fn drive(&mut self, place: usize, inside: &dyn Inside, now: Instant) {
+    fn drive(&mut self, place: usize, pages: &Pages<'_>, now: Instant) {
         let Some(connection) = &mut self.places[place] else { return };
-        match connection.drive(now, &mut |request| pages::answer(request, inside)) {
+        match connection.drive(now, pages) {
             Next::Wait => {}
             Next::Again => self.again.push(place),
             Next::Close => self.places[place] = None,
         }
     }
 
-    fn close_overdue(&mut self, now: Instant) {
-        for place in &mut self.places {
-            place.take_if(|connection| connection.deadline() <= now);
+    /// Those whose patience ended are answered, if there is somebody to read it, or closed.
+    fn look_at_overdue(&mut self, pages: &Pages<'_>, now: Instant) {
+        for place in 0..CONNECTIONS_MAX {
+            if self.places[place]
+                .as_ref()
+                .is_some_and(|connection| connection.deadline().is_some_and(|deadline| deadline <= now))
+            {
+                self.drive(place, pages, now);
+            }
         }
     }
 
-    fn accept(&mut self, inside: &dyn Inside, now: Instant) {
+    fn accept(&mut self, pages: &Pages<'_>, now: Instant) {
         self.accept_at = None;
         // As many as there are places: a flood of them must not keep those from being answered.
         for _ in 0..CONNECTIONS_MAX {
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     if let Some(place) = self.seat(stream, now) {
-                        self.drive(place, inside, now);
+                        self.drive(place, pages, now);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -176,8 +188,10 @@ mod tests {
     use super::super::snapshot::{Phase, WorkerStats};
     use super::super::{Pulse, Snapshot};
     use super::*;
+    use crate::http::{Response, Status};
     use crate::ledger::{Ledger, Named};
     use crate::metrics::Telemetry;
+    use crate::tap::{Seen, Wish};
     use crate::thread::Threads;
     use std::io::{Read, Write};
     use std::net::TcpStream as Client;
@@ -202,8 +216,16 @@ mod tests {
             if self.well.load(Relaxed) { Ok(()) } else { Err("no worker".into()) }
         }
 
+        fn tap(&self, _: Wish) -> Result<Seen, String> {
+            Err("there is nothing to look at".into())
+        }
+
         fn telemetry(&self) -> &Telemetry {
             &self.telemetry
+        }
+
+        fn post(&self, path: &str, body: &[u8]) -> Option<Response> {
+            (path == "/say").then(|| Response::text(Status::OK, String::from_utf8_lossy(body).into_owned()))
         }
     }
 
@@ -223,7 +245,7 @@ mod tests {
             ledger: Ledger { sources, sinks: Vec::new() },
             well: AtomicBool::new(true),
         });
-        let server = AdminServer::bind("127.0.0.1:0").unwrap();
+        let server = AdminServer::bind("127.0.0.1:0", Some(Secret::new("t0ken"))).unwrap();
         let (address, waker) = (server.local_addr().unwrap(), server.waker());
         let (threads, stop) = (Threads::default(), Flag::default());
         let (inside, flag) = (Arc::clone(&house), stop.clone());
@@ -248,7 +270,9 @@ mod tests {
         }
 
         fn get(&self, path: &str) -> String {
-            self.ask(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+            self.ask(
+                format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+            )
         }
     }
 
@@ -313,10 +337,11 @@ mod tests {
         let server = running();
         let mut client = server.connect();
         for _ in 0..3 {
-            client.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            client.write_all(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             assert!(answer(&mut client).ends_with("ready\n"));
         }
-        let two = b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        let two =
+            b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         client.write_all(&two.repeat(200)).unwrap();
         for _ in 0..200 {
             assert!(answer(&mut client).ends_with("ready\n"));
@@ -333,19 +358,45 @@ mod tests {
             (b"GET /\r\n\r\n", "400 Bad Request"),
             (b"GET / HTTP/1.1\r\n\r\n", "400 Bad Request"),
             (
-                b"POST /stats HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nwhatever!",
+                b"POST /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\nwhatever!",
                 "405 Method Not Allowed",
             ),
-            (b"DELETE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "405 Method Not Allowed"),
+            (b"DELETE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "405 Method Not Allowed"),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505 HTTP Version Not Supported"),
             (&huge, "431 Request Header Fields Too Large"),
         ] {
             let text = server.ask(bytes);
             assert!(text.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{text:.200}");
         }
-        let head = server.ask(b"HEAD /stats HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let head = server.ask(b"HEAD /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
         assert!(server.get("/ready").ends_with("ready\n"));
+    }
+
+    #[test]
+    fn only_who_shows_the_token_changes_anything() {
+        let server = running();
+        let post = |path: &str, fields: &str| {
+            let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}");
+            let text = server.ask(format!("{head}Content-Length: 5\r\n\r\nhello").as_bytes());
+            (text.split(' ').nth(1).unwrap().to_owned(), text)
+        };
+        let token = "Authorization: Bearer t0ken\r\n";
+        assert_eq!(post("/say", "").0, "401");
+        assert_eq!(post("/say", "Authorization: Bearer t0kem\r\n").0, "401");
+        let (status, text) = post("/say", token);
+        assert!(status == "200" && text.ends_with("\r\n\r\nhello"), "{text}");
+        assert_eq!((post("/other", token).0, post("/stats", token).0), ("404".into(), "405".into()));
+    }
+
+    #[test]
+    fn a_site_that_lets_its_name_point_here_is_told_nothing() {
+        let server = running();
+        let ask = |host: &str| {
+            server.ask(format!("GET /stats HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+        };
+        assert!(ask("evil.example:8401").starts_with("HTTP/1.1 421 Misdirected Request\r\n"));
+        assert!(ask("127.0.0.1:1").starts_with("HTTP/1.1 200 OK\r\n"));
     }
 
     #[test]
@@ -359,7 +410,7 @@ mod tests {
         assert!(server.get("/ready").ends_with("ready\n"));
         // The longest holder went first; the latest still has its place.
         let latest = holding.last_mut().unwrap();
-        latest.write_all(b"ics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        latest.write_all(b"ics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         assert!(answer(latest).contains("# TYPE"));
         assert!(matches!(holding[0].read(&mut [0; 1]), Ok(0) | Err(_)));
     }
@@ -369,7 +420,7 @@ mod tests {
         let server = running();
         let mut greedy = server.connect();
         greedy.set_nonblocking(true).unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
         // Until both directions are stuffed.
         let sent = std::iter::repeat_with(|| greedy.write(request)).take_while(Result::is_ok).count();
         assert!(sent > 0);
@@ -379,7 +430,7 @@ mod tests {
     #[test]
     fn an_address_in_use_is_told_before_anything_runs() {
         let server = running();
-        let error = AdminServer::bind(server.address).map(|_| ()).unwrap_err();
+        let error = AdminServer::bind(server.address, None).map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
     }
 }

@@ -5,7 +5,7 @@
 //! [`super::EntryView::text`], conditions, `raw` spans, copies. A retry resets it with the rest of the side state.
 
 use super::{Block, NoRoom, Parts};
-use crate::entry::{Entry, Field, Slice, Space, unescape};
+use crate::entry::{Entry, Field, Slice, Space, reads_as};
 
 impl Block {
     /// Where the text of the entry `index` is now: in the block's text, or in its arena if a step replaced it.
@@ -73,14 +73,34 @@ impl Parts<'_> {
     pub fn field(&self, index: usize, name: &[u8]) -> Option<Field> {
         let entry = &self.entries[index];
         let rows = &self.fields[entry.fields_first as usize..][..usize::from(entry.fields_n)];
-        let named = |field: &&Field| {
-            let key = field.key();
-            match field.key_escaped() {
-                true => unescape(self.bytes(key)).as_deref() == Some(name),
-                false => key.len as usize == name.len() && self.bytes(key) == name,
+        rows.iter().rev().find(|field| self.is_named(field, name)).copied()
+    }
+
+    /// Whether the field is called `name`, escapes resolved.
+    pub fn is_named(&self, field: &Field, name: &[u8]) -> bool {
+        let key = field.key();
+        match field.key_escaped() {
+            true => reads_as(self.bytes(key), name),
+            false => key.len as usize == name.len() && self.bytes(key) == name,
+        }
+    }
+
+    /// Rewrites the fields of the entry `index` in their order: each stays as `keep` gives it, or goes.
+    pub fn rewrite_fields(&mut self, index: usize, mut keep: impl FnMut(&Self, Field) -> Option<Field>) {
+        let entry = self.entries[index];
+        let first = entry.fields_first as usize;
+        let mut to = first;
+        for row in first..first + usize::from(entry.fields_n) {
+            if let Some(field) = keep(self, self.fields[row]) {
+                self.fields[to] = field;
+                to += 1;
             }
-        };
-        rows.iter().rev().find(named).copied()
+        }
+        let left = (to - first) as u16;
+        let freed = entry.fields_n - left;
+        let entry = &mut self.entries[index];
+        entry.fields_n = left;
+        entry.fields_spare = (u16::from(entry.fields_spare) + freed).min(u8::MAX.into()) as u8;
     }
 }
 

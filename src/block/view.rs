@@ -1,7 +1,7 @@
 //! Entries and fields of a block, borrowed to be read by steps and sinks.
 
 use super::Block;
-use crate::entry::{Entry, Field, Kind, unescape};
+use crate::entry::{Entry, Field, Kind, reads_as, unescape};
 use crate::labels::Stream;
 
 /// One entry of a block, to be read.
@@ -84,7 +84,7 @@ impl<'a> FieldView<'a> {
     /// Whether it is called `name`, escapes resolved.
     pub fn is_named(&self, name: &[u8]) -> bool {
         let key = self.key();
-        if self.field.key_escaped() { unescape(key).as_deref() == Some(name) } else { key == name }
+        if self.field.key_escaped() { reads_as(key, name) } else { key == name }
     }
 
     /// The bytes of its value as written; how to read them says [`FieldView::kind`].

@@ -71,8 +71,6 @@ pub struct Checkpoint {
     table: Mutex<Table>,
     fast: Mutex<Option<FastFile>>,
     durable: Mutex<Durable>,
-    /// Sources that ran before.
-    known: Vec<Arc<str>>,
     lost: bool,
     /// Who writes the fast tier, and sleeps while there is nothing to write.
     keeper: OnceLock<Arc<dyn Wake>>,
@@ -111,24 +109,25 @@ impl Checkpoint {
         }
         // What was lost must not look like a first start next time.
         table.changed |= lost;
-        table.sources.clone_from(&known);
+        table.sources = known;
         let rows: Vec<_> =
             table.held.iter().flatten().map(|held| (held.row.clone(), held.forgotten)).collect();
         let fast = boot.map(|boot| FastFile::create(&*io, dir, &boot, &rows)).transpose()?;
         let durable = Durable { generation, main_is_good: loaded.main_is_good };
         let (table, fast, durable) = (Mutex::new(table), Mutex::new(fast), Mutex::new(durable));
         let keeper = OnceLock::new();
-        Ok(Checkpoint { io, dir: dir.to_path_buf(), table, fast, durable, known, lost, keeper })
+        Ok(Checkpoint { io, dir: dir.to_path_buf(), table, fast, durable, lost, keeper })
     }
 
     /// A source begins: what it finds, and from now on it counts as having run.
     pub fn start(&self, source: &Arc<str>) -> Start {
         let mut table = self.table.lock();
-        if !table.sources.contains(source) {
+        let known = table.sources.contains(source);
+        if !known {
             table.sources.push(Arc::clone(source));
             table.changed = true;
         }
-        match (self.known.contains(source), self.lost) {
+        match (known, self.lost) {
             (true, _) => Start::Again,
             (false, true) => Start::Lost,
             (false, false) => Start::First,

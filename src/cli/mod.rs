@@ -1,7 +1,13 @@
 //! The command line: answers on stdout, everything else on stderr, one exit code per meaning.
 
+mod ask;
+pub mod generate;
+pub mod health;
+pub mod pages;
+pub mod schema;
 pub mod send;
 pub mod stats;
+pub mod tap;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -43,9 +49,22 @@ enum Command {
     /// Sends messages to a running syslog source, as RFC 5424
     #[command(after_help = EXIT_CODES)]
     Send(send::SendArgs),
+    /// Shows live entries of a running ringmain: at a source, behind a step, or in front of a sink
+    #[command(after_help = EXIT_CODES)]
+    Tap(tap::TapArgs),
     /// Prints what a running ringmain says of itself
     #[command(after_help = EXIT_CODES)]
     Stats(stats::StatsArgs),
+    /// Asks a running ringmain whether it is well: exit code 0, or 1 with the reason
+    Health(health::HealthArgs),
+    /// Makes numbered lines of several kinds, to try a config or to load one
+    Gen(generate::GenArgs),
+    /// Prints the JSON schema of the config, for editors and checks
+    Schema,
+    /// Prints the completions of a shell
+    Completions(pages::CompletionsArgs),
+    /// Prints the manual page
+    Man(pages::ManArgs),
 }
 
 /// Which config.
@@ -61,7 +80,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => match load(&args) {
-            Ok(config) => crate::engine::run(config),
+            Ok(config) => crate::engine::run(config, args.config.as_deref()),
             Err(report) => refuse(&report),
         },
         Command::Check(args) => match load(&args) {
@@ -70,6 +89,12 @@ pub fn main() -> ExitCode {
         },
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Tap(args) => tap::run(&args),
+        Command::Health(args) => health::run(&args),
+        Command::Gen(args) => generate::run(&args),
+        Command::Schema => schema::run(),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
     }
 }
 

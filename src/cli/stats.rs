@@ -3,64 +3,39 @@
 //! The tables follow the shape of the JSON and know no names: an object of objects, or a list of objects, is a table
 //! with a row for each; anything else is a list of names and values.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value};
 
+use super::ask::{self, AdminArgs, Asked};
 use super::{exit, fail, print};
 
 /// Whom to ask and how to print.
 #[derive(Debug, Args)]
 pub struct StatsArgs {
-    /// Where the admin server listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8401")]
-    admin: SocketAddr,
     /// Prints the JSON as it came
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
-
-/// How long the answer may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest answer read.
-const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Asks and prints.
 pub fn run(args: &StatsArgs) -> ExitCode {
-    let url = format!("http://{}/stats", args.admin);
-    let answer = match fetch(&url) {
-        Ok(answer) => answer,
-        Err(message) => return fail(exit::NOT_STARTED, &message),
+    let answer = match ask::get(&args.admin, "/stats") {
+        Asked::Answered(answer) => answer,
+        Asked::Refused(why) | Asked::Failed(why) => return fail(exit::NOT_STARTED, &why),
     };
     if args.json {
         return print(&format!("{}\n", answer.trim_end()));
     }
     match serde_json::from_str(&answer) {
         Ok(value) => print(&tables(&value)),
-        Err(error) => fail(exit::NOT_STARTED, &format!("{url} did not answer with JSON: {error}")),
+        Err(error) => {
+            fail(exit::NOT_STARTED, &format!("{}/stats did not answer with JSON: {error}", args.admin.admin))
+        }
     }
-}
-
-fn fetch(url: &str) -> Result<String, String> {
-    // No proxy: the server is on this host or close by, whatever http_proxy says for the rest of the world.
-    let config = ureq::Agent::config_builder().proxy(None).timeout_global(Some(TIMEOUT)).build();
-    let agent = ureq::Agent::new_with_config(config);
-    let answer = agent
-        .get(url)
-        .call()
-        .and_then(|mut response| response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string());
-    answer.map_err(|error| match error {
-        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
-            format!("nothing listens on {url}: is ringmain running, with `admin` there?")
-        }
-        ureq::Error::ConnectionFailed => {
-            format!("nothing listens on {url}: is ringmain running, with `admin` there?")
-        }
-        other => format!("{url}: {other}"),
-    })
 }
 
 /// The whole answer as text.
@@ -173,8 +148,6 @@ fn said(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
 
     #[test]
     fn objects_of_objects_are_tables_and_the_rest_is_a_list() {
@@ -220,23 +193,5 @@ sources
     #[test]
     fn an_answer_cannot_steer_the_terminal() {
         assert!(!tables(&serde_json::json!({"a": "\u{1b}[2J"})).contains('\u{1b}'));
-    }
-
-    #[test]
-    fn stats_are_fetched_over_http_and_a_closed_port_is_said_clearly() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/stats", listener.local_addr().unwrap());
-        let server = std::thread::spawn(move || {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut head = [0; 4096];
-            let length = stream.read(&mut head).unwrap();
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\n{\"a\":1}")
-                .unwrap();
-            String::from_utf8_lossy(&head[..length]).into_owned()
-        });
-        assert_eq!(fetch(&url), Ok("{\"a\":1}".into()));
-        assert!(server.join().unwrap().starts_with("GET /stats HTTP/1.1\r\n"));
-        assert!(fetch(&url).unwrap_err().contains("nothing listens on"));
     }
 }

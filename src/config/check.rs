@@ -1,5 +1,7 @@
 //! What no single key can tell: names that must exist, limits that must fit each other, addresses taken twice.
 
+mod steps;
+
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -13,9 +15,8 @@ use crate::sinks::config::SinkKind;
 use crate::sinks::pattern::Pattern;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
+use crate::sources::http::config::HttpSourceConfig;
 use crate::sources::net::listen::{Claim, Listen};
-use crate::steps::config::StepConfig;
-use crate::steps::pipeline::STEPS_MAX;
 
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
 pub const SINKS_MAX: usize = 64;
@@ -193,6 +194,18 @@ impl Checker<'_> {
                     self.listens(name, &syslog.listen, syslog.tls.is_some(), &mut taken);
                     self.partial_memory(name, syslog.max_message, syslog.partial_memory);
                 }
+                SourceKind::Http(http) => {
+                    self.listens(name, &http.listen, http.tls.is_some(), &mut taken);
+                    self.requests(name, http);
+                }
+                SourceKind::Loki(loki) => {
+                    self.listens(name, &loki.listen, loki.tls.is_some(), &mut taken);
+                    self.requests(name, &loki.server());
+                }
+                SourceKind::Socket(socket) => {
+                    self.listens(name, &socket.listen, socket.tls.is_some(), &mut taken);
+                    self.partial_memory(name, socket.max_message, socket.partial_memory);
+                }
                 SourceKind::Stdin(_) => {
                     if let Some(other) = readers_of_stdin.replace(name) {
                         let message = format!("source `{name}` reads the standard input too");
@@ -228,6 +241,20 @@ impl Checker<'_> {
         if has_keys && !listen.iter().any(|address| matches!(address, Listen::Tls(_))) {
             let message = format!("`tls` in source `{name}` is for no address");
             self.problem(&["sources", name, "tls"], message, "expected a `tls://` address in `listen`");
+        }
+    }
+
+    /// That requests come by connections, and fit the memory for them.
+    fn requests(&mut self, name: &str, http: &HttpSourceConfig) {
+        for (index, address) in http.listen.iter().enumerate().filter(|(_, listen)| listen.is_datagrams()) {
+            let message = format!("source `{name}` takes no datagrams, so not `{address}`");
+            let label = "expected `tcp://`, `tls://` or `unix://`";
+            self.problem(&["sources", name, "listen", &index.to_string()], message, label);
+        }
+        if http.body_memory < 2 * http.max_body {
+            let message = format!("`body_memory` in source `{name}` is less than two `max_body`");
+            let label = format!("expected at least {}", crate::units::format_size(2 * http.max_body as u64));
+            self.problem(&["sources", name, "body_memory"], message, label);
         }
     }
 
@@ -281,24 +308,7 @@ impl Checker<'_> {
     }
 
     fn texts(&mut self, written: &Written, languages: &TextChecks) {
-        for (name, steps) in &written.pipelines {
-            if steps.len() > STEPS_MAX {
-                let message = format!("pipeline `{name}` has {} steps; the most is {STEPS_MAX}", steps.len());
-                self.problem(&["pipelines", name], message, "");
-            }
-            for (index, step) in steps.iter().enumerate() {
-                let (verb, expression) = match step {
-                    StepConfig::Discard(expression) => ("discard", expression),
-                    StepConfig::Keep(expression) => ("keep", expression),
-                    StepConfig::Parse(_)
-                    | StepConfig::Timestamp(_)
-                    | StepConfig::Set(_)
-                    | StepConfig::Custom(_) => continue,
-                };
-                let path = ["pipelines", name, &index.to_string(), verb];
-                self.text(&path, expression, languages.expression);
-            }
-        }
+        self.steps(written, languages);
         for (name, keys, kind) in &written.sinks {
             if let Some(when) = &keys.when {
                 self.text(&["sinks", name, "when"], when, languages.expression);

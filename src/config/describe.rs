@@ -69,6 +69,9 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
     let own = match &source.kind {
         SourceKind::File(file) => flat(file),
         SourceKind::Syslog(syslog) => flat(syslog),
+        SourceKind::Http(http) => flat(http),
+        SourceKind::Loki(loki) => flat(loki),
+        SourceKind::Socket(socket) => flat(socket),
         SourceKind::Stdin(stdin) => flat(stdin),
         SourceKind::Submit(submit) => flat(submit),
     };
@@ -102,6 +105,9 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Keep(expression) => format!("keep: {expression}"),
                 StepConfig::Timestamp(timestamp) => format!("timestamp: {}", text(timestamp)),
                 StepConfig::Set(constants) => format!("set: {}", text(constants)),
+                StepConfig::Rename(names) => format!("rename: {}", text(names)),
+                StepConfig::Remove(names) => format!("remove: {}", text(names)),
+                StepConfig::Redact(redact) => format!("redact: {}", text(redact)),
                 StepConfig::Custom(step) => format!("{}: of the program", text(step)),
             };
             let _ = writeln!(out, "  {}. {said}", index + 1);
@@ -141,7 +147,7 @@ fn threads(config: &Config, out: &mut String) {
     let mut kind = |name: &str, count: String, pinned: &str| {
         let _ = writeln!(out, "  {name:<42} {count:<28} cores {pinned}");
     };
-    if has("syslog") {
+    if has("syslog") || has("socket") {
         kind("intake", "1".into(), &cores(&decided.cores.intake));
     }
     if has("file") || has("stdin") {
@@ -220,7 +226,7 @@ fn text<T: Serialize>(value: &T) -> String {
 }
 
 /// Every key of a struct with its value, in order, the keys of inner structs joined with `.`.
-fn flat<T: Serialize>(value: &T) -> Vec<(String, String)> {
+pub(crate) fn flat<T: Serialize>(value: &T) -> Vec<(String, String)> {
     fn collect(value: &Value, before: &str, all: &mut Vec<(String, String)>) {
         let Value::Mapping(entries) = value else {
             all.push((before.into(), said(value)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::lane::config::{BackpressureConfig, FlowControlConfig};
+use crate::secret::Secret;
 use crate::sinks::config::{Jitter, RetryConfig};
 use crate::units::{self, Auto};
 
@@ -45,11 +46,14 @@ pub struct AdminConfig {
     /// Address and port of the HTTP server with `/metrics`, `/stats`, `/health`, `/ready`; `off` for none.
     #[serde(deserialize_with = "listen", serialize_with = "listen_text")]
     pub listen: Option<SocketAddr>,
+    /// What a request that changes something has to show (`Authorization: Bearer TOKEN`); without one, nothing can be
+    /// changed by requests.
+    pub token: Option<Secret>,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        AdminConfig { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8401))) }
+        AdminConfig { listen: Some(SocketAddr::from(([127, 0, 0, 1], 8401))), token: None }
     }
 }
 

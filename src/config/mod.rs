@@ -12,6 +12,7 @@ pub mod env;
 pub mod keys;
 pub mod read;
 pub mod report;
+pub mod schema;
 pub mod tree;
 
 use std::collections::HashSet;

@@ -88,7 +88,13 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "^^^^^^^ expected a numeric address and a port such as `127.0.0.1:8401`, or `off`",
             "",
         ),
-        ("admin: { token: x }", "unknown key `token` in `admin`", "1:10", "^^^^^", "known keys: listen"),
+        (
+            "admin: { tokem: x }",
+            "unknown key `tokem` in `admin`",
+            "1:10",
+            "^^^^^ did you mean `token`?",
+            "known keys: listen, token",
+        ),
         (
             "admin: [1]",
             "`admin` at the top level cannot be a list",
@@ -242,21 +248,21 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown type `fil` in source `a`",
             "1:23",
             "^^^ did you mean `file`?",
-            "known types: file, syslog, stdin",
+            "known types: file, syslog, socket, stdin",
         ),
         (
             "sources: { a: { include: [x] } }",
             "`type` is missing in source `a`",
             "1:12",
             "^ needs `type`",
-            "known types: file, syslog, stdin",
+            "known types: file, syslog, socket, stdin",
         ),
         (
             "sources: { a: { type: } }",
             "`type` in source `a` cannot be empty",
             "1:17",
             "^^^^",
-            "known types: file, syslog, stdin",
+            "known types: file, syslog, socket, stdin",
         ),
         (
             "sources: { a: { type: file } }",
@@ -387,6 +393,41 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "",
         ),
         (
+            "sources: { s: { type: syslog, listen: [ 'tls://1.2.3.4:5' ] } }",
+            "source `s` has no certificate for `tls://1.2.3.4:5`",
+            "1:41",
+            "^^^^^^^^^^^^^^^^^ expected `tls: { cert: FILE, key: FILE }` beside `listen`",
+            "",
+        ),
+        (
+            "sources: { s: { type: syslog, listen: [ 'tcp://1.2.3.4:5' ], tls: { cert: a, key: b } } }",
+            "`tls` in source `s` is for no address",
+            "1:62",
+            "^^^ expected a `tls://` address in `listen`",
+            "",
+        ),
+        (
+            "sources: { s: { type: socket, listen: [ 'unix:///a', 'unixgram:///a' ] } }",
+            "`unixgram:///a` is listened on twice",
+            "1:54",
+            "^^^^^^^^^^^^^^^ source `s` has it already",
+            "",
+        ),
+        (
+            "sources: { s: { type: socket, listen: [ 'unix:///a' ], socket_mode: 432 } }",
+            "`socket_mode` in source `s` cannot be `432`",
+            "1:69",
+            "^^^ expected a mode such as `0660`: a zero and three octal digits",
+            "",
+        ),
+        (
+            "sources: { s: { type: socket, listen: [ 'tcp://1.2.3.4:5' ], framing: lines } }",
+            "`framing` in source `s` cannot be `lines`",
+            "1:71",
+            "^^^^^",
+            "",
+        ),
+        (
             "sources: { s: { type: syslog, listen: [ '1.2.3.4:5' ] } }",
             "`listen` in source `s` cannot be `1.2.3.4:5`",
             "1:41",
@@ -420,7 +461,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown step `pars` in pipeline `p`",
             "3:7",
             "^^^^ did you mean `parse`?",
-            "known steps: parse, discard, keep, timestamp, set",
+            "known steps: parse, discard, keep, timestamp, set, rename, remove, redact",
         ),
         (
             "pipelines: { p: [ { parse: jsn } ] }",
@@ -490,7 +531,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `pathh` in sink `s`",
             "1:36",
             "^^^^^ did you mean `path`?",
-            "known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync",
+            "known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, \
+             max_files, rotate",
         ),
         (
             "sinks: { s: { type: lokki } }",
@@ -646,7 +688,7 @@ error: unknown key `pathh` in sink `archive`
    |
 17 |     pathh: \"./data/out\"
    |     ^^^^^ did you mean `path`?
-   = known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync
+   = known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, max_files, rotate
 ";
     let shown = parse(&text).unwrap_err().to_string().replace("is missing\n\n", "is missing\n");
     assert!(shown.starts_with(expected), "{shown}");
@@ -678,11 +720,13 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let defaults = parse(SMALL).unwrap();
     assert_eq!(config.dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (4, 1, 5));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (6, 1, 6));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);
-    assert_eq!(config.sinks[0].kind, plain.sinks[0].kind);
+    let SinkKind::File(mut file) = config.sinks[0].kind.clone() else { panic!("archive is a file sink") };
+    assert!(file.rotate.take().is_some(), "an example: without the section nothing is rotated");
+    assert_eq!(SinkKind::File(file), plain.sinks[0].kind);
 }
 
 fn parse_example(text: &str) -> Config {
@@ -884,6 +928,9 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
         known_keys::<crate::sources::config::SourceKeys>(),
         known_keys::<crate::sources::file::config::FileSourceConfig>(),
         known_keys::<crate::sources::syslog::config::SyslogSourceConfig>(),
+        known_keys::<crate::sources::http::config::HttpSourceConfig>(),
+        known_keys::<crate::sources::socket::config::SocketSourceConfig>(),
+        known_keys::<crate::tls::ServerTlsKeys>(),
         known_keys::<crate::sources::config::StdinSourceConfig>(),
         known_keys::<SinkKeys>(),
         known_keys::<crate::sinks::config::BatchKeys>(),
@@ -894,6 +941,66 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
     for key in keys.concat() {
         assert!(plan.contains(key), "{key} in the plan\n{plan}");
         assert!(EXAMPLE.contains(&format!("{key}:")), "{key} in the example");
+    }
+}
+
+#[test]
+fn pipelines_on_the_pages_about_them_are_understood() {
+    let pages = [include_str!("../../docs/steps.md"), include_str!("../../docs/language.md")];
+    let mut count = 0;
+    for config in pages.iter().flat_map(|page| page.split("```yaml\n").skip(1)) {
+        let config = config.split("```").next().unwrap();
+        let rest = if config.contains("sources:") {
+            ""
+        } else {
+            "sources: { in: { type: stdin } }\nsinks: { out: { type: console } }\n"
+        };
+        Config::parse("page", &format!("{config}{rest}"), &|_| None)
+            .unwrap_or_else(|report| panic!("{config}\n{report}"));
+        count += 1;
+    }
+    assert!(count >= 5, "{count}");
+}
+
+#[test]
+fn steps_that_cannot_work_are_refused_at_their_place() {
+    let refused = |steps: &str| {
+        let text = format!(
+            "pipelines:\n  p:\n{steps}\nsources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: console }} }}\n"
+        );
+        Config::parse("f.yaml", &text, &|_| None).expect_err(steps).to_string()
+    };
+    let names: String = (0..65).map(|n| format!("a{n}: b{n}, ")).collect();
+    for (steps, words) in [
+        (
+            "    - discard: 'level = 5'",
+            &["`discard` in step 1 of pipeline `p`", "^ unknown operator `=`: did you mean `==`?"][..],
+        ),
+        ("    - keep: 'label.app == 5'", &["^^^^^ did you mean `labels`?"]),
+        (
+            "    - parse: { format: json, on_error: dead_letter }",
+            &["`dead_letter` comes with the dead letter queue"],
+        ),
+        (
+            "    - parse: { format: json, on_error: drop }",
+            &["cannot be `drop`", "known values: pass, discard"],
+        ),
+        ("    - parse: { fromat: json }", &["unknown key `fromat`", "did you mean `format`?"]),
+        ("    - parse: { field: x }", &["`format` is missing"]),
+        (
+            "    - redact: [emial]",
+            &["did you mean `email`?", "known values: email, ipv4, credit_card, secret"],
+        ),
+        ("    - redact: { fields: [x] }", &["at least one of `patterns` or `regex`"]),
+        ("    - redact: []", &["at least one of"]),
+        ("    - redact: { regex: ['(x'] }", &["unclosed group", "^^"]),
+        (&format!("    - rename: {{ {names} }}"), &["has 65 names; the most is 64"]),
+        (&"    - set: { a: 1 }\n".repeat(65), &["has 65 steps; the most is 64"]),
+    ] {
+        let said = refused(steps);
+        for word in words {
+            assert!(said.contains(word), "{word} in:\n{said}");
+        }
     }
 }
 

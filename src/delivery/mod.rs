@@ -6,9 +6,10 @@
 
 pub mod retry;
 
-use crate::lane::{Lane, Taken};
+use crate::lane::{Crew, Lane, Pause, Taken};
 use crate::metrics::SinkTelemetry;
 use crate::sinks::{SendError, Sink};
+use crate::tap::{Point, Taps};
 use crate::thread::{Doing, Row};
 use retry::Retry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,12 +20,16 @@ use std::time::{Duration, Instant};
 pub struct Sender {
     /// Where batches come from.
     pub lane: Arc<Lane>,
+    /// Which of the lane's crews it is of.
+    pub crew: Crew,
     /// Where they go.
     pub sink: Arc<dyn Sink>,
     /// The pace of attempts.
     pub retry: Retry,
     /// What attempts took.
     pub telemetry: SinkTelemetry,
+    /// Who looks at entries, if anyone does.
+    pub taps: Arc<Taps>,
 }
 
 /// What one attempt came to.
@@ -42,17 +47,20 @@ enum Pace {
 }
 
 impl Sender {
-    /// Sends batches until the lane is closed and empty, or to be left.
+    /// Sends batches until the lane is closed and empty, or to be left, or another crew is in charge.
     pub fn run(&self, row: &Row) {
-        while let Some(taken) = self.lane.cut(row) {
+        while let Some(taken) = self.lane.cut(row, self.crew) {
             if !self.deliver(taken, row) {
                 return;
             }
         }
     }
 
-    /// Tries until the batch is settled; false if the lane is to be left before that.
+    /// Tries until the batch is settled; false if this sender is to go before that.
     fn deliver(&self, taken: Taken, row: &Row) -> bool {
+        if self.taps.is_open() {
+            self.show(&taken);
+        }
         let mut failures = 0;
         loop {
             row.set(Doing::Sending);
@@ -77,13 +85,29 @@ impl Sender {
                     let wait = self.wait(failures, pace, taken.batch.left(), &why);
                     self.lane.failed(why, failures, begun);
                     row.set(Doing::BackingOff);
-                    if !self.lane.pause(wait) {
-                        taken.batch.abandon();
-                        return false;
+                    match self.lane.pause(wait, self.crew) {
+                        Pause::Over => {}
+                        Pause::Relieved => {
+                            self.lane.give_back(taken);
+                            return false;
+                        }
+                        Pause::Leave => {
+                            self.lane.leave_behind(taken);
+                            return false;
+                        }
                     }
                     self.lane.sink().row.retries.add(1);
                 }
             }
+        }
+    }
+
+    /// Shows the batch to whoever looks at what goes to this sink.
+    fn show(&self, taken: &Taken) {
+        let (now, name) = (Instant::now(), self.name());
+        let is_here = |point: &Point| matches!(point, Point::Sink(sink) if sink == name);
+        for part in taken.batch.parts() {
+            self.taps.show(is_here, &part.block, |_| part.places(), now);
         }
     }
 

@@ -1,36 +1,34 @@
-//! From a checked config to everything it describes, bound and opened, but not yet running.
+//! What an engine has from its start to its end, and the parts a config describes.
 
-use super::inside::House;
+use super::StartError;
+use super::inside::{House, View};
+use super::keeper::Keeper;
+use super::live::{Core, Live};
 use super::memory::{self, Shares};
-use super::sinks::{describe_sink, open_sink};
-use super::sources::{Opened, Sources};
+use super::sources::{longest_entry, producers};
 use super::steps::{compile, planned};
-use super::{Parts, StartError};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
-use crate::delivery::Sender;
-use crate::delivery::retry::Retry;
-use crate::lane::batcher::{BatchLimits, Batcher, FlowControl};
-use crate::lane::{Lane, LaneSpec};
-use crate::ledger::{Ledger, Named};
+use crate::lane::Lane;
+use crate::lane::Manner;
+use crate::lane::batcher::{BatchLimits, FlowControl};
 use crate::metrics::Telemetry;
 use crate::pool::Budget;
 use crate::ring::Ring;
 use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::route::Routes;
-use crate::sinks::config::{Jitter, Ordering};
+use crate::sinks::config::Ordering;
 use crate::sources::config::SourceKind;
-use crate::sources::ending::Ending;
-use crate::sources::inlet::{Gate, Hallway};
-use crate::sources::multiline::config::MultilineConfig;
-use crate::sources::net::incoming::HEADROOM;
+use crate::sources::inlet::Hallway;
 use crate::steps::parse::input::Input;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
-use crate::thread::{Threads, WaitList};
-use crate::worker::Plan;
+use crate::thread::{Latch, Threads, WaitList};
+use crate::worker::{Domains, Plan};
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
 use std::fs::{File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,103 +38,58 @@ use std::time::Instant;
 /// The least number of blocks a sequencer lets run ahead.
 const WINDOW_MIN: usize = 16;
 
-/// Builds everything; binds ports, opens directories, takes the lock.
-pub(super) fn build(config: &Config) -> Result<Parts, StartError> {
+/// Builds what stays from start to end: takes the lock, opens the checkpoint, binds the admin address. There are no
+/// sources and no sinks yet.
+pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), StartError> {
     let lock = lock_data_dir(&config.data_dir)?;
-    let sinks: Vec<&SinkConfig> = config.sinks.iter().filter(|sink| sink.enabled).collect();
-    let largest = config.sources.iter().map(|source| longest_entry(source) + HEADROOM).max().unwrap_or(0);
-    let shares = shares(config, sinks.len(), largest)?;
-    let blocks = Blocks::new(largest);
-    let hallway = Arc::new(hallway(config, &shares, blocks.clone()));
-    let telemetry = Telemetry::new();
-    let gates: Vec<Arc<Gate>> = config.sources.iter().map(|_| Arc::default()).collect();
-    let ledger = Ledger {
-        sources: config.sources.iter().map(|source| Named::new(&source.name, source.kind.name())).collect(),
-        sinks: sinks.iter().map(|sink| Named::new(&sink.name, sink.kind.name())).collect(),
-    };
-
-    let (mut lanes, mut opened, mut senders) = (Vec::new(), Vec::new(), Vec::new());
-    for (sink, named) in sinks.iter().zip(&ledger.sinks) {
-        let lane = Arc::new(lane(sink, named.clone(), &shares, &gates, &blocks));
-        let open = open_sink(sink)?;
-        for number in 0..sink.lane.concurrency {
-            let sender = Sender {
-                lane: Arc::clone(&lane),
-                sink: Arc::clone(&open),
-                retry: retry(sink),
-                telemetry: telemetry.sink(&sink.name),
-            };
-            senders.push((format!("send-{}-{number}", sink.name), sender));
-        }
-        lanes.push(lane);
-        opened.push(open);
-    }
-
-    let plan = |source| plan(config, source, &sinks, &lanes).map(Arc::new);
-    let plans = config.sources.iter().map(plan).collect::<Result<Vec<_>, _>>()?;
-
-    let ending = Arc::new(Ending::default());
+    let largest = config.sources.iter().map(longest_entry).max().unwrap_or(0);
+    let shares =
+        shares(config, config.enabled_sinks().count(), config.sources.iter().map(producers).sum(), largest)?;
+    let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;
-    let mut sources = Sources {
-        config,
-        sinks: &sinks,
-        hallway: &hallway,
-        gates: &gates,
-        plans: &plans,
-        window: window(config, hallway.block_entries),
-        domains: Vec::new(),
-        ledger: &ledger,
-        ending: &ending,
-        checkpoint: Arc::new(checkpoint),
-        intake: None,
-        runners: Vec::new(),
-        views: Vec::new(),
-        submitter: None,
-    };
-    for at in 0..config.sources.len() {
-        sources.open(at)?;
-    }
-    let Opened { runners, views, domains, checkpoint, submitter } = sources.finish();
-
+    let checkpoint = Arc::new(checkpoint);
     let admin = match config.admin.listen {
         None => None,
         Some(address) => Some(
-            AdminServer::bind(address)
+            AdminServer::bind(address, config.admin.token.clone())
                 .map_err(|error| StartError::start(format!("admin: cannot listen on {address}"), error))?,
         ),
     };
-    let house = House {
+    let house = Arc::new(House {
         threads: Threads::default(),
-        ledger,
-        telemetry,
+        telemetry: Telemetry::new(),
+        taps: Arc::default(),
         hallway: Arc::clone(&hallway),
-        lanes: lanes.clone(),
-        opened: opened.clone(),
-        domains: Arc::clone(&domains),
-        sources: views,
-        sinks: sinks.iter().map(|sink| describe_sink(sink)).collect(),
+        domains: Arc::new(Domains::default()),
+        view: ArcSwap::from_pointee(View::default()),
         config: config.name.clone(),
         data_dir: config.data_dir.display().to_string(),
         admin: admin.as_ref().and_then(|admin| admin.local_addr().ok()).map(|address| address.to_string()),
         begun: Instant::now(),
         _lock: lock,
         phase: AtomicU8::new(0),
-        pulse: parking_lot::Mutex::new(Pulse::default()),
-    };
-    Ok(Parts {
-        hallway,
-        domains,
-        lanes,
-        sinks: opened,
-        senders,
-        runners,
-        submitter,
-        checkpoint,
-        ending,
-        house: Arc::new(house),
+        pulse: Mutex::new(Pulse::default()),
+    });
+    let keeper = Arc::new(Keeper::new(Arc::clone(&checkpoint), Arc::clone(&house)));
+    let live = Mutex::new(Live::of_nothing(config));
+    let working = Latch::default();
+    working.enter();
+    let window = window(config, hallway.block_entries);
+    Ok((
+        Core {
+            house,
+            hallway,
+            checkpoint,
+            keeper,
+            live,
+            ended: Condvar::new(),
+            window,
+            helpers: Arc::default(),
+            working,
+        },
         admin,
-    })
+    ))
 }
 
 /// Creates the data directory and takes its lock.
@@ -158,23 +111,16 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
     Ok(file)
 }
 
-fn longest_entry(source: &SourceConfig) -> usize {
-    match &source.kind {
-        SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
-        SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
-        SourceKind::Submit(_) => 0,
-        SourceKind::Syslog(syslog) => syslog.max_message,
-    }
-}
-
-fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {
-    multiline.map_or(max_line, |multiline| multiline.longest(max_line))
-}
-
-fn shares(config: &Config, lanes: usize, largest: usize) -> Result<Shares, StartError> {
+/// How the memory is shared out among `lanes` and `sources`, where blocks hold entries of `largest` bytes.
+pub(super) fn shares(
+    config: &Config,
+    lanes: usize,
+    sources: usize,
+    largest: usize,
+) -> Result<Shares, StartError> {
     let marks = &config.dispatcher.backpressure;
     let low = marks.low_watermark / marks.high_watermark;
-    let threads = config.sources.len() + config.decided.workers;
+    let threads = sources + config.decided.workers;
     memory::share_out(config.decided.max_memory, lanes, threads, largest.max(crate::block::CLASSES[2]), low)
         .map_err(StartError::Config)
 }
@@ -208,13 +154,8 @@ fn window(config: &Config, block_entries: usize) -> usize {
     blocks.max(2 * config.decided.workers).max(WINDOW_MIN)
 }
 
-fn lane(
-    sink: &SinkConfig,
-    named: Named<crate::ledger::SinkLedger>,
-    shares: &Shares,
-    gates: &[Arc<Gate>],
-    blocks: &Blocks,
-) -> Lane {
+/// How the lane of the sink goes about its batches.
+pub(super) fn manner(sink: &SinkConfig) -> Manner {
     let (batch, flow) = (&sink.lane.batch, &sink.lane.flow_control);
     let limits = BatchLimits {
         batch_size: batch.size,
@@ -227,28 +168,11 @@ fn lane(
         target_latency: flow.target_latency,
         adjustment_factor: flow.adjustment_factor,
     };
-    Lane::new(LaneSpec {
-        sink: named,
-        quota: shares.lane,
-        ordered: sink.lane.ordering == Ordering::Stream,
-        gates: gates.to_vec(),
-        blocks: blocks.clone(),
-        batcher: Batcher::new(limits, flow),
-    })
-}
-
-fn retry(sink: &SinkConfig) -> Retry {
-    let retry = &sink.lane.retry;
-    Retry {
-        backoff: retry.backoff,
-        backoff_max: retry.backoff_max,
-        multiplier: retry.multiplier,
-        jitter: retry.jitter == Jitter::Full,
-    }
+    Manner { ordered: sink.lane.ordering == Ordering::Stream, limits, flow }
 }
 
 /// What the source's entries go through, and where they may go.
-fn plan(
+pub(super) fn plan(
     config: &Config,
     source: &SourceConfig,
     sinks: &[&SinkConfig],
@@ -258,8 +182,10 @@ fn plan(
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
     if let SourceKind::Syslog(syslog) = &source.kind {
-        steps.push(StepSpec::ParseSyslog(Input::Message, syslog.timezone.zone.clone()).into());
+        let zone = syslog.timezone.zone.clone();
+        steps.push(StepSpec::ParseSyslog(Input::Message, zone).by_itself());
     }
+    let before = steps.len();
     for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
         let place = format!("pipeline {}", named.map_or("", String::as_str));
         steps.push(planned(step, &place)?);
@@ -268,11 +194,10 @@ fn plan(
         None => Ok(None),
         Some(when) => compile(when, &format!("sink {}: when", sink.name)).map(Some),
     };
-    Ok(Plan {
-        pipeline: Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?,
-        routes: Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?),
-        lanes: lanes.to_vec(),
-    })
+    let pipeline = Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?;
+    let routes = Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?);
+    let named = named.map(|name| (name.as_str().into(), before));
+    Ok(Plan::with_name(pipeline, routes, lanes.to_vec(), named))
 }
 
 #[cfg(test)]

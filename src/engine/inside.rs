@@ -2,7 +2,7 @@
 
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
-use crate::admin::rows::{FileStats, LaneStats, SinkState};
+use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
@@ -10,8 +10,10 @@ use crate::metrics::Telemetry;
 use crate::sinks::Sink;
 use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
+use crate::tap::{Point, Seen, Taps, Wish};
 use crate::thread::{Doing, Threads};
-use crate::worker::Domain;
+use crate::worker::{Domain, Domains};
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Instant;
 
 /// What one source shows besides its ledger.
+#[derive(Clone)]
 pub(super) struct SourceView {
     /// The gate its lanes close.
     pub gate: Arc<Gate>,
@@ -29,20 +32,55 @@ pub(super) struct SourceView {
     pub files: Option<Arc<Mutex<Vec<FileRow>>>>,
     /// What it takes in, in words.
     pub what: String,
+    /// It is not in the config any more; its numbers stay, so that the sums hold.
+    pub removed: bool,
+}
+
+impl SourceView {
+    /// The view of a source that does nothing yet.
+    pub fn new(gate: &Arc<Gate>) -> Self {
+        SourceView {
+            gate: Arc::clone(gate),
+            listening: Vec::new(),
+            files: None,
+            what: String::new(),
+            removed: false,
+        }
+    }
+}
+
+/// What one sink shows besides its ledger.
+#[derive(Clone)]
+pub(super) struct SinkView {
+    /// What is in front of it.
+    pub lane: Arc<Lane>,
+    /// The sink itself, while the config has it.
+    pub sink: Option<Arc<dyn Sink>>,
+    /// Where it delivers to, in words.
+    pub what: String,
+    /// It is not in the config any more.
+    pub removed: bool,
+}
+
+/// All rows that can be looked at now; a reload puts another in its place.
+#[derive(Clone, Default)]
+pub(super) struct View {
+    /// Rows are only ever added.
+    pub ledger: Arc<Ledger>,
+    /// By the rows of the ledger.
+    pub sources: Vec<SourceView>,
+    /// By the rows of the ledger.
+    pub sinks: Vec<SinkView>,
 }
 
 /// Everything that can be looked at.
 pub(super) struct House {
     pub threads: Threads,
-    pub ledger: Ledger,
     pub telemetry: Telemetry,
+    pub taps: Arc<Taps>,
     pub hallway: Arc<Hallway>,
-    pub lanes: Vec<Arc<Lane>>,
-    /// The sinks behind the lanes.
-    pub opened: Vec<Arc<dyn Sink>>,
-    pub domains: Arc<[Domain]>,
-    pub sources: Vec<SourceView>,
-    pub sinks: Vec<String>,
+    pub domains: Arc<Domains>,
+    pub view: ArcSwap<View>,
     pub config: String,
     pub data_dir: String,
     pub admin: Option<String>,
@@ -75,28 +113,33 @@ impl House {
 
     /// Once a second: rates, and the histograms' samples into their buckets.
     pub fn tick(&self, now: Instant) {
-        self.pulse.lock().tick(now, &self.ledger);
+        self.pulse.lock().tick(now, &self.view.load().ledger);
         self.telemetry.upkeep();
+        self.taps.sweep(now);
         crate::logs::sweep(now);
     }
 
     /// Where it listens and what it reads and writes, a line each.
     pub fn describe(&self) -> Vec<String> {
-        let source = |(at, view): (usize, &SourceView)| {
-            let named = &self.ledger.sources[at];
-            format!("source {} ({}): {}", named.name, named.kind, view.what)
-        };
-        let mut lines: Vec<String> = self.sources.iter().enumerate().map(source).collect();
-        lines.extend(self.sinks.iter().cloned());
+        let all = self.view.load_full();
+        let sources = || all.ledger.sources.iter().zip(&all.sources).filter(|(_, view)| !view.removed);
+        let mut lines: Vec<String> = sources()
+            .map(|(named, view)| format!("source {} ({}): {}", named.name, named.kind, view.what))
+            .collect();
+        lines.extend(all.sinks.iter().filter(|view| !view.removed).map(|view| view.what.clone()));
         match &self.admin {
             Some(address) => lines.push(format!("admin: http://{address}/ (metrics, stats, health, ready)")),
             None => lines.push("admin: off".into()),
         }
-        if let Some(address) = self.sources.iter().flat_map(|view| &view.listening).next() {
+        if let Some(address) = sources().flat_map(|(_, view)| &view.listening).next() {
             // As it was called, so that the line can be copied; and to where a client can reach it.
             let program = std::env::args().next().unwrap_or_else(|| "ringmain".into());
             let reachable = address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:");
-            lines.push(format!("send a first line: {program} send --to {reachable} 'hello from me'"));
+            let how = match reachable.starts_with("http") {
+                true => format!("curl --data-binary 'hello from me' {reachable}"),
+                false => format!("{program} send --to {reachable} 'hello from me'"),
+            };
+            lines.push(format!("send a first line: {how}"));
         }
         lines
     }
@@ -112,21 +155,46 @@ impl House {
         }
     }
 
+    /// Whether there is such a point to look at; the error says which there are.
+    fn is_there(&self, point: &Point) -> Result<(), String> {
+        let view = self.view.load();
+        let sources = view.ledger.sources.iter().zip(&view.sources).filter(|(_, view)| !view.removed);
+        let mut points: Vec<Point> =
+            sources.map(|(named, _)| Point::Source(named.name.to_string())).collect();
+        for (_, domain) in self.domains.all() {
+            let plan = domain.plan.load();
+            if let Some((name, before)) = &plan.named {
+                let steps = plan.pipeline.views().count() - before;
+                points.extend((1..=steps).map(|place| Point::Step(name.to_string(), place)));
+            }
+        }
+        let sinks = view.ledger.sinks.iter().zip(&view.sinks).filter(|(_, view)| !view.removed);
+        points.extend(sinks.map(|(named, _)| Point::Sink(named.name.to_string())));
+        if points.contains(point) {
+            return Ok(());
+        }
+        let mut there: Vec<String> = points.iter().map(ToString::to_string).collect();
+        there.dedup();
+        Err(format!("there is no `{point}`; there are: {}", there.join(", ")))
+    }
+
     fn domain_stats(&self) -> Vec<DomainStats> {
-        let stats = |(id, domain): (usize, &Domain)| DomainStats {
-            id: id as u32,
+        let all = self.domains.all().into_iter();
+        all.map(|(id, domain)| DomainStats {
+            id: id.0,
             source: domain.source.name.to_string(),
             next_ticket: domain.sequencer.next_ticket(),
             waiting: domain.sequencer.waiting() as u64,
-        };
-        self.domains.iter().enumerate().map(stats).collect()
+        })
+        .collect()
     }
 }
 
 impl Inside for House {
     fn snapshot(&self) -> Snapshot {
         let (rows, now) = (self.threads.rows(), Instant::now());
-        let mut snapshot = Snapshot::of(&self.ledger, &self.pulse.lock(), &rows);
+        let view = self.view.load_full();
+        let mut snapshot = Snapshot::of(&view.ledger, &self.pulse.lock(), &rows);
         snapshot.phase = self.phase();
         snapshot.uptime_seconds = self.begun.elapsed().as_secs_f64();
         snapshot.data_dir = self.data_dir.clone();
@@ -138,8 +206,15 @@ impl Inside for House {
             ..RingStats::of((used.entries, used.bytes), (limit.entries, limit.bytes))
         };
         snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
-        for (stats, view) in snapshot.sources.iter_mut().zip(&self.sources) {
-            stats.gate_open = view.gate.is_open();
+        let domains = self.domains.all();
+        for (stats, view) in snapshot.sources.iter_mut().zip(&view.sources) {
+            stats.gate_open = view.gate.is_open() || view.removed;
+            stats.removed = view.removed;
+            // All its threads share one plan.
+            let of_it = |(_, domain): &&(_, Arc<Domain>)| *domain.source.name == *stats.name;
+            if let Some((_, domain)) = domains.iter().rev().find(of_it) {
+                stats.steps = domain.plan.load().pipeline.views().map(StepStats::of).collect();
+            }
             stats.listening = view.listening.clone();
             if let Some(files) = &view.files {
                 stats.show_files(files.lock().iter().map(|file| FileStats {
@@ -149,11 +224,12 @@ impl Inside for House {
                 }));
             }
         }
-        for ((stats, lane), sink) in snapshot.sinks.iter_mut().zip(&self.lanes).zip(&self.opened) {
+        for (stats, SinkView { lane, sink, removed, .. }) in snapshot.sinks.iter_mut().zip(&view.sinks) {
             let view = lane.view(now);
             stats.lane = Self::lane_stats(&view);
+            stats.removed = *removed;
             stats.attempt = u32::from(stats.batches_out > 0);
-            stats.unwell = sink.is_healthy().err();
+            stats.unwell = sink.as_ref().and_then(|sink| sink.is_healthy().err());
             if let Some(trouble) = view.trouble {
                 stats.state = SinkState::Retrying;
                 stats.attempt = trouble.failures.saturating_add(1);
@@ -173,6 +249,11 @@ impl Inside for House {
             Phase::Starting => Err("starting".into()),
             Phase::Stopping => Err("stopping: nothing more is taken in".into()),
         }
+    }
+
+    fn tap(&self, wish: Wish) -> Result<Seen, String> {
+        self.is_there(&wish.point)?;
+        self.taps.ask(wish, Instant::now())
     }
 
     fn telemetry(&self) -> &Telemetry {

@@ -1,10 +1,9 @@
 //! The keeper: checkpoints, metric upkeep, rates, idle memory, new certificates. Sleeps until one of them is due.
 
-use super::Parts;
 use super::inside::House;
 use crate::checkpoint::Checkpoint;
 use crate::sinks::Sink;
-use crate::thread::{Doing, Flag, Row};
+use crate::thread::{Doing, Flag, Latch, Row};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ const CERTIFICATES: Duration = Duration::from_secs(5);
 /// The keeper's equipment.
 pub struct Keeper {
     checkpoint: Arc<Checkpoint>,
-    sinks: Vec<Arc<dyn Sink>>,
+    sinks: Mutex<Vec<Kept>>,
     house: Arc<House>,
     stop: Flag,
     /// A sync failed: what positions rely on may be gone, so neither tier may move past it.
@@ -33,18 +32,48 @@ pub struct Keeper {
     woken: Condvar,
 }
 
+/// A sink whose writing positions rely on.
+#[derive(Clone)]
+struct Kept {
+    sink: Arc<dyn Sink>,
+    /// Its senders. When all have left, one more sync is all it needs.
+    senders: Arc<Latch>,
+    /// No further senders will come.
+    last: bool,
+}
+
 impl Keeper {
-    /// The keeper of the house made of `parts`.
-    pub(super) fn new(parts: &Parts) -> Self {
+    /// A keeper without sinks.
+    pub(super) fn new(checkpoint: Arc<Checkpoint>, house: Arc<House>) -> Self {
         Keeper {
-            checkpoint: Arc::clone(&parts.checkpoint),
-            sinks: parts.sinks.clone(),
-            house: Arc::clone(&parts.house),
+            checkpoint,
+            sinks: Mutex::default(),
+            house,
             stop: Flag::default(),
             unsafe_since_sync: AtomicBool::new(false),
             nap: Mutex::new(false),
             woken: Condvar::new(),
         }
+    }
+
+    /// Positions rely on this sink from now on, and `senders` are those who use it.
+    pub(super) fn keep(&self, sink: &Arc<dyn Sink>, senders: &Arc<Latch>) {
+        let (sink, senders) = (Arc::clone(sink), Arc::clone(senders));
+        self.sinks.lock().push(Kept { sink, senders, last: false });
+    }
+
+    /// The senders in this latch are the last of their sink: it is let go when what they wrote is safe.
+    pub(super) fn let_go(&self, senders: &Arc<Latch>) {
+        for kept in self.sinks.lock().iter_mut().filter(|kept| Arc::ptr_eq(&kept.senders, senders)) {
+            kept.last = true;
+        }
+    }
+
+    /// Nothing will be delivered any more: every sink is told so.
+    pub(super) fn let_go_all(&self) {
+        let mut sinks = std::mem::take(&mut *self.sinks.lock());
+        sinks.dedup_by(|a, b| same(&a.sink, &b.sink));
+        sinks.iter().for_each(|kept| kept.sink.stop());
     }
 
     /// Keeps until it is stopped; writes the last checkpoint then.
@@ -96,8 +125,13 @@ impl Keeper {
     }
 
     fn write_checkpoint(&self) {
+        let mut ended = Vec::new();
         let mut sync = || -> io::Result<()> {
-            let synced = self.sinks.iter().try_for_each(|sink| sink.sync());
+            let sinks = self.sinks.lock().clone();
+            // Looked at before its last sync: what is written after that look is synced the next time.
+            ended =
+                sinks.iter().filter(|kept| kept.last && kept.senders.wait(Instant::now())).cloned().collect();
+            let synced = sinks.iter().try_for_each(|kept| kept.sink.sync());
             // Relaxed: see `run`.
             self.unsafe_since_sync.store(synced.is_err(), Relaxed);
             synced
@@ -106,6 +140,16 @@ impl Keeper {
             // Sources without positions rely on what their sinks wrote just as much.
             Ok(false) => complain("what sinks took", sync()),
             result => complain("the checkpoint", result.map(drop)),
+        }
+        // Relaxed: see `run`.
+        if !self.unsafe_since_sync.load(Relaxed) {
+            let is_over = |kept: &Kept| ended.iter().any(|over| Arc::ptr_eq(&over.senders, &kept.senders));
+            let mut sinks = self.sinks.lock();
+            sinks.retain(|kept| !is_over(kept));
+            let is_used = |sink: &Kept| sinks.iter().any(|kept| same(&kept.sink, &sink.sink));
+            let unused: Vec<_> = ended.iter().filter(|sink| !is_used(sink)).cloned().collect();
+            drop(sinks);
+            unused.iter().for_each(|kept| kept.sink.stop());
         }
     }
 
@@ -120,6 +164,10 @@ impl crate::thread::Wake for Keeper {
     fn wake(&self) {
         Keeper::wake(self);
     }
+}
+
+fn same(one: &Arc<dyn Sink>, other: &Arc<dyn Sink>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }
 
 /// Positions that cannot be written are kept and tried again: late, not lost.

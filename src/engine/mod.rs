@@ -1,35 +1,44 @@
 //! Builds the house from a config, starts its threads, and ends them in the order in which entries leave it.
 //!
+//! A config takes its place by one way only, at the start as at a reload: everything it needs that is not there yet is
+//! made ready, then it is put into force as a whole ([`reload`]).
+//!
 //! Nothing but the engine starts a thread. It starts from the way out to the way in, so that nobody ships before the next
 //! one can take, and ends the other way round: sources stop and ship what they hold, the ring empties, lanes cut what
 //! is left, senders deliver it until the deadline, sources hear of it, and the last checkpoint is written.
 
 mod build;
+pub mod changes;
+mod commit;
+mod go;
 mod inside;
+mod intake;
 mod keeper;
+mod live;
 mod memory;
+mod overlap;
+mod ready;
+pub mod reload;
 pub mod run;
+mod see_off;
 mod sinks;
 mod sources;
 mod steps;
+mod upkeep;
 
+pub use changes::Changes;
+pub use reload::ReloadError;
 pub use run::run;
 
 use crate::admin::{AdminServer, Health, Inside, Snapshot};
-use crate::checkpoint::Checkpoint;
 use crate::config::Config;
-use crate::delivery::Sender;
-use crate::lane::Lane;
 use crate::ledger::Ledger;
-use crate::sinks::Sink;
-use crate::sources::ending::Ending;
-use crate::sources::inlet::Hallway;
 use crate::sources::submit::Submitter;
-use crate::thread::{Flag, Inside as InLatch, Latch, Row, Threads, Wake};
-use crate::worker::{Domain, Worker};
-use inside::House;
-use keeper::Keeper;
+use crate::thread::{Flag, Inside as InLatch, Latch, Row, Wake};
+use crate::worker::Worker;
+use live::Core;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,43 +62,17 @@ impl StartError {
     }
 }
 
-/// A source, ready to run on its own thread.
+/// A thread of a source, ready to run.
 struct Runner {
     name: String,
     cores: Vec<usize>,
     body: Box<dyn FnOnce(&Row) + Send>,
 }
 
-/// Everything there is, not yet running.
-struct Parts {
-    hallway: Arc<Hallway>,
-    domains: Arc<[Domain]>,
-    lanes: Vec<Arc<Lane>>,
-    sinks: Vec<Arc<dyn Sink>>,
-    senders: Vec<(String, Sender)>,
-    runners: Vec<Runner>,
-    submitter: Option<Submitter>,
-    checkpoint: Arc<Checkpoint>,
-    ending: Arc<Ending>,
-    house: Arc<House>,
-    admin: Option<AdminServer>,
-}
-
 /// A running engine.
 pub struct Engine {
-    config: Config,
-    threads: Threads,
-    hallway: Arc<Hallway>,
-    domains: Arc<[Domain]>,
-    lanes: Vec<Arc<Lane>>,
-    sinks: Vec<Arc<dyn Sink>>,
-    submitter: Option<Submitter>,
-    ending: Arc<Ending>,
-    house: Arc<House>,
-    keeper: Arc<Keeper>,
-    sources_done: Arc<Latch>,
+    core: Arc<Core>,
     workers_done: Arc<Latch>,
-    senders_done: Arc<Latch>,
     keeper_done: Arc<Latch>,
     admin_stop: Option<(Flag, Arc<dyn Wake>)>,
     admin_done: Arc<Latch>,
@@ -115,165 +98,189 @@ impl Engine {
     ///
     /// Errors: the config cannot work here, or something cannot be had; nothing runs then.
     pub fn start(config: Config) -> Result<Engine, StartError> {
-        let parts = build::build(&config)?;
-        let threads = parts.house.threads.clone();
-        let keeper = Arc::new(Keeper::new(&parts));
-        parts.checkpoint.wake_when_dirty(Arc::clone(&keeper) as Arc<dyn Wake>);
+        let (core, admin) = build::build(&config)?;
+        let core = Arc::new(core);
+        core.checkpoint.wake_when_dirty(Arc::clone(&core.keeper) as Arc<dyn Wake>);
         let mut engine = Engine {
-            threads,
-            hallway: parts.hallway,
-            domains: parts.domains,
-            lanes: parts.lanes,
-            sinks: parts.sinks,
-            submitter: parts.submitter,
-            ending: parts.ending,
-            house: parts.house,
-            keeper,
-            sources_done: Arc::default(),
+            core,
             workers_done: Arc::default(),
-            senders_done: Arc::default(),
             keeper_done: Arc::default(),
             admin_stop: None,
             admin_done: Arc::default(),
-            config,
         };
-        if let Err(error) = engine.start_threads(parts.senders, parts.runners, parts.admin) {
-            engine.ending.leave();
+        let started = engine.start_threads(&config).and_then(|()| match engine.core.apply(config) {
+            Ok(_) => Ok(()),
+            Err(ReloadError::Start(error)) => Err(error),
+            Err(error) => Err(StartError::Config(error.to_string())),
+        });
+        let started = started.and_then(|()| engine.start_admin(admin).map_err(ready::thread_refused));
+        if let Err(error) = started {
             engine.stop(Instant::now());
-            return Err(StartError::start("cannot start a thread", error));
+            return Err(error);
         }
-        engine.house.set_running();
+        engine.core.house.set_running();
         Ok(engine)
     }
 
-    fn start_threads(
-        &mut self,
-        senders: Vec<(String, Sender)>,
-        runners: Vec<Runner>,
-        admin: Option<AdminServer>,
-    ) -> io::Result<()> {
-        let cores = self.config.decided.cores.clone();
-        for (name, sender) in senders {
-            let done = InLatch::new(&self.senders_done);
-            self.threads.spawn(name, &cores.senders, move |row| {
-                let _done = done;
-                sender.run(row);
-            })?;
-        }
-        for number in 0..self.config.decided.workers {
+    /// Starts those who are there whatever the config says.
+    fn start_threads(&self, config: &Config) -> Result<(), StartError> {
+        let (core, cores) = (&self.core, &config.decided.cores);
+        for number in 0..config.decided.workers {
             let worker = Worker {
-                hallway: Arc::clone(&self.hallway),
-                domains: Arc::clone(&self.domains),
-                telemetry: self.house.telemetry.workers(),
+                hallway: Arc::clone(&core.hallway),
+                domains: Arc::clone(&core.house.domains),
+                telemetry: core.house.telemetry.workers(),
+                taps: Arc::clone(&core.house.taps),
             };
             // One core each: a worker keeps its cache.
-            let core: Vec<usize> = match cores.workers.len() {
+            let own: Vec<usize> = match cores.workers.len() {
                 0 => Vec::new(),
                 count => vec![cores.workers[number % count]],
             };
             let done = InLatch::new(&self.workers_done);
-            self.threads.spawn(format!("worker-{number}"), &core, move |row| {
+            let spawned = core.house.threads.spawn(format!("worker-{number}"), &own, move |row| {
                 let _done = done;
                 worker.run(row);
-            })?;
+            });
+            spawned.map_err(ready::thread_refused)?;
         }
-        let (keeper, done) = (Arc::clone(&self.keeper), InLatch::new(&self.keeper_done));
-        self.threads.spawn("keeper", &[], move |row| {
+        let (keeper, done) = (Arc::clone(&core.keeper), InLatch::new(&self.keeper_done));
+        let spawned = core.house.threads.spawn("keeper", &[], move |row| {
             let _done = done;
             keeper.run(row);
-        })?;
-        for Runner { name, cores, body } in runners {
-            let done = InLatch::new(&self.sources_done);
-            self.threads.spawn(name, &cores, move |row| {
-                let _done = done;
-                body(row);
-            })?;
-        }
-        if let Some(admin) = admin {
-            let stop = Flag::default();
-            self.admin_stop = Some((stop.clone(), admin.waker()));
-            let (house, done) = (Arc::clone(&self.house), InLatch::new(&self.admin_done));
-            self.threads.spawn("admin", &[], move |row| {
-                let _done = done;
-                if let Err(error) = admin.run(row, &*house, &stop) {
-                    tracing::error!("admin: no more answers: {error}");
-                }
-            })?;
-        }
-        Ok(())
+        });
+        spawned.map(drop).map_err(ready::thread_refused)
+    }
+
+    fn start_admin(&mut self, admin: Option<AdminServer>) -> io::Result<()> {
+        let Some(admin) = admin else { return Ok(()) };
+        let stop = Flag::default();
+        self.admin_stop = Some((stop.clone(), admin.waker()));
+        let (house, done) = (Arc::clone(&self.core.house), InLatch::new(&self.admin_done));
+        let spawned = self.core.house.threads.spawn("admin", &[], move |row| {
+            let _done = done;
+            if let Err(error) = admin.run(row, &*house, &stop) {
+                tracing::error!("admin: no more answers: {error}");
+            }
+        });
+        spawned.map(drop)
+    }
+
+    /// Puts another config into force while the engine runs. Sources and sinks for which nothing changes are not touched.
+    /// Says what changed.
+    ///
+    /// Errors: something of it cannot be, or cannot be had; then all is as it was before.
+    pub fn reload(&self, config: Config) -> Result<Changes, ReloadError> {
+        self.core.apply(config)
+    }
+
+    /// Reads the config at `path` and puts it into force.
+    ///
+    /// Errors: as [`Engine::reload`], or it is wrong.
+    pub fn reload_from(&self, path: &Path) -> Result<Changes, ReloadError> {
+        let config = Config::load(path).map_err(|report| ReloadError::Config(Box::new(report)))?;
+        self.reload(config)
+    }
+
+    /// What putting `config` into force would change.
+    pub fn changes(&self, config: &Config) -> Changes {
+        self.core.changes(config)
+    }
+
+    /// The config in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.core.live.lock().config)
+    }
+
+    /// Where the program hands entries in to its source of this name.
+    pub fn submitter(&self, source: &str) -> Option<Submitter> {
+        let live = self.core.live.lock();
+        live.sources.iter().find(|one| one.config.name == source)?.submitter.clone()
     }
 
     /// Where it listens and what it reads and writes, a line each.
     pub fn describe(&self) -> Vec<String> {
-        self.house.describe()
-    }
-
-    /// The ledger: what became of every entry.
-    pub fn ledger(&self) -> &Ledger {
-        &self.house.ledger
-    }
-
-    /// Where the program hands entries in, if a source is made for that.
-    pub fn submitter(&self) -> Option<&Submitter> {
-        self.submitter.as_ref()
+        self.core.house.describe()
     }
 
     /// All numbers now.
     pub fn snapshot(&self) -> Snapshot {
-        self.house.snapshot()
+        self.core.house.snapshot()
     }
 
     /// How everything is, and why.
     pub fn health(&self) -> Health {
-        self.house.health()
+        self.core.house.health()
     }
 
     /// The mean of what its histograms hold, in seconds, of the metric called `name`.
     pub fn mean_seconds(&self, name: &str) -> f64 {
-        self.house.telemetry.mean(name)
+        self.core.house.telemetry.mean(name)
+    }
+
+    /// The ledger as it is now: what became of every entry. A reload may add rows to it.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.core.house.view.load().ledger)
     }
 
     /// Opens the sinks' destinations anew: someone moved their files away.
     pub fn reopen(&self) {
-        for sink in &self.sinks {
-            sink.reopen();
-        }
+        let live = self.core.live.lock();
+        live.lanes().for_each(|sink| sink.sink.reopen());
     }
 
     /// Ends it: no more in, everything out until `deadline`, the last checkpoint. Says what was and was not delivered.
     pub fn stop(self, deadline: Instant) -> Ended {
-        self.house.set_stopping();
-        self.ending.stop();
-        self.ending.wait_shipped(deadline);
-        self.hallway.ring.close();
-        self.workers_done.wait(deadline);
-        self.lanes.iter().for_each(|lane| lane.close());
-        if !self.senders_done.wait(deadline) {
-            self.lanes.iter().for_each(|lane| lane.leave());
-            self.senders_done.wait(Instant::now() + GRACE);
+        let core = &self.core;
+        core.house.set_stopping();
+        core.working.leave();
+        let (producers, lanes) = {
+            let mut live = core.live.lock();
+            live.ending = true;
+            let producers: Vec<_> = live.producers().cloned().collect();
+            (producers, live.lanes().cloned().collect::<Vec<_>>())
+        };
+        producers.iter().for_each(|source| source.ending.stop());
+        for source in &producers {
+            source.ending.wait_shipped(deadline);
         }
+        core.hallway.ring.close();
+        self.workers_done.wait(deadline);
+        lanes.iter().for_each(|sink| sink.lane.close());
+        let senders_done = |deadline| lanes.iter().all(|sink| sink.senders.wait(deadline));
+        if !senders_done(deadline) {
+            lanes.iter().for_each(|sink| sink.lane.leave());
+            senders_done(Instant::now() + GRACE);
+        }
+        let upkeep = || lanes.iter().filter_map(|sink| sink.upkeep.as_ref());
+        upkeep().for_each(|upkeep| upkeep.stop());
         // Whatever is settled by now has been heard of; nothing more will be.
-        if !self.sources_done.wait(deadline.min(Instant::now() + GRACE)) {
-            self.ending.leave();
+        let sources_done = |deadline| producers.iter().all(|source| source.done.wait(deadline));
+        if !sources_done(deadline.min(Instant::now() + GRACE)) {
+            producers.iter().for_each(|source| source.ending.leave());
         }
         let grace = Instant::now() + GRACE;
-        let mut all_ended = self.sources_done.wait(grace);
-        self.domains.iter().for_each(|domain| domain.sequencer.close());
-        self.keeper.stop();
+        let mut all_ended = sources_done(grace);
+        core.live.lock().intake.close();
+        all_ended &= core.live.lock().intake_done.clone().wait(grace + GRACE);
+        core.house.domains.all().iter().for_each(|(_, domain)| domain.sequencer.close());
+        core.keeper.stop();
         all_ended &= self.keeper_done.wait(grace + GRACE);
+        all_ended &= upkeep().all(|upkeep| upkeep.wait(grace + GRACE));
         if let Some((stop, waker)) = &self.admin_stop {
             stop.raise();
             waker.wake();
         }
         all_ended &= self.admin_done.wait(Instant::now() + GRACE);
+        all_ended &= core.helpers.wait(Instant::now() + GRACE);
         let now = Instant::now();
-        all_ended &= self.workers_done.wait(now) && self.senders_done.wait(now);
-        self.sinks.iter().for_each(|sink| sink.stop());
+        all_ended &= self.workers_done.wait(now) && senders_done(now);
+        core.keeper.let_go_all();
         self.ended(all_ended)
     }
 
     fn ended(&self, all_ended: bool) -> Ended {
-        let ledger = &self.house.ledger;
+        let ledger = self.ledger();
         let sources = ledger.sources.iter().map(|source| &source.row);
         let sinks = ledger.sinks.iter().map(|sink| &sink.row);
         Ended {

@@ -4,6 +4,7 @@ use super::{Ended, Engine, StartError};
 use crate::config::Config;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,9 @@ pub mod exit {
     pub const SECOND_SIGNAL: u8 = 130;
 }
 
-/// Runs the engine until it is told to end, and gives the process' exit code.
-pub fn run(config: Config) -> ExitCode {
+/// Runs the engine until it is told to end, and gives the process' exit code. SIGHUP reads the config at `path` again.
+pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
     crate::logs::init(tracing::Level::INFO);
-    let drain = config.dispatcher.drain_timeout;
     let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return refuse(&StartError::start("cannot listen for signals", error)),
@@ -37,14 +37,16 @@ pub fn run(config: Config) -> ExitCode {
         tracing::info!("{line}");
     }
     tracing::info!("ready; end it with SIGTERM or Ctrl-C");
+    let mut reloads = 0;
     for signal in signals.forever() {
         if signal == SIGHUP {
-            tracing::info!("SIGHUP: opening output files anew");
-            engine.reopen();
+            reloads += 1;
+            hang_up(&engine, path, reloads);
         } else {
             break;
         }
     }
+    let drain = engine.config().dispatcher.drain_timeout;
     tracing::info!(
         "ending: no more is taken in, {drain:?} to deliver what is here; once more to end at once"
     );
@@ -59,6 +61,27 @@ pub fn run(config: Config) -> ExitCode {
     say(ended, begun.elapsed());
     crate::logs::flush();
     ExitCode::from(if ended.undelivered == 0 { exit::CLEAN } else { exit::UNDELIVERED })
+}
+
+/// SIGHUP: output files may have been moved away, and the config may say something else.
+fn hang_up(engine: &Engine, path: Option<&Path>, number: u64) {
+    tracing::info!("SIGHUP: opening output files anew");
+    engine.reopen();
+    let Some(path) = path else { return };
+    // Each reload is a cause of its own: none of its lines is held back because one before said the same.
+    match engine.reload_from(path) {
+        Ok(changes) if changes.is_empty() => tracing::info!("reload {number}: nothing changed"),
+        Ok(changes) => {
+            changes.to_string().lines().for_each(|line| tracing::info!("reload {number}: {line}"));
+            tracing::info!("reload {number}: in force");
+        }
+        Err(error) => {
+            for (at, line) in error.to_string().lines().enumerate() {
+                tracing::error!(cause = %format!("reload {number}, line {at}"), "reload {number}: {line}");
+            }
+            tracing::error!(cause = %format!("reload {number}"), "reload {number}: refused, everything stays as it was");
+        }
+    }
 }
 
 fn say(ended: Ended, took: Duration) {

@@ -19,7 +19,9 @@ pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> 
         SinkKind::File(file) => {
             let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
             let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
-            let opened = FileSink::new(FileSinkSettings { path, format, open_files, fsync });
+            let (max_files, rotate) = (file.max_files, file.rotate.clone());
+            let settings = FileSinkSettings { path, format, open_files, fsync, max_files, rotate };
+            let opened = FileSink::new(settings);
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
         SinkKind::Loki(loki) => {

@@ -1,145 +1,242 @@
-//! Opens the sources of a config, one by one: ports are bound and readers made, nothing runs yet.
+//! Opens sources, one by one: ports are bound and readers made, nothing runs yet.
 
 use super::inside::SourceView;
+use super::intake::IntakeSlot;
+use super::live::Wanted;
 use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Config, SinkConfig};
+use crate::config::SourceConfig;
 use crate::labels::{Labels, SourceId};
-use crate::ledger::Ledger;
 use crate::sequencer::Sequencer;
 use crate::sinks::config::SinkKind;
+use crate::sinks::file::own_files;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
+use crate::sources::http::config::decoders;
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::loki::service::PUSH;
 use crate::sources::multiline::Rules;
 use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::Intake;
+use crate::sources::net::http::{HttpSettings, Service};
+use crate::sources::net::incoming::HEADROOM;
+use crate::sources::net::listen::Listen;
+use crate::sources::net::seats::Host;
 use crate::sources::stdin::{StdinReader, StdinSettings};
 use crate::sources::submit::{Shipper, Submitter};
-use crate::worker::{Domain, Plan};
+use crate::sources::syslog;
+use crate::thread::Latch;
+use crate::worker::{Domain, Domains};
+use arc_swap::ArcSwap;
+use std::any::Any;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Opens the sources one by one.
-pub(super) struct Sources<'a> {
-    pub config: &'a Config,
-    pub sinks: &'a [&'a SinkConfig],
+/// Opens one source.
+pub(super) struct Opener<'a> {
+    pub wanted: Wanted<'a>,
     pub hallway: &'a Arc<Hallway>,
-    pub gates: &'a [Arc<Gate>],
-    /// What each source's entries go through, and where they may go.
-    pub plans: &'a [Arc<Plan>],
+    pub checkpoint: &'a Arc<Checkpoint>,
+    pub domains: &'a Domains,
     /// How many blocks a sequencer lets run ahead.
     pub window: usize,
-    /// All domains so far, by number.
-    pub domains: Vec<Domain>,
-    pub ledger: &'a Ledger,
-    pub ending: &'a Arc<Ending>,
-    pub checkpoint: Arc<Checkpoint>,
-    /// The one network thread, if any source needs it.
-    pub intake: Option<Intake>,
-    pub runners: Vec<Runner>,
-    pub views: Vec<SourceView>,
-    /// Where the program hands entries in, if it does.
-    pub submitter: Option<Submitter>,
+    /// The one network thread.
+    pub intake: &'a mut IntakeSlot,
+    pub opened: Opened,
 }
 
-/// All sources, opened.
+/// A source that is open and waits to begin.
 pub(super) struct Opened {
+    pub ending: Arc<Ending>,
+    /// Left by all its threads and members when they have ended.
+    pub done: Arc<Latch>,
+    /// One for each thread that produces its blocks.
+    pub domains: Vec<DomainId>,
+    /// Its threads.
     pub runners: Vec<Runner>,
-    pub views: Vec<SourceView>,
-    /// By number.
-    pub domains: Arc<[Domain]>,
-    pub checkpoint: Arc<Checkpoint>,
+    /// Its members on the intake thread.
+    pub seats: Range<usize>,
+    pub view: SourceView,
+    /// Where the program hands its entries in.
     pub submitter: Option<Submitter>,
 }
 
-impl Sources<'_> {
-    /// Opens the source at this place of the config.
-    pub fn open(&mut self, at: usize) -> Result<(), StartError> {
-        let source = &self.config.sources[at];
-        let id = SourceId(at as u16);
+impl Opened {
+    /// Nothing is open yet.
+    pub fn new(gate: &Arc<Gate>) -> Self {
+        Opened {
+            ending: Arc::default(),
+            done: Arc::default(),
+            domains: Vec::new(),
+            runners: Vec::new(),
+            seats: 0..0,
+            view: SourceView::new(gate),
+            submitter: None,
+        }
+    }
+}
+
+impl Opener<'_> {
+    /// Opens it: what came of that is in `opened`, also after an error.
+    pub fn open(&mut self) -> Result<(), StartError> {
+        let Wanted { source, id, .. } = self.wanted;
         let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let spec = self.domain(at);
-        let failed = |error: std::io::Error| StartError::start(format!("source {}", source.name), error);
-        let mut view = SourceView {
-            gate: Arc::clone(&self.gates[at]),
-            listening: Vec::new(),
-            files: None,
-            what: String::new(),
-        };
+        let spec = self.domain();
+        let ending = Arc::clone(&self.opened.ending);
+        let failed = |error: io::Error| StartError::start(format!("source {}", source.name), error);
         match &source.kind {
             SourceKind::File(file) => {
                 let mut settings = self.file_settings(file, id, labels);
                 settings.multiline = rules(file.multiline.as_ref(), file.max_line, &source.name)?;
-                view.what = format!("reads {}", file.include.join(", "));
-                let reader =
-                    FileReader::new(settings, spec, Arc::clone(self.ending), Arc::clone(&self.checkpoint));
+                self.opened.view.what = format!("reads {}", file.include.join(", "));
+                let reader = FileReader::new(settings, spec, ending, Arc::clone(self.checkpoint));
                 let reader = reader.map_err(failed)?;
-                view.files = Some(reader.files());
-                self.add_reader(&source.name, move |row| reader.run(row));
+                self.opened.view.files = Some(reader.files());
+                self.add_reader(move |row| reader.run(row));
             }
             SourceKind::Stdin(stdin) => {
-                view.what = "reads standard input".into();
+                self.opened.view.what = "reads standard input".into();
                 let multiline = rules(stdin.multiline.as_ref(), stdin.max_line, &source.name)?;
                 let settings = StdinSettings { source: id, max_line: stdin.max_line, multiline, labels };
-                let reader = StdinReader::new(settings, spec, Arc::clone(self.ending)).map_err(failed)?;
-                self.add_reader(&source.name, move |row| reader.run(row));
+                let reader = StdinReader::new(settings, spec, ending).map_err(failed)?;
+                self.add_reader(move |row| reader.run(row));
             }
-            SourceKind::Submit(_) => {
-                view.what = "takes what the program submits".into();
-                let shipper = Shipper::new(spec, Arc::clone(self.ending), id, labels);
-                self.submitter = Some(shipper.submitter());
-                self.add_reader(&source.name, move |row| shipper.run(row));
+            SourceKind::Http(http) => {
+                let settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = self.open_requests(spec, settings, Arc::new(http.service()))?;
+                let path = http.paths.0.first().map_or("/", |(path, _)| path);
+                self.listens_as(bound.iter().map(|listen| listen.as_url(path)).collect());
+            }
+            SourceKind::Loki(loki) => {
+                let settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let bound = self.open_requests(spec, settings, Arc::new(loki.service()))?;
+                self.listens_as(bound.iter().map(|listen| listen.as_url(PUSH)).collect());
             }
             SourceKind::Syslog(syslog) => {
-                let intake = match &mut self.intake {
-                    Some(intake) => intake,
-                    None => self.intake.insert(Intake::new(Arc::clone(self.ending)).map_err(failed)?),
-                };
                 // Errors name the source and the address themselves.
                 let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
-                let bound = intake.add_syslog(settings, spec);
+                let bound = self.on_intake(move |intake| intake.add_syslog(settings, spec));
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
-                view.listening = bound.iter().map(ToString::to_string).collect();
-                view.what = format!("listens on {}", view.listening.join(", "));
+                self.listens(&bound);
+            }
+            SourceKind::Socket(socket) => {
+                let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let framing = socket.framing;
+                let bound = self.on_intake(move |intake| intake.add_socket(framing, settings, spec));
+                let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
+                self.listens(&bound);
+            }
+            SourceKind::Submit(_) => {
+                self.opened.view.what = "takes what the program submits".into();
+                let shipper = Shipper::new(spec, ending, id, labels);
+                self.opened.submitter = Some(shipper.submitter());
+                self.add_reader(move |row| shipper.run(row));
             }
         }
-        self.views.push(view);
         Ok(())
     }
 
-    /// A new domain of the source at this place of the config: one for each thread that produces its blocks.
-    fn domain(&mut self, at: usize) -> InletSpec {
-        let (source, strategy) = (self.ledger.sources[at].clone(), self.config.sources[at].strategy);
-        let domain = DomainId(self.domains.len() as u32);
-        self.domains.push(Domain {
+    /// Makes a running source ready to go on as it is wanted now. False: its type cannot, it has to end and begin again.
+    pub fn prepare(&mut self, seats: &Range<usize>) -> Result<bool, StartError> {
+        let Wanted { source, id, .. } = self.wanted;
+        let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let change: Box<dyn Any + Send> = match &source.kind {
+            SourceKind::Syslog(syslog) => {
+                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                Box::new(syslog::source::change(settings, source.strategy))
+            }
+            _ => return Ok(false),
+        };
+        let number = seats.start;
+        let prepared = self.intake.run(move |intake| intake.prepare(number, change));
+        let refused = |error: io::Error| StartError::Start(error.to_string());
+        let Some(bound) = prepared.map_err(refused)? else { return Ok(false) };
+        self.listens(&bound.map_err(refused)?);
+        Ok(true)
+    }
+
+    /// A further domain of the source: one for each thread that produces its blocks.
+    fn domain(&mut self) -> InletSpec {
+        let Wanted { named, source, plan, gate, .. } = self.wanted;
+        let (source, strategy) = (named.clone(), source.strategy);
+        let domain = self.domains.add(Domain {
             source: source.clone(),
-            strategy,
             sequencer: Sequencer::new(self.window),
-            plan: Arc::clone(&self.plans[at]),
+            plan: ArcSwap::new(Arc::clone(plan)),
         });
-        let (gate, hallway) = (Arc::clone(&self.gates[at]), Arc::clone(self.hallway));
+        self.opened.domains.push(domain);
+        let (gate, hallway) = (Arc::clone(gate), Arc::clone(self.hallway));
         InletSpec { domain, source, strategy, gate, hallway }
     }
 
-    fn add_reader(&mut self, source: &str, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
-        let name = format!("reader-{source}");
-        self.runners.push(Runner {
-            name,
-            cores: self.config.decided.cores.readers.clone(),
+    /// Opens members on the intake thread: by that thread itself, if it runs already.
+    fn on_intake<T: Send + 'static>(
+        &mut self,
+        open: impl FnOnce(&mut Intake) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (ending, done) = (Arc::clone(&self.opened.ending), Some(Arc::clone(&self.opened.done)));
+        let host = Host { ending, done, waits: true };
+        let (seats, opened) = self.intake.run(move |intake| {
+            let first = intake.host(host);
+            let opened = open(intake);
+            (first..intake.next_number(), opened)
+        })?;
+        self.opened.seats = seats;
+        opened
+    }
+
+    /// Opens a source of requests with its decode threads, each of which is a domain. Says where it listens.
+    fn open_requests(
+        &mut self,
+        first: InletSpec,
+        settings: HttpSettings,
+        service: Arc<dyn Service>,
+    ) -> Result<Vec<Listen>, StartError> {
+        let mut specs = vec![first];
+        specs.extend((1..settings.decoders).map(|_| self.domain()));
+        let ending = Arc::clone(&self.opened.ending);
+        let opened = self.on_intake(move |intake| intake.add_http(settings, service, specs, &ending));
+        // The error names the source and the address itself.
+        let (decoders, bound) = opened.map_err(|error| StartError::Start(error.to_string()))?;
+        for (number, decoder) in decoders.into_iter().enumerate() {
+            self.opened.runners.push(Runner {
+                name: format!("decode-{}-{number}", self.wanted.source.name),
+                cores: self.wanted.config.decided.cores.readers.clone(),
+                body: Box::new(move |row| decoder.run(row)),
+            });
+        }
+        Ok(bound)
+    }
+
+    fn listens(&mut self, bound: &[Listen]) {
+        self.listens_as(bound.iter().map(ToString::to_string).collect());
+    }
+
+    fn listens_as(&mut self, listening: Vec<String>) {
+        let view = &mut self.opened.view;
+        view.what = format!("listens on {}", listening.join(", "));
+        view.listening = listening;
+    }
+
+    fn add_reader(&mut self, body: impl FnOnce(&crate::thread::Row) + Send + 'static) {
+        self.opened.runners.push(Runner {
+            name: format!("reader-{}", self.wanted.source.name),
+            cores: self.wanted.config.decided.cores.readers.clone(),
             body: Box::new(body),
         });
     }
 
     fn file_settings(&self, config: &FileSourceConfig, source: SourceId, labels: Labels) -> FileSettings {
         // What file sources must not read: our own state, and what our file sinks write (also what they cut off).
-        let templates = self.sinks.iter().filter_map(|sink| match &sink.kind {
-            SinkKind::File(file) => Template::compile(&file.path).ok()?.as_glob(),
+        let templates = self.wanted.config.enabled_sinks().filter_map(|sink| match &sink.kind {
+            SinkKind::File(file) => Template::compile(&file.path).ok(),
             _ => None,
         });
-        let never_match = templates.flat_map(|glob| [format!("{glob}.torn"), glob]).collect();
+        let never_match = templates.flat_map(|path| own_files(&path)).collect();
         FileSettings {
             source,
             include: config.include.clone(),
@@ -152,25 +249,39 @@ impl Sources<'_> {
             ignore_older: config.ignore_older,
             open_files: config.open_files,
             multiline: None,
-            never_read: vec![self.config.data_dir.clone()],
+            never_read: vec![self.wanted.config.data_dir.clone()],
             never_match,
             labels,
         }
     }
+}
 
-    /// Everything that was opened.
-    pub fn finish(mut self) -> Opened {
-        if let Some(intake) = self.intake.take() {
-            let cores = self.config.decided.cores.intake.clone();
-            self.runners.push(Runner {
-                name: "intake".into(),
-                cores,
-                body: Box::new(move |row| intake.run(row)),
-            });
+/// The longest entry of the source and what stands around it: a block must hold as much.
+pub(super) fn longest_entry(source: &SourceConfig) -> usize {
+    HEADROOM
+        + match &source.kind {
+            SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
+            SourceKind::Http(http) => http.max_entry,
+            SourceKind::Loki(loki) => loki.max_entry,
+            SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
+            SourceKind::Socket(socket) => socket.max_message,
+            SourceKind::Syslog(syslog) => syslog.max_message,
+            // As long as blocks are.
+            SourceKind::Submit(_) => 0,
         }
-        let Sources { runners, views, domains, checkpoint, submitter, .. } = self;
-        Opened { runners, views, domains: domains.into(), checkpoint, submitter }
+}
+
+/// How many threads make blocks of the source.
+pub(super) fn producers(source: &SourceConfig) -> usize {
+    match &source.kind {
+        SourceKind::Http(http) => decoders(&http.decoders),
+        SourceKind::Loki(loki) => decoders(&loki.decoders),
+        _ => 1,
     }
+}
+
+fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {
+    multiline.map_or(max_line, |multiline| multiline.longest(max_line))
 }
 
 /// The rules of the source called `name`, whose lines have up to `max_line` bytes.

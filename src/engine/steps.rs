@@ -3,9 +3,11 @@
 use super::StartError;
 use crate::expr::Expr;
 use crate::steps::config::{ParseConfig, ParseFormat, SetValue, StepConfig};
+use crate::steps::edit::Remove;
 use crate::steps::parse::input::Input;
 use crate::steps::parse::regex;
 use crate::steps::pipeline::{Planned, StepSpec};
+use crate::steps::redact::Redact;
 use crate::steps::set::ConstValue;
 
 /// The condition written at `place`.
@@ -25,6 +27,13 @@ pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartEr
         StepConfig::Set(fields) => {
             let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
             StepSpec::Set(fields.0.iter().map(constant).collect()).into()
+        }
+        StepConfig::Rename(names) => StepSpec::Rename(names.0.clone()).into(),
+        StepConfig::Remove(names) => StepSpec::Custom(Box::new(Remove::new(names))).into(),
+        StepConfig::Redact(redact) => {
+            let step = Redact::new(redact)
+                .map_err(|error| StartError::Config(format!("{place}: redact: {error}")))?;
+            StepSpec::Custom(Box::new(step)).on_error(redact.on_error)
         }
         StepConfig::Custom(step) => StepSpec::Custom(Box::new(step.clone())).into(),
     })

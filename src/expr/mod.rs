@@ -28,7 +28,7 @@ mod judge;
 mod lexer;
 mod number;
 mod parser;
-mod path;
+pub(crate) mod path;
 mod subject;
 mod test;
 #[cfg(test)]
@@ -39,6 +39,7 @@ use crate::block::Block;
 use crate::labels::Stream;
 pub use judge::Judge;
 use memchr::memmem::Finder;
+use regex::bytes::{Regex, RegexBuilder};
 use subject::Subject;
 use test::Test;
 
@@ -47,7 +48,7 @@ pub const LEN_MAX: usize = 4096;
 /// Deepest nesting of parentheses and `not`.
 pub const DEPTH_MAX: usize = 64;
 /// Most memory one pattern may take, in bytes: what a pattern costs per byte of text is bounded by it.
-pub const PATTERN_MAX: usize = 256 << 10;
+pub const PATTERN_MAX: usize = 1 << 20;
 
 /// A condition, compiled.
 #[derive(Clone, Debug)]
@@ -55,6 +56,26 @@ pub struct Expr {
     node: Node,
     /// What an entry's text must contain to meet the condition, as long as the message is the text.
     needle: Option<Finder<'static>>,
+}
+
+/// Compiles a pattern that is matched in time linear in the text; at most [`PATTERN_MAX`] large.
+///
+/// Errors: what is wrong with it, in words.
+pub fn pattern(text: &str) -> Result<Regex, String> {
+    RegexBuilder::new(text).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build().map_err(|error| {
+        match error {
+            regex::Error::CompiledTooBig(_) => format!(
+                "this pattern takes more than {} to match: make its counts or classes smaller",
+                crate::units::format_size(PATTERN_MAX as u64)
+            ),
+            // The last line says what is wrong; those before it show the pattern again.
+            other => {
+                let said = other.to_string();
+                let what = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                format!("not a regular expression: {what}")
+            }
+        }
+    })
 }
 
 /// What is wrong with a condition, and where.

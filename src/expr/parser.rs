@@ -6,9 +6,9 @@ use super::lexer::{self, Kind, Token};
 use super::subject::Subject;
 use super::test::{List, Order, Test};
 use super::value::Literal;
-use super::{DEPTH_MAX, ExprError, LEN_MAX, Node, PATTERN_MAX};
+use super::{DEPTH_MAX, ExprError, LEN_MAX, Node};
 use memchr::memmem::Finder;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 use std::cmp::Ordering;
 
 /// Words that join or begin conditions, and so are no names unless they stand behind `fields.` or in backticks.
@@ -284,21 +284,6 @@ impl<'a> Parser<'a> {
     fn pattern(&mut self) -> Result<Regex, ExprError> {
         let place = self.token.clone();
         let text = self.text_literal("a pattern is text")?;
-        RegexBuilder::new(&text).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build().map_err(
-            |error| {
-                place.error(match error {
-                    regex::Error::CompiledTooBig(_) => format!(
-                        "this pattern takes more than {} to match: make its counts or classes smaller",
-                        crate::units::format_size(PATTERN_MAX as u64)
-                    ),
-                    // The last line says what is wrong; those before it show the pattern again.
-                    other => {
-                        let said = other.to_string();
-                        let what = said.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                        format!("not a regular expression: {what}")
-                    }
-                })
-            },
-        )
+        super::pattern(&text).map_err(|message| place.error(message))
     }
 }

@@ -3,8 +3,8 @@
 //! Fields hold objects and arrays as raw text. A path is followed by skipping over what is not on it; of equal keys the
 //! last one counts, as everywhere. Nothing recurses, so depth costs nothing, and any bytes are walked without harm.
 
-use super::value::{Value, reads_as};
-use crate::entry::Kind;
+use super::value::Value;
+use crate::entry::{Kind, reads_as};
 
 /// One step into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,8 @@ fn typed(raw: &[u8]) -> Value<'_> {
     }
 }
 
-fn trim(text: &[u8]) -> &[u8] {
+/// Without the white space of JSON at its start.
+pub fn trim(text: &[u8]) -> &[u8] {
     match text.first() {
         Some(b' ' | b'\t' | b'\n' | b'\r') => text.trim_ascii_start(),
         _ => text,
@@ -76,7 +77,7 @@ fn trim(text: &[u8]) -> &[u8] {
 }
 
 /// The inside of the string whose opening quote stands before `text`.
-fn string(text: &[u8]) -> Option<&[u8]> {
+pub fn string(text: &[u8]) -> Option<&[u8]> {
     let mut at = 0;
     loop {
         at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
@@ -88,7 +89,7 @@ fn string(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// How long the value is that `text` begins with; 0 where there is none.
-fn skip(text: &[u8]) -> Option<usize> {
+pub fn skip(text: &[u8]) -> Option<usize> {
     match text.first() {
         Some(b'"') => Some(string(&text[1..])?.len() + 2),
         Some(b'{' | b'[') => container(text),

@@ -1,9 +1,9 @@
 //! What is tested, and where an entry has it.
 
 use super::path::{Part, follow};
-use super::value::{Value, reads_as};
+use super::value::Value;
 use crate::block::Block;
-use crate::entry::Field;
+use crate::entry::{Field, reads_as};
 use crate::labels::Stream;
 
 /// What is tested.

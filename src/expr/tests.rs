@@ -209,7 +209,7 @@ fn mistakes_are_named_at_their_place_with_what_would_be_right() {
         ("a =~ '['", "'['", "not a regular expression: unclosed character class"),
         ("a =~ '(x'", "'(x'", "unclosed group"),
         ("a =~ '(?=x)'", "'(?=x)'", "look-around"),
-        (r"a =~ '(\\w{500}){500}'", r"'(\\w{500}){500}'", "takes more than 256KiB"),
+        (r"a =~ '(\\w{500}){500}'", r"'(\\w{500}){500}'", "takes more than 1MiB"),
         ("contain(a, 'x')", "contain", "did you mean `contains`"),
         ("frob(a, 'x')", "frob", "unknown function"),
         ("contains(a)", ")", "takes two"),
@@ -252,6 +252,34 @@ fn long_and_deep_conditions_are_refused() {
     assert!(Expr::compile(&deep(DEPTH_MAX)).unwrap_err().message.contains("64 levels"));
     assert!(Expr::compile(&"not ".repeat(1000)).unwrap_err().message.contains("64 levels"));
     assert!(Expr::compile(&" ".repeat(LEN_MAX + 1)).unwrap_err().message.contains("4096 bytes"));
+}
+
+#[test]
+fn every_example_of_the_manual_is_true() {
+    let page = include_str!("../../docs/language.md");
+    let fenced = |kind: &str| {
+        let open = format!("```{kind}\n");
+        let parts: Vec<Vec<&str>> = page
+            .split(&open)
+            .skip(1)
+            .map(|part| part.split("\n```").next().unwrap().lines().collect())
+            .collect();
+        parts
+    };
+    let examples = fenced("condition");
+    assert!(examples.len() >= 25, "{}", examples.len());
+    for example in examples {
+        let [condition, entry, answer] = example[..] else { panic!("{example:?}") };
+        let expr = Expr::compile(condition).unwrap_or_else(|error| panic!("{condition}: {error}"));
+        assert_eq!(expr.matches(&block_of(&[entry], true), 0).to_string(), answer, "{condition} of {entry}");
+    }
+    let refused = fenced("refused");
+    assert!(refused.len() >= 5, "{}", refused.len());
+    for example in refused {
+        let [condition, why] = example[..] else { panic!("{example:?}") };
+        let error = Expr::compile(condition).expect_err(condition);
+        assert!(error.message.contains(why), "{condition}: {error}");
+    }
 }
 
 /// A block of these lines, in runs of two, as a source and `parse: json` make it; unparsed if `parsed` is false.

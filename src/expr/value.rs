@@ -1,7 +1,7 @@
 //! Values of entries as conditions see them, and values written in conditions.
 
 use super::number::Number;
-use crate::entry::{Kind, escape, unescape_into};
+use crate::entry::{Kind, reads_as, unescape_into};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 
@@ -69,24 +69,6 @@ impl Literal {
             _ => false,
         }
     }
-}
-
-/// Whether the inside of a JSON string reads `plain` once its escapes are resolved, as [`crate::entry::unescape`] does.
-pub fn reads_as(mut raw: &[u8], mut plain: &[u8]) -> bool {
-    while let Some(at) = memchr::memchr(b'\\', raw) {
-        let Some(rest) = plain.strip_prefix(&raw[..at]) else {
-            return false;
-        };
-        raw = &raw[at..];
-        let Some((letter, used)) = escape(raw) else {
-            return false;
-        };
-        let Some(rest) = rest.strip_prefix(letter.encode_utf8(&mut [0; 4]).as_bytes()) else {
-            return false;
-        };
-        (raw, plain) = (&raw[used..], rest);
-    }
-    raw == plain
 }
 
 #[cfg(test)]

@@ -90,6 +90,15 @@ impl Batcher {
         Batcher { limits, flow, cost: Cost::default(), want, overshot: false, last_latency: Duration::ZERO }
     }
 
+    /// Other bounds; what it learned of the sink stays.
+    pub fn set_limits(&mut self, limits: BatchLimits, flow: FlowControl) {
+        if !flow.enabled || flow.enabled != self.flow.enabled {
+            self.want = limits.batch_size as f64;
+        }
+        (self.limits, self.flow) = (limits, flow);
+        self.want = self.want.clamp(1.0, self.limits.max_entries.max(1) as f64);
+    }
+
     /// How many entries the next batch should have.
     pub fn optimal_batch_size(&self) -> usize {
         self.want as usize

@@ -10,6 +10,7 @@
 pub mod batcher;
 mod compact;
 pub mod config;
+pub mod crew;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,9 @@ use crate::labels::{BUCKETS, SourceId};
 use crate::ledger::{Named, Reason, SinkLedger};
 use crate::pool::Shared;
 use crate::sources::inlet::{Gate, Strategy};
-use crate::thread::{Doing, Row};
+use crate::thread::{Doing, Latch, Row};
 use batcher::{Answer, Batcher, Due};
+pub use crew::{Crew, FIRST_CREW, Manner, Pause};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use queue::State;
 use std::sync::Arc;
@@ -59,14 +61,15 @@ pub struct LaneSpec {
 /// The queue in front of one sink.
 pub struct Lane {
     sink: Named<SinkLedger>,
-    quota: Quota,
-    ordered: bool,
-    gates: Vec<Arc<Gate>>,
+    /// Plans that may still bring something.
+    feeds: Arc<Latch>,
     state: Mutex<State>,
     /// Something is due, or the lane is closed.
     ready: Condvar,
-    /// Senders between attempts sleep here; `leave` wakes them.
+    /// Senders between attempts sleep here; whoever ends their duty wakes them.
     pause: Condvar,
+    /// Senders that are not in charge yet sleep here: they must not take the wake-ups of those who are.
+    relief: Condvar,
 }
 
 /// A batch on its way, and what the lane must know to take the answer.
@@ -75,6 +78,8 @@ pub struct Taken {
     pub batch: Batch,
     buckets: [u64; BUCKETS / 64],
     pressed: bool,
+    /// Whose hands it is in.
+    crew: Crew,
 }
 
 /// Why a sink is behind.
@@ -114,18 +119,22 @@ impl Lane {
     pub fn new(spec: LaneSpec) -> Self {
         Lane {
             sink: spec.sink,
-            quota: spec.quota,
-            ordered: spec.ordered,
-            gates: spec.gates,
-            state: Mutex::new(State::new(spec.batcher, spec.blocks)),
+            feeds: Arc::default(),
+            state: Mutex::new(State::new(spec.batcher, spec.blocks, spec.quota, spec.ordered, spec.gates)),
             ready: Condvar::new(),
             pause: Condvar::new(),
+            relief: Condvar::new(),
         }
     }
 
     /// The sink's name, type and ledger.
     pub fn sink(&self) -> &Named<SinkLedger> {
         &self.sink
+    }
+
+    /// Whoever is in here may still push.
+    pub fn feeds(&self) -> &Arc<Latch> {
+        &self.feeds
     }
 
     /// Takes the cuts of `block` that are for this lane. Never waits; called by whoever drains the block's sequencer.
@@ -138,7 +147,13 @@ impl Lane {
         let mut state = self.state.lock();
         let empty = state.entries == 0;
         for cut in cuts {
-            if state.pinned > self.quota.high
+            if state.forsaken {
+                self.sink.row.in_flight.sub(cut.entries.into());
+                self.sink.row.dropped.add(Reason::Removed, cut.entries.into());
+                whole.more(cut.entries).settle(Status::Dropped);
+                continue;
+            }
+            if state.pinned > state.quota.high
                 && !self.make_room(&mut state, strategy, block.stream_of(cut.range.start as usize).source)
             {
                 self.sink.row.in_flight.sub(cut.entries.into());
@@ -163,27 +178,41 @@ impl Lane {
             Strategy::Block => true,
             Strategy::DropNewest => false,
             Strategy::DropOldest => {
-                while state.pinned > self.quota.high {
+                while state.pinned > state.quota.high {
                     let Some(entries) = state.drop_oldest_of(source) else { break };
                     self.sink.row.in_flight.sub(entries);
                     self.sink.row.dropped.add(Reason::DropOldest, entries);
                 }
-                state.pinned <= self.quota.high
+                state.pinned <= state.quota.high
             }
         }
     }
 
-    /// Waits for a batch to be due and cuts it; `None` once the lane is closed and empty, or to be left.
-    pub fn cut(&self, row: &Row) -> Option<Taken> {
+    /// Waits for a batch to be due and cuts it; `None` once the lane is closed and empty, or to be left, or another crew
+    /// is in charge.
+    pub fn cut(&self, row: &Row, crew: Crew) -> Option<Taken> {
         let mut state = self.state.lock();
         loop {
-            if state.leaving {
+            if state.leaving || state.duty.is_over(crew) {
+                // Whoever was woken for something else passes it on.
+                self.ready.notify_one();
                 return None;
             }
-            if state.closed && state.entries == 0 && state.batches_out == 0 {
+            if state.closed && state.entries == 0 && state.batches_out == 0 && state.returned.is_empty() {
                 // One sender was woken by the last answer; the others end as well.
                 self.ready.notify_all();
                 return None;
+            }
+            if !state.duty.is_on(crew) {
+                row.set(Doing::Idle);
+                self.relief.wait(&mut state);
+                continue;
+            }
+            if let Some(taken) = state.returned.pop_front() {
+                state.batches_out += 1;
+                self.sink.row.batches_out.set(state.batches_out as u64);
+                self.ready.notify_one();
+                return Some(Taken { crew, ..taken });
             }
             match state.due(Instant::now()) {
                 Due::Now => break,
@@ -200,7 +229,7 @@ impl Lane {
             }
         }
         row.set(Doing::Working);
-        let taken = state.take(Arc::clone(&self.sink.row), self.ordered);
+        let taken = state.take(Arc::clone(&self.sink.row), crew);
         self.sink.row.batches_out.set(state.batches_out as u64);
         if state.entries > 0 {
             // What is left may be due as well, or needs someone to hold the timer.
@@ -211,8 +240,9 @@ impl Lane {
 
     /// The sink answered: all but `refused` entries were delivered.
     pub fn finish(&self, taken: Taken, latency: Duration, refused: usize) {
-        let Taken { batch, buckets, pressed } = taken;
         let mut state = self.state.lock();
+        self.put_down(&mut state, &taken);
+        let Taken { batch, buckets, pressed, .. } = taken;
         state.batcher.answered(batch.len(), latency, pressed, Answer::Took);
         state.trouble = None;
         self.release(&mut state, &batch, buckets);
@@ -233,25 +263,11 @@ impl Lane {
         state.trouble = Some(Trouble { why, failures, since });
     }
 
-    /// Waits before the next attempt; false if the lane is to be left instead.
-    pub fn pause(&self, wait: Duration) -> bool {
-        let until = Instant::now() + wait;
-        let mut state = self.state.lock();
-        while !state.leaving {
-            if self.pause.wait_until(&mut state, until).timed_out() {
-                return !state.leaving;
-            }
-        }
-        false
-    }
-
     /// Gives the memory of the batch back and makes its buckets idle.
     fn release(&self, state: &mut MutexGuard<'_, State>, batch: &Batch, buckets: [u64; BUCKETS / 64]) {
         for part in batch.parts() {
             state.unpin(&part.block, part.pin);
         }
-        state.batches_out -= 1;
-        self.sink.row.batches_out.set(state.batches_out as u64);
         for bucket in crate::block::selected(&buckets, 0..BUCKETS) {
             state.make_idle(bucket as u8);
         }
@@ -259,28 +275,27 @@ impl Lane {
     }
 
     /// Closes or opens the gates when the lane's memory crosses its marks.
-    fn watch_quota(&self, state: &mut State) {
+    fn watch_quota(&self, state: &mut MutexGuard<'_, State>) {
         self.sink.row.pinned_bytes.set(state.pinned as u64);
-        if !state.gates_closed && state.pinned > self.quota.high {
+        if !state.gates_closed && state.pinned > state.quota.high {
             state.gates_closed = true;
-            self.gates.iter().for_each(|gate| gate.close());
-        } else if state.gates_closed && state.pinned <= self.quota.low {
+            state.gates.iter().for_each(|gate| gate.close());
+        } else if state.gates_closed && state.pinned <= state.quota.low {
             state.gates_closed = false;
-            self.gates.iter().for_each(|gate| gate.open());
+            state.gates.iter().for_each(|gate| gate.open());
         }
     }
 
     /// Nothing will be pushed any more: senders cut what is left at once, and end.
     pub fn close(&self) {
         self.state.lock().closed = true;
-        self.ready.notify_all();
+        self.wake_all();
     }
 
     /// Senders are to end now; what is left stays undelivered.
     pub fn leave(&self) {
         self.state.lock().leaving = true;
-        self.ready.notify_all();
-        self.pause.notify_all();
+        self.wake_all();
     }
 
     /// A look inside.

@@ -2,14 +2,15 @@
 
 use super::batcher::{Batcher, Due, Waiting};
 use super::compact::{Compactor, Text};
-use super::{Taken, Trouble};
+use super::crew::{Crew, Duty};
+use super::{Quota, Taken, Trouble};
 use crate::ack::{Hold, Status};
 use crate::batch::{Batch, Part, Spare};
 use crate::block::{Block, Blocks, Cut};
 use crate::labels::{BUCKETS, SourceId};
 use crate::ledger::SinkLedger;
 use crate::pool::Shared;
-use crate::sources::inlet::Strategy;
+use crate::sources::inlet::{Gate, Strategy};
 use crossbeam_utils::CachePadded;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -19,6 +20,13 @@ use std::time::{Duration, Instant};
 /// The state of a lane.
 pub(super) struct State {
     pub(super) batcher: Batcher,
+    pub(super) quota: Quota,
+    pub(super) ordered: bool,
+    /// The gates of the sources that can reach the lane.
+    pub(super) gates: Vec<Arc<Gate>>,
+    pub(super) duty: Duty,
+    /// Batches a crew gave back, to be sent before anything else.
+    pub(super) returned: VecDeque<Taken>,
     compactor: Compactor,
     buckets: Vec<Bucket>,
     /// The idle buckets that have something, by the arrival of their oldest.
@@ -34,6 +42,8 @@ pub(super) struct State {
     pub(super) timer_held: bool,
     pub(super) closed: bool,
     pub(super) leaving: bool,
+    /// The sink is gone for good: what is left is dropped.
+    pub(super) forsaken: bool,
     pub(super) spare: Vec<Spare>,
     pub(super) trouble: Option<Trouble>,
 }
@@ -59,11 +69,22 @@ struct Item {
 
 impl State {
     /// Nothing waits; `batcher` decides, and compaction buffers come from `blocks`.
-    pub(super) fn new(batcher: Batcher, blocks: Blocks) -> Self {
+    pub(super) fn new(
+        batcher: Batcher,
+        blocks: Blocks,
+        quota: Quota,
+        ordered: bool,
+        gates: Vec<Arc<Gate>>,
+    ) -> Self {
         let mut buckets = Vec::new();
         buckets.resize_with(BUCKETS, Bucket::default);
         State {
             batcher,
+            quota,
+            ordered,
+            gates,
+            duty: Duty::new(),
+            returned: VecDeque::new(),
             compactor: Compactor::new(blocks),
             buckets,
             oldest: BinaryHeap::with_capacity(BUCKETS),
@@ -76,6 +97,7 @@ impl State {
             timer_held: false,
             closed: false,
             leaving: false,
+            forsaken: false,
             spare: Vec::new(),
             trouble: None,
         }
@@ -97,9 +119,11 @@ impl State {
         Some(now.saturating_duration_since(front.at))
     }
 
-    /// Everything that waits, in idle and busy buckets: entries, bytes, and since when the oldest does.
+    /// Everything that waits, in idle and busy buckets and given back: entries, bytes, and since when the oldest does.
     pub(super) fn waiting(&self) -> (usize, u64, Option<Instant>) {
-        self.buckets.iter().fold((0, 0, None), |(entries, bytes, oldest), bucket| {
+        let returned = self.returned.iter().map(|taken| &taken.batch);
+        let back = returned.fold((0, 0), |(entries, bytes), one| (entries + one.len(), bytes + one.bytes()));
+        self.buckets.iter().fold((back.0, back.1, None), |(entries, bytes, oldest), bucket| {
             let front = bucket.queue.front().map(|item| item.at);
             (entries + bucket.entries, bytes + bucket.bytes, oldest.into_iter().chain(front).min())
         })
@@ -146,7 +170,7 @@ impl State {
     }
 
     /// Cuts one batch from the idle buckets, oldest first.
-    pub(super) fn take(&mut self, ledger: Arc<CachePadded<SinkLedger>>, ordered: bool) -> Taken {
+    pub(super) fn take(&mut self, ledger: Arc<CachePadded<SinkLedger>>, crew: Crew) -> Taken {
         let mut batch = Batch::reusing(ledger, self.spare.pop().unwrap_or_default());
         let mut buckets = [0; BUCKETS / 64];
         let (want, hard) = (self.batcher.optimal_batch_size(), self.batcher.hard_limit());
@@ -154,7 +178,7 @@ impl State {
         let (mut full, mut left) = (false, 0);
         while !full && let Some(Reverse((_, bucket))) = self.oldest.pop() {
             full = self.take_bucket(bucket, &mut batch, (want, hard, max_bytes));
-            if ordered {
+            if self.ordered {
                 buckets[usize::from(bucket) / 64] |= 1 << (bucket % 64);
                 let place = &mut self.buckets[usize::from(bucket)];
                 place.busy = true;
@@ -167,7 +191,7 @@ impl State {
         }
         self.batches_out += 1;
         let pressed = full && self.entries + left >= want;
-        Taken { batch, buckets, pressed }
+        Taken { batch, buckets, pressed, crew }
     }
 
     /// Moves items of the bucket into the batch until either is done; true if the batch is full.
@@ -216,6 +240,24 @@ impl State {
         if block.unpin(pin.into()) {
             self.pinned -= block.footprint();
         }
+    }
+
+    /// Drops everything that waits in buckets; gives how many entries went.
+    pub(super) fn drop_all(&mut self) -> u64 {
+        let mut entries = 0;
+        for bucket in 0..BUCKETS {
+            let place = &mut self.buckets[bucket];
+            (place.entries, place.bytes) = (0, 0);
+            for item in std::mem::take(&mut place.queue) {
+                entries += u64::from(item.cut.entries);
+                let block = self.compactor.block_of(item.text, &mut self.pinned);
+                self.unpin(&block, item.pin);
+                item.hold.settle(Status::Dropped);
+            }
+        }
+        self.oldest.clear();
+        (self.entries, self.bytes) = (0, 0);
+        entries
     }
 
     /// Drops the oldest waiting item of the source whose strategy allows it; gives how many entries went.

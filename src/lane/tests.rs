@@ -90,7 +90,7 @@ impl Rig {
             scope
                 .spawn(|| {
                     let row = threads.spawn("x", &[], |_| ()).map(|_| threads.rows());
-                    self.lane.cut(&row.expect("a thread")[0])
+                    self.lane.cut(&row.expect("a thread")[0], FIRST_CREW)
                 })
                 .join()
                 .expect("no panic")

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::custom::CustomSink;
 pub use super::file::Fsync;
+pub use super::file::rotate::{Compress, RotateConfig};
 pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
 pub use super::loki::config::LokiSinkConfig;
@@ -193,12 +194,26 @@ pub struct FileSinkConfig {
     /// When what was written is forced to the disk.
     #[serde(default)]
     pub fsync: Fsync,
+    /// Most different files written to within an hour; entries for further ones go to `__overflow__` in the base
+    /// directory.
+    #[serde(default = "max_files", with = "units::count")]
+    pub max_files: usize,
+    /// When files are rotated, and which rotated ones are kept; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate: Option<RotateConfig>,
 }
 
 impl FileSinkConfig {
     /// The file at this path, a template, with the defaults of everything else.
     pub fn at(path: &str) -> Self {
-        FileSinkConfig { path: path.into(), format: raw(), open_files: open_files(), fsync: Fsync::default() }
+        FileSinkConfig {
+            path: path.into(),
+            format: raw(),
+            open_files: open_files(),
+            fsync: Fsync::default(),
+            max_files: max_files(),
+            rotate: None,
+        }
     }
 
     /// The base directory: all of the path up to the last `/` before the first `{`, `.` when there is none.
@@ -239,6 +254,10 @@ fn open_files() -> usize {
     128
 }
 
+fn max_files() -> usize {
+    10_000
+}
+
 fn file_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let path = String::deserialize(deserializer)?;
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
@@ -262,8 +281,14 @@ mod tests {
             ("out/all.log", "out"),
         ];
         for (path, base) in cases {
-            let config =
-                FileSinkConfig { path: path.into(), format: Format::Raw, open_files: 1, fsync: Fsync::None };
+            let config = FileSinkConfig {
+                path: path.into(),
+                format: Format::Raw,
+                open_files: 1,
+                fsync: Fsync::None,
+                max_files: 1,
+                rotate: None,
+            };
             assert_eq!(config.base(), Path::new(base), "{path}");
         }
     }

@@ -7,10 +7,19 @@
 //! A file whose path names another file, or none, is noticed within a second and opened anew, as it is by
 //! [`Sink::reopen`]; a *directory* that was moved away, only by the latter. Files are ours to write: one that ends
 //! within a line when it is opened is taken to be torn, and repaired.
+//!
+//! Files can be rotated (see `rotate`): by a rename between two batches, so that no line is split. What becomes of rotated
+//! files is done by [`Sink::upkeep`], beside the deliveries.
 
 mod beneath;
+mod disk;
 mod group;
 mod handles;
+mod keep;
+mod pack;
+mod places;
+pub mod rotate;
+mod shape;
 mod torn;
 mod write;
 
@@ -18,18 +27,25 @@ use super::format::Format;
 use super::template::Template;
 use super::{SendError, Sink};
 use crate::batch::Batch;
+use crate::clock::unix_nanos;
+use crate::thread::Flag;
 use beneath::Base;
+use disk::{Disk, System};
 use group::{Grouper, Span};
-use handles::Handles;
+use handles::{Handles, Now};
+use keep::{Keeper, Owner};
 use parking_lot::Mutex;
+use places::OVERFLOW;
+use rotate::RotateConfig;
 use rustix::io::Errno;
+use shape::Shape;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{AcqRel, Release};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use std::time::Instant;
-use write::{Disk, System, Writer};
+use write::Writer;
 
 /// When what was written is made durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -55,6 +71,10 @@ pub struct FileSinkSettings {
     pub open_files: usize,
     /// When it is durable.
     pub fsync: Fsync,
+    /// Most different files written to within an hour.
+    pub max_files: usize,
+    /// When files are rotated, if ever.
+    pub rotate: Option<RotateConfig>,
 }
 
 /// Appends entries to files.
@@ -72,6 +92,15 @@ pub struct FileSink {
     unsafe_since: Mutex<Option<String>>,
     /// Files are to be opened anew before the next batch.
     moved: AtomicBool,
+    /// What another process wrote here before it was killed, acknowledged and never synced, is durable.
+    inherited_is_synced: AtomicBool,
+    rotate: Option<RotateConfig>,
+    /// What tends rotated files.
+    keeper: Option<Mutex<Keeper>>,
+    /// A file was rotated since the keeper looked.
+    rotated: AtomicBool,
+    /// The only path, if there is but one.
+    fixed_path: Option<String>,
 }
 
 struct State {
@@ -99,19 +128,27 @@ impl FileSink {
     }
 
     fn on(disk: Box<dyn Disk>, settings: FileSinkSettings) -> io::Result<Self> {
-        let FileSinkSettings { path: template, format, open_files, fsync } = settings;
+        let FileSinkSettings { path: template, format, open_files, fsync, max_files, rotate } = settings;
         let path = template.base().to_owned();
         let base = Base::open(&path).map_err(|error| explain(&path, "", error))?;
-        if let Some(file) = template.fixed_path() {
-            match base.find(&file) {
+        let fixed_path = template.fixed_path();
+        if let Some(file) = &fixed_path {
+            match base.find(file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(explain(&path, &file, error));
+                    return Err(explain(&path, file, error));
                 }
                 _ => {}
             }
         }
+        let keeper = match &rotate {
+            None => None,
+            Some(config) => {
+                let shape = Shape::of(&template).map_err(io::Error::other)?;
+                Some(Mutex::new(Keeper::new(shape, config.clone())))
+            }
+        };
         let state = State {
-            grouper: Grouper::new(template),
+            grouper: Grouper::new(template, max_files.max(1)),
             writer: Writer::new(format),
             handles: Handles::new(base, open_files, fsync != Fsync::None),
             wrote: Vec::new(),
@@ -126,6 +163,11 @@ impl FileSink {
             unwell: Mutex::new(None),
             unsafe_since: Mutex::new(None),
             moved: AtomicBool::new(false),
+            inherited_is_synced: AtomicBool::new(false),
+            rotate,
+            keeper,
+            rotated: AtomicBool::new(false),
+            fixed_path,
         })
     }
 
@@ -134,7 +176,7 @@ impl FileSink {
         self.state.lock().duplicates
     }
 
-    fn send_at(&self, batch: &Batch, now: Instant) -> io::Result<()> {
+    fn send_at(&self, batch: &Batch, now: Now) -> io::Result<()> {
         let mut state = self.state.lock();
         self.reopen_moved(&mut state);
         let written = self.write(&mut state, batch, now).and_then(|()| match self.fsync {
@@ -142,8 +184,15 @@ impl FileSink {
             Fsync::Checkpoint | Fsync::None => Ok(()),
         });
         if written.is_err() {
+            let before = state.duplicates;
             self.undo(&mut state);
-        } else if self.fsync == Fsync::Checkpoint && state.handles.is_overdue() {
+            batch.ledger().duplicated.add(state.duplicates - before);
+            return written;
+        }
+        if let Some(overflow) = state.wrote.iter().find(|wrote| &*wrote.path == OVERFLOW) {
+            batch.ledger().overflowed.add(overflow.entries);
+        }
+        if self.fsync == Fsync::Checkpoint && state.handles.is_overdue() {
             // An error is for `sync` to tell: this batch was taken.
             let synced = state.handles.take_unsynced().and_then(|unsynced| unsynced.sync(&*self.disk));
             self.note_sync(synced).ok();
@@ -151,10 +200,10 @@ impl FileSink {
         written
     }
 
-    fn write(&self, state: &mut State, batch: &Batch, now: Instant) -> io::Result<()> {
+    fn write(&self, state: &mut State, batch: &Batch, now: Now) -> io::Result<()> {
         let State { grouper, writer, handles, wrote, .. } = state;
         wrote.clear();
-        grouper.sort(batch);
+        grouper.sort(batch, now.wall);
         for (path, spans) in grouper.files() {
             self.write_file(writer, handles, wrote, batch, (path, spans), now)
                 .map_err(|error| explain(&self.base, path, error))?;
@@ -169,13 +218,22 @@ impl FileSink {
         wrote: &mut Vec<Wrote>,
         batch: &Batch,
         (path, spans): (&Arc<str>, &[Span]),
-        now: Instant,
+        now: Now,
     ) -> io::Result<()> {
-        let mut open = handles.take(path, now)?;
+        let mut open = handles.take(&*self.disk, path, now)?;
+        if let Some(rotate) = &self.rotate {
+            let more = if rotate.max_size.is_some() { text_of(batch, spans) } else { 0 };
+            if rotate.is_due(open.len, more, open.written, now.wall) {
+                open = handles.rotate(&*self.disk, path, open, now)?;
+                // Relaxed: a hint; what is found then is found on the disk.
+                self.rotated.store(true, Relaxed);
+            }
+        }
         let before = open.len;
         let result = writer.write(&*self.disk, &open.file, batch, spans, &mut open.len);
         if open.len > before {
             open.dirty = true;
+            open.written = now.wall;
             let entries = spans.iter().map(|span| span.places(&batch.parts()[span.part]).count() as u64);
             wrote.push(Wrote {
                 path: Arc::clone(path),
@@ -223,6 +281,30 @@ impl FileSink {
         }
     }
 
+    /// Syncs what was written, and the first time also what another process of ours may have left unsynced: its fast
+    /// checkpoint outlived it, and what we make durable now rests on that.
+    fn sync_all(&self) -> io::Result<()> {
+        // The lock is free again before the disk is waited for.
+        let (base, unsynced) = {
+            let mut state = self.state.lock();
+            (state.handles.base(), state.handles.take_unsynced())
+        };
+        // Relaxed: only written and read under the lock of `syncing`.
+        if !self.inherited_is_synced.load(Relaxed) {
+            self.disk.sync_all(&base)?;
+            self.inherited_is_synced.store(true, Relaxed);
+        }
+        unsynced?.sync(&*self.disk)
+    }
+
+    fn upkeep_at(&self, now: Now, stop: &Flag) {
+        let Some(keeper) = &self.keeper else { return };
+        let base = self.state.lock().handles.base();
+        // Relaxed: see where it is set.
+        let rotated = self.rotated.swap(false, Relaxed);
+        keeper.lock().upkeep(self, &*self.disk, &base, (now, rotated), stop);
+    }
+
     fn note_sync(&self, synced: io::Result<()>) -> io::Result<()> {
         let mut unsafe_since = self.unsafe_since.lock();
         if let Err(error) = synced {
@@ -240,7 +322,7 @@ impl Sink for FileSink {
     }
 
     fn send(&self, batch: &Batch) -> Result<(), SendError> {
-        let result = self.send_at(batch, Instant::now());
+        let result = self.send_at(batch, now());
         *self.unwell.lock() = result.as_ref().err().map(ToString::to_string);
         result.map_err(SendError::from)
     }
@@ -251,9 +333,15 @@ impl Sink for FileSink {
             return Ok(());
         }
         let _turn = self.syncing.lock();
-        // The lock is free again before the disk is waited for.
-        let unsynced = self.state.lock().handles.take_unsynced();
-        self.note_sync(unsynced.and_then(|unsynced| unsynced.sync(&*self.disk)))
+        self.note_sync(self.sync_all())
+    }
+
+    fn has_upkeep(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    fn upkeep(&self, stop: &Flag) {
+        self.upkeep_at(now(), stop);
     }
 
     fn reopen(&self) {
@@ -268,6 +356,42 @@ impl Sink for FileSink {
     fn is_healthy(&self) -> Result<(), String> {
         self.unwell.lock().clone().or_else(|| self.unsafe_since.lock().clone()).map_or(Ok(()), Err)
     }
+}
+
+impl Owner for FileSink {
+    fn rotate_due(&self, now: Now) -> usize {
+        let Some(rotate) = &self.rotate else { return 0 };
+        self.state.lock().handles.rotate_due(&*self.disk, rotate, self.fixed_path.as_deref(), now)
+    }
+
+    fn retire(&self, path: &str, now: Now) -> bool {
+        self.state.lock().handles.retire(&*self.disk, path, now.wall)
+    }
+}
+
+/// Globs of all files that a sink with this path writes, rotates and keeps: what file sources must never read. None if
+/// its base directory is not there.
+pub fn own_files(path: &Template) -> Vec<String> {
+    let Some(glob) = path.as_glob() else { return Vec::new() };
+    let base = path.base().canonicalize().map_or(String::new(), |base| base.display().to_string());
+    let overflow = format!("{}/{OVERFLOW}", globset::escape(base.trim_end_matches('/')));
+    let stamp = format!("-{}T{}*", "[0-9]".repeat(8), "[0-9]".repeat(6));
+    let forms = |glob: String| [format!("{glob}.torn"), format!("{glob}{stamp}"), glob];
+    [glob, overflow].into_iter().flat_map(forms).collect()
+}
+
+fn now() -> Now {
+    Now { steady: Instant::now(), wall: unix_nanos() }
+}
+
+/// Bytes of text that the entries of `spans` have, each with its newline.
+fn text_of(batch: &Batch, spans: &[Span]) -> u64 {
+    let span = |span: &Span| {
+        let part = &batch.parts()[span.part];
+        let entries = part.block.entries();
+        span.places(part).map(|place| u64::from(entries[place].len) + 1).sum::<u64>()
+    };
+    spans.iter().map(span).sum()
 }
 
 /// The error with the path it is about, and what it means here.

@@ -1,8 +1,9 @@
 //! How an entry is written: raw, text, JSON or logfmt.
 //!
 //! Every entry ends in one newline. In all but `raw` that is the only one: what an entry says cannot begin a line
-//! of its own or speak to a terminal. `raw` keeps the bytes as they came; an entry that holds newlines itself
-//! (octet-counted syslog, datagrams) is as many lines as it was.
+//! of its own or speak to a terminal. `raw` keeps the bytes as they came, but for one thing: a newline inside a message
+//! that was framed by something else (octet-counted syslog, datagrams: [`Entry::NEWLINES`]) is written as `\n`, so that
+//! nobody can slip in a line that another seems to have said. Lines that we put together ourselves stay lines.
 //!
 //! Entries are appended to a buffer of the caller's; nothing is allocated per entry.
 
@@ -14,6 +15,7 @@ mod timestamp;
 
 use crate::block::Block;
 use crate::block::EntryView;
+use crate::entry::Entry;
 use crate::labels::Stream;
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -131,15 +133,30 @@ pub struct RawSpan<'a> {
     pub bytes: &'a [u8],
     /// Whether the last one's newline is among the bytes; if not, it is to be written after them.
     pub ended: bool,
+    /// Whether newlines among the bytes are the sender's own, and to be escaped.
+    pub escape: bool,
 }
 
 impl RawSpan<'_> {
     /// Appends what `raw` writes for it.
     pub fn copy_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.bytes);
+        match self.escape {
+            true => escape_newlines(self.bytes, out),
+            false => out.extend_from_slice(self.bytes),
+        }
         if !self.ended {
             out.push(b'\n');
         }
+    }
+}
+
+#[cold]
+fn escape_newlines(bytes: &[u8], out: &mut Vec<u8>) {
+    for (at, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        if at > 0 {
+            out.extend_from_slice(br"\n");
+        }
+        out.extend_from_slice(line);
     }
 }
 
@@ -163,21 +180,33 @@ impl<'a, P: Iterator<Item = usize>> Iterator for RawSpans<'a, P> {
         let (text, entries) = (self.block.text(), self.block.entries());
         let place = self.places.next()?;
         if self.block.is_replaced(place) {
-            return Some(RawSpan { bytes: self.block.bytes(self.block.text_of(place)), ended: false });
+            let escape = entries[place].flags & Entry::NEWLINES != 0;
+            return Some(RawSpan {
+                bytes: self.block.bytes(self.block.text_of(place)),
+                ended: false,
+                escape,
+            });
         }
         let first = &entries[place];
         let start = first.offset as usize;
         let mut end = start + first.len as usize;
+        if first.flags & Entry::NEWLINES != 0 {
+            return Some(RawSpan { bytes: &text[start..end], ended: false, escape: true });
+        }
         loop {
             // Whoever the byte belongs to (a frame's end, the next entry's first): it is the newline we would write.
             if text.get(end) != Some(&b'\n') {
-                return Some(RawSpan { bytes: &text[start..end], ended: false });
+                return Some(RawSpan { bytes: &text[start..end], ended: false, escape: false });
             }
-            let follows =
-                |place: &usize| entries[*place].offset as usize == end + 1 && !self.block.is_replaced(*place);
+            let follows = |place: &usize| {
+                let next = &entries[*place];
+                next.offset as usize == end + 1
+                    && next.flags & Entry::NEWLINES == 0
+                    && !self.block.is_replaced(*place)
+            };
             match self.places.next_if(follows) {
                 Some(place) => end += 1 + entries[place].len as usize,
-                None => return Some(RawSpan { bytes: &text[start..=end], ended: true }),
+                None => return Some(RawSpan { bytes: &text[start..=end], ended: true, escape: false }),
             }
         }
     }
@@ -193,7 +222,11 @@ mod tests {
     fn naive(block: &Block, places: &[usize]) -> Vec<u8> {
         let mut out = Vec::new();
         for place in places {
-            out.extend_from_slice(block.view(*place).text());
+            let text = block.view(*place).text();
+            match block.entries()[*place].flags & Entry::NEWLINES != 0 {
+                true => out.extend(text.split(|byte| *byte == b'\n').collect::<Vec<_>>().join(&br"\n"[..])),
+                false => out.extend_from_slice(text),
+            }
             out.push(b'\n');
         }
         out
@@ -227,8 +260,12 @@ mod tests {
                                 (second as u32, (end - second) as u32),
                                 (end as u32, (len - end) as u32),
                             ];
-                            let block = block_at(&text, &entries);
-                            for chosen in 0..8_usize {
+                            for chosen in 0..64_usize {
+                                let mut block = block_at(&text, &entries);
+                                for (at, entry) in block.parts().entries.iter_mut().enumerate() {
+                                    entry.flags =
+                                        if chosen >> (3 + at) & 1 == 1 { Entry::NEWLINES } else { 0 };
+                                }
                                 let places: Vec<_> = (0..3).filter(|at| chosen >> at & 1 == 1).collect();
                                 let mut out = Vec::new();
                                 raw_spans(&block, places.iter().copied())
@@ -243,15 +280,27 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_holds_newlines_is_one_line() {
+        let mut block = block_at(b"a\nb\nplain\n\nlast", &[(0, 3), (4, 5), (10, 5)]);
+        for place in [0, 2] {
+            block.parts().entries[place].flags = Entry::NEWLINES;
+        }
+        let mut out = Vec::new();
+        let stream = block.stream_of(0).clone();
+        Encoder::new(Format::Raw).encode(&block, &stream, 0..3, &mut out);
+        assert_eq!(out, b"a\\nb\nplain\n\\nlast\n");
+    }
+
+    #[test]
     fn lines_as_they_were_read_are_one_span() {
         let block = block_at(b"one\ntwo\n\nfour\n", &[(0, 3), (4, 3), (8, 0), (9, 4)]);
         let spans: Vec<_> = raw_spans(&block, 0..4).collect();
-        assert_eq!(spans, [RawSpan { bytes: block.text(), ended: true }]);
+        assert_eq!(spans, [RawSpan { bytes: block.text(), ended: true, escape: false }]);
         let spans: Vec<_> = raw_spans(&block, [0, 1, 3].into_iter()).map(|span| span.bytes).collect();
         assert_eq!(spans, [&b"one\ntwo\n"[..], b"four\n"]);
         let last = block_at(b"one\ntwo", &[(0, 3), (4, 3)]);
         let spans: Vec<_> = raw_spans(&last, 0..2).collect();
-        assert_eq!(spans, [RawSpan { bytes: b"one\ntwo", ended: false }]);
+        assert_eq!(spans, [RawSpan { bytes: b"one\ntwo", ended: false, escape: false }]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A sink makes one attempt and tells the truth about it; patience lives once, in `delivery`.
 
 use crate::batch::Batch;
+use crate::thread::Flag;
 use std::io;
 use std::time::Duration;
 
@@ -42,6 +43,17 @@ pub trait Sink: Send + Sync {
 
     /// Opens its destination anew (SIGHUP: someone moved its files away).
     fn reopen(&self) {}
+
+    /// Whether [`Sink::upkeep`] has anything to do.
+    fn has_upkeep(&self) -> bool {
+        false
+    }
+
+    /// Work beside the deliveries that may take long: called about once a second by a thread that has nothing else to
+    /// do. Returns early when `stop` is raised.
+    fn upkeep(&self, stop: &Flag) {
+        let _ = stop;
+    }
 
     /// Whether it is well, as far as it knows itself; failed attempts are known without it.
     ///

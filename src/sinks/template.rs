@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 
 /// Most bytes of a value that appear in a path, without its checksum.
 pub const VALUE_MAX: usize = 128;
-/// Most bytes of one name in a path: what Linux allows, less what the sink itself may put behind it.
-const NAME_MAX: usize = 240;
+/// Most bytes of one name in a path: the 255 that Linux allows, less what the sink itself may put behind it (a checksum,
+/// and what rotation does).
+const NAME_MAX: usize = 216;
 /// Most names in a path beneath the base, so that no value can make a path longer than Linux allows.
 const DEPTH_MAX: usize = 16;
 /// Bytes that a checksum adds to a name.
@@ -131,6 +132,32 @@ impl Template {
             }
         }
         Some(glob)
+    }
+
+    /// For each of its names beneath the base, a regular expression that matches exactly what can stand there. What a
+    /// date or hour says is in the groups `date` and `hour`.
+    pub fn patterns(&self) -> Vec<String> {
+        let mut known = Vec::new();
+        let pattern = |name: &Vec<Piece>| {
+            let pieces = name.iter().map(|piece| match piece {
+                Piece::Literal(text) => regex::escape(text),
+                Piece::Date if !known.contains(piece) => {
+                    known.push(piece.clone());
+                    "(?<date>[0-9]{4}-[0-9]{2}-[0-9]{2})".into()
+                }
+                Piece::Hour if !known.contains(piece) => {
+                    known.push(piece.clone());
+                    "(?<hour>[0-9]{2})".into()
+                }
+                Piece::Date => "[0-9]{4}-[0-9]{2}-[0-9]{2}".into(),
+                Piece::Hour => "[0-9]{2}".into(),
+                Piece::Source | Piece::Origin | Piece::Label(_) | Piece::Field(_) => {
+                    "[A-Za-z0-9_-][A-Za-z0-9._-]*".into()
+                }
+            });
+            format!("^{}$", pieces.collect::<String>())
+        };
+        self.names.iter().map(pattern).collect()
     }
 
     /// The times around `time` that share its path, all other things being equal.

@@ -6,8 +6,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::file::config::FileSourceConfig;
+use super::http::config::HttpSourceConfig;
 pub use super::inlet::Strategy;
+use super::loki::config::LokiSourceConfig;
 use super::multiline::config::{MultilineConfig, multiline};
+use super::socket::config::SocketSourceConfig;
 use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
 use crate::units::{self, Pairs};
@@ -30,8 +33,14 @@ pub struct SourceKeys {
 pub enum SourceKind {
     /// Files found by globs.
     File(FileSourceConfig),
-    /// Syslog over TCP and UDP.
+    /// Syslog over TCP, TLS, UDP and unix sockets.
     Syslog(SyslogSourceConfig),
+    /// Entries in the bodies of HTTP requests.
+    Http(HttpSourceConfig),
+    /// What clients of Loki push.
+    Loki(LokiSourceConfig),
+    /// Messages of any kind over TCP, TLS, UDP and unix sockets.
+    Socket(SocketSourceConfig),
     /// Lines on the standard input.
     Stdin(StdinSourceConfig),
     /// What a program that uses the library submits; no config file can name it.
@@ -40,13 +49,16 @@ pub enum SourceKind {
 
 impl SourceKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "syslog", "stdin"];
+    pub const TYPES: &'static [&'static str] = &["file", "syslog", "socket", "http", "loki", "stdin"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSourceConfig::deserialize(keys).map(Self::File),
             "syslog" => SyslogSourceConfig::deserialize(keys).map(Self::Syslog),
+            "http" => HttpSourceConfig::deserialize(keys).map(Self::Http),
+            "loki" => LokiSourceConfig::deserialize(keys).map(Self::Loki),
+            "socket" => SocketSourceConfig::deserialize(keys).map(Self::Socket),
             "stdin" => StdinSourceConfig::deserialize(keys).map(Self::Stdin),
             unknown => Err(D::Error::unknown_variant(unknown, Self::TYPES)),
         }
@@ -57,6 +69,9 @@ impl SourceKind {
         match self {
             Self::File(_) => "file",
             Self::Syslog(_) => "syslog",
+            Self::Http(_) => "http",
+            Self::Loki(_) => "loki",
+            Self::Socket(_) => "socket",
             Self::Stdin(_) => "stdin",
             Self::Submit(_) => "submit",
         }

@@ -17,6 +17,8 @@ pub struct Frame {
     pub len: u32,
     /// The entry was longer than allowed (or its sender left in the middle of it): this is its beginning.
     pub truncated: bool,
+    /// It holds a newline, which ended nothing: only in framings other than lines.
+    pub newlines: bool,
 }
 
 impl Frame {
@@ -145,9 +147,9 @@ impl LineFramer {
         let len = if self.strip_cr && buf[start..end].ends_with(b"\r") { raw - 1 } else { raw };
         if len > self.max_line {
             self.discarded += (raw - self.max_line) as u64;
-            return frame(start, self.max_line, true);
+            return self.frame(buf, start, self.max_line, true);
         }
-        frame(start, len, false)
+        self.frame(buf, start, len, false)
     }
 
     /// No LF in sight: wait for it, unless the line is too long whatever comes.
@@ -162,7 +164,15 @@ impl LineFramer {
         (self.scanned, self.discarding) = (0, true);
         self.discarded += (held - self.max_line) as u64;
         *at = buf.len();
-        Some(frame(start, self.max_line, true))
+        Some(self.frame(buf, start, self.max_line, true))
+    }
+
+    /// Positions fit: every caller has cut its buffer to what `u32` can count.
+    #[inline]
+    fn frame(&self, buf: &[u8], start: usize, len: usize, truncated: bool) -> Frame {
+        // Where an LF ends lines there is none in them.
+        let newlines = self.end != b'\n' && memchr(b'\n', &buf[start..start + len]).is_some();
+        Frame { start: start as u32, len: len as u32, truncated, newlines }
     }
 
     /// While [`is_discarding`](Self::is_discarding): discards up to and including the next LF; false when that has
@@ -176,12 +186,6 @@ impl LineFramer {
         self.discarding = found.is_none();
         found.is_some()
     }
-}
-
-/// Positions fit: every caller has cut its buffer to what `u32` can count.
-#[inline]
-fn frame(start: usize, len: usize, truncated: bool) -> Frame {
-    Frame { start: start as u32, len: len as u32, truncated }
 }
 
 // Shared with the fuzz targets.
@@ -222,7 +226,7 @@ mod tests {
         let (mut framer, mut found) = (LineFramer::new(100), Vec::new());
         let done = framer.feed(b"one\r\n\nthree\nfou", |f| found.push(f));
         assert_eq!(done, 12);
-        let at = |start, len| Frame { start, len, truncated: false };
+        let at = |start, len| Frame { start, len, truncated: false, newlines: false };
         assert_eq!(found, [at(0, 4), at(5, 0), at(6, 5)], "a CR is kept and an empty line is a line");
     }
 
@@ -243,7 +247,7 @@ mod tests {
         let rest = &b"a\nb\nc"[at..];
         let mut found = Vec::new();
         assert_eq!(framer.feed(rest, |f| found.push(f)), 2);
-        assert_eq!(found, [Frame { start: 0, len: 1, truncated: false }]);
+        assert_eq!(found, [Frame { start: 0, len: 1, truncated: false, newlines: false }]);
     }
 
     #[test]

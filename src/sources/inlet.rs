@@ -53,6 +53,8 @@ pub struct Shipment {
     pub credits: (usize, usize),
     /// When it was pushed.
     pub shipped: Instant,
+    /// What its source wants done where a lane has no room.
+    pub strategy: Strategy,
 }
 
 /// Keeps the sources of full lanes from reading.
@@ -87,6 +89,11 @@ impl Gate {
     /// Who is woken when the gate opens.
     pub fn wake_when_open(&self, waker: Arc<dyn Wake>) {
         self.waiting.join(waker);
+    }
+
+    /// Who is not to be woken any more.
+    pub fn forget(&self, waker: &Arc<dyn Wake>) {
+        self.waiting.leave(waker);
     }
 }
 
@@ -217,6 +224,11 @@ impl<M> Inlet<M> {
         self.spec.hallway.block_entries
     }
 
+    /// What the source does from now on when it cannot go on.
+    pub fn set_strategy(&mut self, strategy: Strategy) {
+        self.spec.strategy = strategy;
+    }
+
     /// Whether the source should read on. If not, its thread is woken when it should.
     pub fn may_read(&mut self) -> bool {
         let may = self.spec.strategy != Strategy::Block
@@ -344,8 +356,8 @@ impl<M> Inlet<M> {
         let whole = self.note(mark, credits);
         // Counted before it can be seen: the gauge never goes below zero.
         self.ledger().in_transit.add(credits.0 as u64);
-        let (domain, ticket) = (self.spec.domain, self.ticket);
-        let shipment = Shipment { block, whole, domain, ticket, credits, shipped: Instant::now() };
+        let (domain, ticket, strategy) = (self.spec.domain, self.ticket, self.spec.strategy);
+        let shipment = Shipment { block, whole, domain, ticket, credits, shipped: Instant::now(), strategy };
         let Err(refused) = self.spec.hallway.ring.push(shipment) else {
             self.ticket += 1;
             return Ok(());
@@ -397,6 +409,15 @@ impl<M> Inlet<M> {
     /// Whether everything that was shipped is settled and told.
     pub fn is_idle(&self) -> bool {
         self.outstanding.is_empty()
+    }
+}
+
+impl<M> Drop for Inlet<M> {
+    fn drop(&mut self) {
+        let (spec, waker) = (&self.spec, &self.back.waker);
+        spec.gate.forget(waker);
+        spec.hallway.freed.leave(waker);
+        spec.hallway.transit.forget(waker);
     }
 }
 

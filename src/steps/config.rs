@@ -7,6 +7,7 @@ use serde::{Deserialize as Derive, Serialize};
 
 use super::custom::CustomStep;
 pub use super::parse::config::{ParseConfig, ParseFormat};
+pub use super::redact::config::RedactConfig;
 pub use super::timestamp::config::TimestampConfig;
 use crate::units::Pairs;
 
@@ -24,6 +25,12 @@ pub enum StepConfig {
     Timestamp(TimestampConfig),
     /// Sets fields to constants, over whatever the entry had under that name.
     Set(Pairs<SetValue>),
+    /// Gives fields other names: old to new.
+    Rename(Pairs<String>),
+    /// Takes fields away.
+    Remove(Vec<String>),
+    /// Replaces what patterns find in texts and fields.
+    Redact(RedactConfig),
     /// What a program that uses the library brought along; no config file can name it.
     #[serde(skip_deserializing)]
     Custom(CustomStep),

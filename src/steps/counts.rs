@@ -44,7 +44,7 @@ impl StepTally {
 /// A step's numbers at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepView {
-    /// Its place in the pipeline, from 1.
+    /// Its place in the pipeline, from 1; 0 for the one a source begins with by itself.
     pub number: usize,
     /// Its verb, such as `parse`.
     pub verb: &'static str,
@@ -72,10 +72,10 @@ impl StepCounts {
         }
     }
 
-    /// The numbers now, of the step at `place` (from 0) that is called `verb`.
-    pub fn view(&self, place: usize, verb: &'static str) -> StepView {
+    /// The numbers now, of the step with this number and verb.
+    pub fn view(&self, number: usize, verb: &'static str) -> StepView {
         StepView {
-            number: place + 1,
+            number,
             verb,
             entries: self.entries.get(),
             errors: self.errors.get(),

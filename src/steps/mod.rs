@@ -11,9 +11,11 @@ pub mod constants;
 pub mod counts;
 pub mod custom;
 pub mod discard;
+pub mod edit;
 mod failures;
 pub mod parse;
 pub mod pipeline;
+pub mod redact;
 pub mod set;
 #[cfg(test)]
 mod tests;

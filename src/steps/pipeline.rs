@@ -5,6 +5,7 @@ use crate::expr::Expr;
 use crate::steps::constants::Constants;
 use crate::steps::counts::{StepCounts, StepTally, StepView};
 use crate::steps::discard::Discard;
+use crate::steps::edit::Rename;
 use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
 use crate::steps::parse::logfmt::Logfmt;
@@ -49,7 +50,9 @@ pub enum StepSpec {
     Keep(Expr),
     /// `set` these fields.
     Set(Vec<(String, ConstValue)>),
-    /// A step made elsewhere.
+    /// `rename` by these pairs of old and new name.
+    Rename(Vec<(String, String)>),
+    /// A step made elsewhere, or one that needs no constants.
     Custom(Box<dyn Step>),
 }
 
@@ -57,12 +60,19 @@ pub enum StepSpec {
 pub struct Planned {
     spec: StepSpec,
     on_error: OnError,
+    /// The source begins with it by itself; it has no place in the config's list.
+    by_itself: bool,
 }
 
 impl StepSpec {
     /// The step with this `on_error`.
     pub fn on_error(self, on_error: OnError) -> Planned {
-        Planned { spec: self, on_error }
+        Planned { spec: self, on_error, by_itself: false }
+    }
+
+    /// The step as one that a source begins with by itself: not counted among those of the config.
+    pub fn by_itself(self) -> Planned {
+        Planned { by_itself: true, ..self.on_error(OnError::Pass) }
     }
 }
 
@@ -78,9 +88,14 @@ pub struct Pipeline {
     constants: Arc<[u8]>,
 }
 
+/// Is shown the block behind each step, by the step's place.
+pub type Watch<'a> = &'a mut dyn FnMut(usize, &Block);
+
 struct Placed {
     step: Box<dyn Step>,
     on_error: OnError,
+    /// Its place in the config's list, from 1.
+    number: usize,
     counts: StepCounts,
 }
 
@@ -100,9 +115,11 @@ impl Pipeline {
     /// Makes the steps, and has each leave room for the fields that those behind it add.
     pub fn compile<S: Into<Planned>>(specs: Vec<S>) -> Result<Self, SetError> {
         let mut constants = Constants::default();
-        let mut place = |planned: Planned| -> Result<Placed, SetError> {
-            let step = make(planned.spec, &mut constants)?;
-            Ok(Placed { step, on_error: planned.on_error, counts: StepCounts::default() })
+        let mut number = 0;
+        let mut place = |Planned { spec, on_error, by_itself }: Planned| -> Result<Placed, SetError> {
+            let step = make(spec, &mut constants)?;
+            number += usize::from(!by_itself);
+            Ok(Placed { step, on_error, number, counts: StepCounts::default() })
         };
         let mut steps = specs.into_iter().map(|spec| place(spec.into())).collect::<Result<Vec<_>, _>>()?;
         let mut added = 0;
@@ -120,16 +137,16 @@ impl Pipeline {
 
     /// What each step did so far, in their order.
     pub fn views(&self) -> impl Iterator<Item = StepView> {
-        self.steps.iter().enumerate().map(|(at, placed)| placed.counts.view(at, placed.step.name()))
+        self.steps.iter().map(|placed| placed.counts.view(placed.number, placed.step.name()))
     }
 
     /// Runs all steps over the wanted entries in `range`, one step after the other; gives how many errors there were.
-    fn run(&self, block: &mut Block, range: Range<usize>, tallies: &mut Tallies) -> usize {
+    fn run(&self, block: &mut Block, range: Range<usize>, tallies: &mut Tallies, watch: Watch) -> usize {
         block.set_constants(&self.constants);
         let mut errors = 0;
         let mut wanted = count_selected(block.selection(0), range.clone());
         let mut begun = Instant::now();
-        for (placed, tally) in self.steps.iter().zip(tallies) {
+        for (at, (placed, tally)) in self.steps.iter().zip(tallies).enumerate() {
             if wanted == 0 {
                 break;
             }
@@ -139,6 +156,7 @@ impl Pipeline {
             tally.add(wanted, left, &failures, ended - begun);
             errors += failures.count();
             (wanted, begun) = (left, ended);
+            watch(at, block);
         }
         errors
     }
@@ -148,6 +166,11 @@ impl Pipeline {
     /// After a panic the block is done again entry by entry, so that only those that panic by themselves are lost to
     /// it: they are taken out and named.
     pub fn run_guarded(&self, block: &mut Block) -> Outcome {
+        self.run_watched(block, &mut |_, _| ())
+    }
+
+    /// The same, with somebody who looks at the block behind every step. After a panic nobody looks.
+    pub fn run_watched(&self, block: &mut Block, watch: Watch) -> Outcome {
         block.reset_side();
         if self.is_empty() {
             return Outcome::default();
@@ -155,7 +178,7 @@ impl Pipeline {
         let all = 0..block.entries().len();
         let mut tallies: Tallies = smallvec![StepTally::default(); self.steps.len()];
         // AssertUnwindSafe: what a panic leaves behind in the block is its side state, and that is reset below.
-        let whole = catch_unwind(AssertUnwindSafe(|| self.run(block, all.clone(), &mut tallies)));
+        let whole = catch_unwind(AssertUnwindSafe(|| self.run(block, all.clone(), &mut tallies, watch)));
         let outcome = match whole {
             Ok(errors) => Outcome { errors, panicked: Vec::new() },
             Err(_) => {
@@ -174,7 +197,9 @@ impl Pipeline {
         let mut outcome = Outcome::default();
         for index in all {
             // AssertUnwindSafe: the entry is taken out, and the rows of others are not touched by work on it.
-            match catch_unwind(AssertUnwindSafe(|| self.run(block, index..index + 1, tallies))) {
+            match catch_unwind(AssertUnwindSafe(|| {
+                self.run(block, index..index + 1, tallies, &mut |_, _| ())
+            })) {
                 Ok(errors) => outcome.errors += errors,
                 Err(_) => {
                     block.discard(index);
@@ -200,6 +225,7 @@ fn make(spec: StepSpec, constants: &mut Constants) -> Result<Box<dyn Step>, SetE
         StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
         StepSpec::Keep(condition) => Box::new(Discard::unless(condition)),
         StepSpec::Set(fields) => Box::new(Set::new(&fields, constants)?),
+        StepSpec::Rename(names) => Box::new(Rename::new(&names, constants)?),
         StepSpec::Custom(step) => step,
     })
 }

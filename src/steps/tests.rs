@@ -218,3 +218,39 @@ fn a_panic_costs_only_the_entry_that_panics_by_itself() {
     }
     assert_eq!(count_selected(block.selection(0), 0..7), 4);
 }
+
+fn edited(specs: Vec<StepSpec>, line: &str) -> Vec<String> {
+    let mut block = block_of(&[("a", &[line])]);
+    let specs: Vec<_> = [StepSpec::ParseJson(Input::Message)].into_iter().chain(specs).collect();
+    assert_eq!(Pipeline::compile(specs).unwrap().run_guarded(&mut block), Outcome::default());
+    shown(&block, 0)
+}
+
+fn rename(pairs: &[(&str, &str)]) -> StepSpec {
+    StepSpec::Rename(pairs.iter().map(|(old, new)| ((*old).into(), (*new).into())).collect())
+}
+
+#[test]
+fn fields_are_renamed_all_at_once_and_what_had_the_name_gives_way() {
+    let line = r#"{"a":1,"b":2,"c":3,"\u0064":4}"#;
+    let renamed = |pairs: &[(&str, &str)]| edited(vec![rename(pairs)], line);
+    assert_eq!(renamed(&[("a", "x")]), ["x=1:Number", "b=2:Number", "c=3:Number", "\\u0064=4:Number"]);
+    assert_eq!(renamed(&[("a", "b"), ("b", "a")])[..2], ["b=1:Number", "a=2:Number"]);
+    assert_eq!(renamed(&[("a", "c")]), ["c=1:Number", "b=2:Number", "\\u0064=4:Number"]);
+    assert_eq!(renamed(&[("none", "c")])[2], "c=3:Number", "nothing gives way to nothing");
+    assert_eq!(renamed(&[("d", "a")]), ["b=2:Number", "c=3:Number", "a=4:Number"]);
+    let again = vec![rename(&[("a", "x")]), rename(&[("x", "a")]), set(&[("e", ConstValue::Bool(true))])];
+    assert_eq!(edited(again, line).last().unwrap(), "e=true:Bool");
+}
+
+#[test]
+fn fields_are_removed_by_name_however_it_is_written() {
+    let line = r#"{"a":1,"b":2,"\u0061":3,"c":4}"#;
+    let remove = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        StepSpec::Custom(Box::new(edit::Remove::new(&names)))
+    };
+    assert_eq!(edited(vec![remove(&["a", "none"])], line), ["b=2:Number", "c=4:Number"]);
+    let all = vec![remove(&["a", "b", "c"]), set(&[("d", ConstValue::Null)])];
+    assert_eq!(edited(all, line), ["d=null:Null"]);
+}

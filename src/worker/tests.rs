@@ -6,7 +6,7 @@ use crate::block::{Blocks, ORDINARY};
 use crate::entry::Entry;
 use crate::labels::{Labels, SourceId, Stream};
 use crate::lane::batcher::{BatchLimits, Batcher, FlowControl};
-use crate::lane::{LaneSpec, Quota};
+use crate::lane::{FIRST_CREW, LaneSpec, Quota};
 use crate::ledger::{Ledger, SinkLedger};
 use crate::metrics::Telemetry;
 use crate::pool::Budget;
@@ -64,7 +64,7 @@ struct Rig {
     hallway: Arc<Hallway>,
     ledger: Ledger,
     lanes: Vec<Arc<Lane>>,
-    domains: Arc<[Domain]>,
+    domains: Arc<Domains>,
     stall: Arc<Stall>,
     gate: Arc<Gate>,
 }
@@ -107,19 +107,17 @@ fn rig() -> Rig {
     let lanes: Vec<_> = ledger.sinks.iter().map(lane).collect();
     let stall = Arc::new(Stall::default());
     let steps = vec![StepSpec::Custom(Box::new(StallStep(Arc::clone(&stall))))];
-    let plan = Plan {
-        pipeline: Pipeline::compile(steps).expect("it compiles"),
-        routes: Routes::new(vec![None; LANES]),
-        lanes: lanes.clone(),
-    };
+    let pipeline = Pipeline::compile(steps).expect("it compiles");
+    let plan = Plan::new(pipeline, Routes::new(vec![None; LANES]), lanes.clone());
     let domain = Domain {
         source: ledger.sources[0].clone(),
-        strategy: Strategy::Block,
         // Narrow: workers that are far ahead have to wait for the stalled one.
         sequencer: Sequencer::new(6),
-        plan: Arc::new(plan),
+        plan: ArcSwap::from_pointee(plan),
     };
-    Rig { hallway, ledger, lanes, domains: vec![domain].into(), stall, gate }
+    let domains = Arc::new(Domains::default());
+    domains.add(domain);
+    Rig { hallway, ledger, lanes, domains, stall, gate }
 }
 
 /// Ships `texts` in blocks of three, runs `workers` and one sender per lane, and gives what each lane sent and how
@@ -148,8 +146,13 @@ fn run(rig: &Rig, workers: usize, texts: &[String]) -> (Vec<Vec<String>>, Vec<St
             .map(|_| {
                 let telemetry = telemetry.workers();
                 scope.spawn(move || {
-                    Worker { hallway: Arc::clone(hallway), domains: Arc::clone(domains), telemetry }
-                        .run(&row())
+                    Worker {
+                        hallway: Arc::clone(hallway),
+                        domains: Arc::clone(domains),
+                        telemetry,
+                        taps: Arc::default(),
+                    }
+                    .run(&row())
                 })
             })
             .collect();
@@ -159,7 +162,7 @@ fn run(rig: &Rig, workers: usize, texts: &[String]) -> (Vec<Vec<String>>, Vec<St
             .map(|lane| {
                 scope.spawn(move || {
                     let (row, mut sent) = (row(), Vec::new());
-                    while let Some(taken) = lane.cut(&row) {
+                    while let Some(taken) = lane.cut(&row, FIRST_CREW) {
                         let text = |entry: crate::block::EntryView<'_>| {
                             String::from_utf8_lossy(entry.text()).into_owned()
                         };

@@ -5,11 +5,14 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
+mod curl;
 mod loggen;
 mod logrotate;
+mod loki_push;
 mod loki_sink;
 mod part;
 mod promtool;
 mod rsyslog;
 #[path = "../support/mod.rs"]
 mod support;
+mod syslog_ng;

@@ -1,6 +1,7 @@
 //! rsyslog forwards messages of both formats over every transport: each arrives once, with its fields.
 
 use super::part::Part;
+use super::support::tls::{Authority, VALID};
 use super::support::{Instance, assert_ledger, number, row};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
@@ -29,6 +30,8 @@ const SEVERITIES: &str = "emerg alert crit err warning notice info debug";
 const OCTETS: &str = r#"protocol="tcp" TCP_Framing="octet-counted""#;
 const LINES: &str = r#"protocol="tcp" TCP_Framing="traditional""#;
 const DATAGRAMS: &str = r#"protocol="udp""#;
+const TLS: &str = r#"protocol="tcp" TCP_Framing="octet-counted" StreamDriver="ossl" StreamDriverMode="1"
+    StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="localhost""#;
 
 #[test]
 fn rfc_3164_over_octet_counted_tcp() {
@@ -60,6 +63,11 @@ fn rfc_5424_over_udp() {
     forwards(Format::Rfc5424, DATAGRAMS);
 }
 
+#[test]
+fn rfc_5424_over_tls_with_certificates_on_both_sides() {
+    forwards(Format::Rfc5424, TLS);
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Format {
     Rfc3164,
@@ -75,8 +83,12 @@ struct Message {
 
 fn forwards(format: Format, transport: &str) {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut instance = Instance::start(dir.path(), CONFIG);
-    let scheme = if transport == DATAGRAMS { "udp://" } else { "tcp://" };
+    let (scheme, config) = match transport {
+        DATAGRAMS => ("udp://", CONFIG.to_string()),
+        TLS => ("tls://", secure(dir.path())),
+        _ => ("tcp://", CONFIG.to_string()),
+    };
+    let mut instance = Instance::start(dir.path(), &config);
     let address = instance.address("source net", scheme);
     let (mut rsyslog, mut input) = start(dir.path(), format, transport, &address);
     let now = Timestamp::now();
@@ -99,6 +111,17 @@ fn forwards(format: Format, transport: &str) {
     recount(&dir.path().join("out/all.log"), messages);
 }
 
+/// A config that asks for certificates, and those of both sides in `dir`.
+fn secure(dir: &Path) -> String {
+    let authority = Authority::new("ours");
+    for name in ["server", "client"] {
+        authority.sign(name, VALID).write(dir, name);
+    }
+    fs::write(dir.join("ca.pem"), authority.pem()).expect("written");
+    let tls = r#""tls://127.0.0.1:0"], tls: { cert: server.pem, key: server.key, client_ca: ca.pem }"#;
+    CONFIG.replace(r#""tcp://127.0.0.1:0", "udp://127.0.0.1:0"]"#, tls)
+}
+
 /// rsyslog with a way in, over a connection of ours, and one way out.
 fn start(dir: &Path, format: Format, transport: &str, address: &str) -> (Rsyslog, TcpStream) {
     let template = match format {
@@ -107,9 +130,16 @@ fn start(dir: &Path, format: Format, transport: &str, address: &str) -> (Rsyslog
     };
     let (host, port) = address.split_once(':').expect("host and port");
     let name = dir.display();
+    let files = match transport {
+        TLS => format!(
+            r#"DefaultNetstreamDriverCAFile="{name}/ca.pem" DefaultNetstreamDriverCertFile="{name}/client.pem"
+                DefaultNetstreamDriverKeyFile="{name}/client.key""#
+        ),
+        _ => String::new(),
+    };
     // What it says of itself takes the way without a ruleset.
     let config = format!(
-        r#"global(workDirectory="{name}" maxMessageSize="64k" processInternalMessages="on")
+        r#"global(workDirectory="{name}" maxMessageSize="64k" processInternalMessages="on" {files})
 module(load="imtcp")
 ruleset(name="out") {{
     action(type="omfwd" target="{host}" port="{port}" {transport} template="{template}")

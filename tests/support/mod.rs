@@ -1,6 +1,7 @@
 //! Drives the binary as a child process and recounts from outside what it says of itself.
 #![allow(dead_code, reason = "each test binary uses its own part of the support")]
 
+pub mod http;
 pub mod tls;
 
 use rustix::process::{Pid, Signal};
@@ -102,7 +103,8 @@ impl Instance {
         let address = self.address("admin: http", "http://");
         let mut stream = TcpStream::connect(address).expect("the admin server listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("it reads");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("it answers");
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");

@@ -3,7 +3,7 @@
 //! No symbolic link is followed below the base: someone who may write there cannot make us write elsewhere. The kernel
 //! sees to it in one call (`openat2`, Linux 5.6); where that is missing or forbidden we walk name by name.
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -34,9 +34,8 @@ impl Base {
     }
 
     /// Opens it anew: someone may have moved it away.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        *self = Base::open(&self.path)?;
-        Ok(())
+    pub(super) fn anew(&self) -> io::Result<Self> {
+        Base::open(&self.path)
     }
 
     /// Opens the file `path` to append and read, making it and its directories if need be. `made` is told of each
@@ -77,6 +76,73 @@ impl Base {
     pub(super) fn identity(&self, path: &str) -> io::Result<(u64, u64)> {
         let stat = rustix::fs::statat(&self.dir, path, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok((stat.st_dev, stat.st_ino))
+    }
+
+    /// Whether there is anything called `path`.
+    pub(super) fn has(&self, path: &str) -> io::Result<bool> {
+        let dir = match self.dir(parent(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        match rustix::fs::statat(&dir, name(path), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the file `path` another name in its directory.
+    ///
+    /// Errors: something has that name already; and whatever else can fail.
+    pub(super) fn rename(&self, path: &str, to: &str) -> io::Result<()> {
+        let dir = self.dir(parent(path))?;
+        match rustix::fs::renameat_with(&dir, name(path), &dir, to, RenameFlags::NOREPLACE) {
+            // Not every file system can promise it: then we look ourselves, and nobody else should give such names.
+            Err(Errno::INVAL | Errno::NOSYS) if !self.has(&sibling(path, to))? => {
+                Ok(rustix::fs::renameat(&dir, name(path), &dir, to)?)
+            }
+            Err(Errno::INVAL | Errno::NOSYS) => Err(Errno::EXIST.into()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Removes the name of the file `path`.
+    pub(super) fn remove(&self, path: &str) -> io::Result<()> {
+        let dir = self.dir(parent(path))?;
+        Ok(rustix::fs::unlinkat(&dir, name(path), AtFlags::empty())?)
+    }
+
+    /// Calls `each` with every name in the directory `path` and whether that is a directory itself, until it says no.
+    /// What is neither a file nor a directory is left out.
+    pub(super) fn list(&self, path: &str, mut each: impl FnMut(&str, bool) -> bool) -> io::Result<()> {
+        let dir = self.dir(path)?;
+        for entry in rustix::fs::Dir::read_from(&dir)? {
+            let entry = entry?;
+            // None of our names is anything but UTF-8.
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let kind = match entry.file_type() {
+                FileType::Unknown => {
+                    let stat = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW);
+                    stat.map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode))
+                }
+                known => known,
+            };
+            let wanted = matches!(kind, FileType::RegularFile | FileType::Directory);
+            if wanted && name != "." && name != ".." && !each(name, kind == FileType::Directory) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes durable whatever was written to the file system that the base lies on, by whomever.
+    pub(super) fn sync_all(&self) -> io::Result<()> {
+        match rustix::fs::syncfs(&self.dir) {
+            // What sandboxes answer to calls they do not know.
+            Err(Errno::NOSYS | Errno::PERM) => rustix::fs::sync(),
+            other => other?,
+        }
+        Ok(())
     }
 
     fn make_dirs(&self, dirs: &str, made: &mut impl FnMut(&str)) -> io::Result<()> {
@@ -155,7 +221,15 @@ pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-fn name(path: &str) -> &str {
+/// `name` in the directory of `path`.
+pub(super) fn sibling(path: &str, name: &str) -> String {
+    match parent(path) {
+        "" => name.to_owned(),
+        dir => format!("{dir}/{name}"),
+    }
+}
+
+pub(super) fn name(path: &str) -> &str {
     path.rsplit_once('/').map_or(path, |(_, name)| name)
 }
 

@@ -1,10 +1,14 @@
 //! Which entries of a batch go to which file.
 
+use super::beneath;
+use super::places::{OVERFLOW, Places};
+use super::rotate::Rotated;
 use crate::batch::{Batch, Part};
 use crate::clock::UnixNanos;
 use crate::labels::{BUCKETS, Stream};
 use crate::sinks::template::Template;
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -37,6 +41,10 @@ pub(super) struct Grouper {
     by_path: HashMap<Arc<str>, u32>,
     /// By a stream's bucket.
     memo: Vec<Option<Memo>>,
+    places: Places,
+    /// When the batch being sorted is written.
+    now: UnixNanos,
+    overflow: Arc<str>,
     scratch: String,
 }
 
@@ -50,8 +58,12 @@ struct Memo {
 }
 
 impl Grouper {
-    pub(super) fn new(template: Template) -> Self {
+    /// A grouper by `template`, for at most `files_max` files within an hour.
+    pub(super) fn new(template: Template, files_max: usize) -> Self {
         Grouper {
+            places: Places::new(files_max),
+            now: 0,
+            overflow: OVERFLOW.into(),
             template,
             spans: Vec::new(),
             paths: Vec::new(),
@@ -61,8 +73,9 @@ impl Grouper {
         }
     }
 
-    /// Sorts `batch`.
-    pub(super) fn sort(&mut self, batch: &Batch) {
+    /// Sorts `batch`, which is written at `now`.
+    pub(super) fn sort(&mut self, batch: &Batch, now: UnixNanos) {
+        self.now = now;
         self.spans.clear();
         self.paths.clear();
         self.by_path.clear();
@@ -139,6 +152,10 @@ impl Grouper {
         self.template.render(stream, time, None, &mut self.scratch);
         let file = self.file(None);
         let path = Arc::clone(&self.paths[file as usize]);
+        if path == self.overflow {
+            // Only until there is a place.
+            return file;
+        }
         self.memo[usize::from(stream.bucket)] =
             Some(Memo { stream: Arc::clone(stream), window: window.clone(), path });
         file
@@ -149,10 +166,36 @@ impl Grouper {
         if let Some(file) = self.by_path.get(path.as_deref().unwrap_or(&self.scratch)) {
             return *file;
         }
-        let path = path.unwrap_or_else(|| self.scratch.as_str().into());
+        let path = path.unwrap_or_else(|| self.named());
+        let known = self.by_path.get(&path).copied();
+        known.unwrap_or_else(|| {
+            if self.places.admit(&path, self.now) {
+                return self.add(&path);
+            }
+            let overflow = Arc::clone(&self.overflow);
+            let file = self.by_path.get(&overflow).copied().unwrap_or_else(|| self.add(&overflow));
+            self.by_path.insert(path, file);
+            file
+        })
+    }
+
+    /// The path in `scratch`, changed if it looks like one of those that the sink makes of others: nobody is to slip in
+    /// a file that counts as another's.
+    fn named(&mut self) -> Arc<str> {
+        let name = beneath::name(&self.scratch);
+        if self.template.fixed_path().is_none() && (Rotated::parse(name).is_some() || name.ends_with(".torn"))
+        {
+            let sum = crc32c::crc32c(name.as_bytes());
+            // Writing to a string cannot fail.
+            let _ = write!(self.scratch, "-{sum:08x}");
+        }
+        self.scratch.as_str().into()
+    }
+
+    fn add(&mut self, path: &Arc<str>) -> u32 {
         let file = self.paths.len() as u32;
-        self.paths.push(Arc::clone(&path));
-        self.by_path.insert(path, file);
+        self.paths.push(Arc::clone(path));
+        self.by_path.insert(Arc::clone(path), file);
         file
     }
 }
@@ -167,7 +210,7 @@ mod tests {
 
     /// Each file's path with the texts that go to it.
     fn grouped(grouper: &mut Grouper, batch: &Batch) -> Vec<(String, String)> {
-        grouper.sort(batch);
+        grouper.sort(batch, 0);
         let text = |span: &Span| {
             let part = &batch.parts()[span.part];
             let words = span.places(part).map(|place| String::from_utf8_lossy(part.block.view(place).text()));
@@ -194,11 +237,11 @@ mod tests {
             .block(holed)
             .lines(&b, &["b2"])
             .build();
-        let mut grouper = Grouper::new(Template::compile("x/{source}").unwrap());
+        let mut grouper = Grouper::new(Template::compile("x/{source}").unwrap(), 100);
         for _ in 0..2 {
             assert_eq!(grouped(&mut grouper, &batch), rows(&[("a", "a1 a2|a3 a5"), ("b", "b1|b2")]));
         }
-        let mut one = Grouper::new(Template::compile("x/all").unwrap());
+        let mut one = Grouper::new(Template::compile("x/all").unwrap(), 100);
         assert_eq!(grouped(&mut one, &batch), rows(&[("all", "a1 a2|b1|a3 a5|b2")]));
     }
 
@@ -213,7 +256,7 @@ mod tests {
         }
         back.discard(0);
         let (batch, _) = Builder::default().block(block).block(back).build();
-        let mut grouper = Grouper::new(Template::compile("x/{date}").unwrap());
+        let mut grouper = Grouper::new(Template::compile("x/{date}").unwrap(), 100);
         let expected = rows(&[("1970-01-01", "1 2|6"), ("1970-01-02", "3 4|7")]);
         assert_eq!(grouped(&mut grouper, &batch), expected);
     }
@@ -226,7 +269,35 @@ mod tests {
             add_field(&mut block, place, b"user", user.as_bytes(), Kind::Plain);
         }
         let (batch, _) = Builder::default().block(block).build();
-        let mut grouper = Grouper::new(Template::compile("x/{fields.user}").unwrap());
+        let mut grouper = Grouper::new(Template::compile("x/{fields.user}").unwrap(), 100);
         assert_eq!(grouped(&mut grouper, &batch), rows(&[("x", "1 2|4"), ("y", "3")]));
+    }
+
+    #[test]
+    fn what_finds_no_place_shares_a_file() {
+        let a = stream("a", "1", &[]);
+        let mut block = block_of(&a, &["1", "2", "3", "4", "5"]);
+        for (place, user) in ["x", "y", "z", "x", "evil"].into_iter().enumerate() {
+            add_field(&mut block, place, b"user", user.as_bytes(), Kind::Plain);
+        }
+        let (batch, _) = Builder::default().block(block).build();
+        let mut grouper = Grouper::new(Template::compile("x/{fields.user}").unwrap(), 2);
+        for _ in 0..2 {
+            let expected = rows(&[("x", "1|4"), ("y", "2"), (OVERFLOW, "3|5")]);
+            assert_eq!(grouped(&mut grouper, &batch), expected);
+        }
+    }
+
+    #[test]
+    fn no_value_makes_a_file_that_looks_rotated_or_torn() {
+        for value in
+            ["app-20261123T140000", "app-20261123T140000.1.gz", "app-20261123T140000.zst.tmp", "app.torn"]
+        {
+            let (batch, _) = Builder::default().lines(&stream(value, "1", &[]), &["1"]).build();
+            let mut grouper = Grouper::new(Template::compile("x/{source}").unwrap(), 2);
+            let [(path, _)] = &grouped(&mut grouper, &batch)[..] else { panic!() };
+            assert_eq!(*path, format!("{value}-{:08x}", crc32c::crc32c(value.as_bytes())));
+            assert!(Rotated::parse(path).is_none());
+        }
     }
 }

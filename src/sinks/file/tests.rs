@@ -16,12 +16,31 @@ struct Wiring {
     no_truncate: AtomicBool,
     no_sync: AtomicBool,
     synced: Mutex<Vec<u64>>,
+    /// Operations so far, those that failed included.
+    operations: AtomicU64,
+    /// This operation and all after it fail, as if the process had been killed before it; 0 is never.
+    killed_at: AtomicU64,
+    /// What was done, in words.
+    done: Mutex<Vec<String>>,
+}
+
+impl Wiring {
+    fn live(&self, what: impl FnOnce() -> String) -> io::Result<()> {
+        let operation = self.operations.fetch_add(1, Relaxed) + 1;
+        let killed_at = self.killed_at.load(Relaxed);
+        if killed_at > 0 && operation >= killed_at {
+            return Err(io::Error::other("killed"));
+        }
+        self.done.lock().push(what());
+        Ok(())
+    }
 }
 
 struct Broken(Arc<Wiring>);
 
 impl Disk for Broken {
     fn write(&self, file: &File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.live(|| "write".into())?;
         let bite = match self.0.bite.load(Relaxed) {
             0 => usize::MAX,
             bite => bite,
@@ -44,6 +63,7 @@ impl Disk for Broken {
     }
 
     fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
+        self.0.live(|| format!("truncate to {len}"))?;
         if self.0.no_truncate.load(Relaxed) {
             return Err(ErrorKind::PermissionDenied.into());
         }
@@ -51,11 +71,35 @@ impl Disk for Broken {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
+        self.0.live(|| "sync".into())?;
         if self.0.no_sync.load(Relaxed) {
             return Err(io::Error::from_raw_os_error(Errno::IO.raw_os_error()));
         }
         self.0.synced.lock().push(file.metadata()?.ino());
         Ok(())
+    }
+
+    fn sync_dir(&self, _: &File) -> io::Result<()> {
+        self.0.live(|| "sync dir".into())
+    }
+
+    fn sync_all(&self, _: &Base) -> io::Result<()> {
+        self.0.live(|| "sync all".into())
+    }
+
+    fn create(&self, base: &Base, path: &str, made: &mut dyn FnMut(&str)) -> io::Result<File> {
+        self.0.live(|| format!("create {path}"))?;
+        System.create(base, path, made)
+    }
+
+    fn rename(&self, base: &Base, path: &str, to: &str) -> io::Result<()> {
+        self.0.live(|| format!("rename {path} to {to}"))?;
+        System.rename(base, path, to)
+    }
+
+    fn remove(&self, base: &Base, path: &str) -> io::Result<()> {
+        self.0.live(|| format!("remove {path}"))?;
+        System.remove(base, path)
     }
 }
 
@@ -63,7 +107,7 @@ struct Setup {
     dir: tempfile::TempDir,
     wiring: Arc<Wiring>,
     sink: FileSink,
-    now: Instant,
+    now: Now,
 }
 
 impl Setup {
@@ -72,12 +116,32 @@ impl Setup {
     }
 
     fn with(path: &str, format: Format, open_files: usize, fsync: Fsync) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let settings =
+            |path| FileSinkSettings { path, format, open_files, fsync, max_files: 10_000, rotate: None };
+        Setup::of(tempfile::tempdir().unwrap(), path, settings)
+    }
+
+    fn of(dir: tempfile::TempDir, path: &str, settings: impl FnOnce(Template) -> FileSinkSettings) -> Self {
         let path = Template::compile(&format!("{}/out/{path}", dir.path().display())).unwrap();
         let wiring = Arc::new(Wiring::default());
-        let settings = FileSinkSettings { path, format, open_files, fsync };
-        let sink = FileSink::on(Box::new(Broken(Arc::clone(&wiring))), settings).unwrap();
-        Setup { dir, wiring, sink, now: Instant::now() }
+        let sink = FileSink::on(Box::new(Broken(Arc::clone(&wiring))), settings(path)).unwrap();
+        // What it did to open is not looked at.
+        wiring.operations.store(0, Relaxed);
+        wiring.done.lock().clear();
+        Setup { dir, wiring, sink, now: now() }
+    }
+
+    /// A sink that rotates as `rotate` says, in a directory of its own or that of another.
+    fn rotating(dir: Option<tempfile::TempDir>, path: &str, rotate: RotateConfig) -> Self {
+        let settings = |path| FileSinkSettings {
+            path,
+            format: Format::Raw,
+            open_files: 4,
+            fsync: Fsync::Checkpoint,
+            max_files: 10_000,
+            rotate: Some(rotate),
+        };
+        Setup::of(dir.unwrap_or_else(|| tempfile::tempdir().unwrap()), path, settings)
     }
 
     fn send(&self, batch: &Batch) -> Result<(), String> {
@@ -97,7 +161,8 @@ impl Setup {
     }
 
     fn pass(&mut self, time: Duration) {
-        self.now += time;
+        self.now.steady += time;
+        self.now.wall += time.as_nanos() as i64;
     }
 }
 
@@ -378,7 +443,14 @@ fn a_base_that_cannot_be_is_told_at_once() {
     fs::create_dir(temp.path().join("dir")).unwrap();
     let error = |path: &str| {
         let path = Template::compile(&format!("{}/{path}", temp.path().display())).unwrap();
-        let settings = FileSinkSettings { path, format: Format::Raw, open_files: 1, fsync: Fsync::None };
+        let settings = FileSinkSettings {
+            path,
+            format: Format::Raw,
+            open_files: 1,
+            fsync: Fsync::None,
+            max_files: 1,
+            rotate: None,
+        };
         FileSink::new(settings).err().map(|error| error.to_string()).unwrap_or_default()
     };
     assert!(error("file/x.log").contains("file: "), "{}", error("file/x.log"));
@@ -421,3 +493,87 @@ fn the_real_disk_that_is_full_says_so() {
     let error = System.write(&full, &[IoSlice::new(b"x")]).unwrap_err();
     assert_eq!(explain(Path::new("out"), "a.log", error).to_string(), "out/a.log: no space left on its disk");
 }
+
+#[test]
+fn ten_thousand_hostile_values_make_no_file_outside_the_base() {
+    use proptest::prelude::*;
+    let settings = |path| FileSinkSettings {
+        path,
+        format: Format::Raw,
+        open_files: 64,
+        fsync: Fsync::None,
+        max_files: 100_000,
+        rotate: None,
+    };
+    let template = "{labels.l}/{fields.f}{origin}/x-{source}{fields.f}";
+    let setup = Setup::of(tempfile::tempdir().unwrap(), template, settings);
+    let outside = setup.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("secret"), "kept").unwrap();
+    // What someone who may write there plants, under names that values can have.
+    symlink(&outside, setup.path("evil")).unwrap();
+    fs::create_dir(setup.path("sub")).unwrap();
+    symlink(&outside, setup.path("sub/evil")).unwrap();
+    symlink(outside.join("secret"), setup.path("__overflow__")).unwrap();
+    let hostile = || {
+        let classics = proptest::sample::select(vec![
+            "../../x",
+            "..",
+            ".",
+            "/etc/passwd",
+            "..%2f..%2f",
+            "%252e%252e",
+            "a\0b",
+            "..\\..\\x",
+            "\u{2025}/\u{ff0f}",
+            "x.",
+            "x ",
+            "evil",
+            "sub",
+            "secret",
+            "CON",
+            "-rf",
+            "~",
+            "$(id)",
+            "`id`",
+            "a\nb",
+            "",
+            "__overflow__",
+            "x.torn",
+            "x-20261123T140000.gz",
+        ]);
+        prop_oneof![
+            3 => classics.prop_map(|text| text.as_bytes().to_vec()),
+            2 => "(\\PC|[./\\\\%\\x00-\\x20]){0,40}".prop_map(String::into_bytes),
+            1 => "[./]{4090,4100}".prop_map(String::into_bytes),
+            1 => proptest::collection::vec(any::<u8>(), 0..40),
+        ]
+    };
+    let config = ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
+    let values = (hostile(), hostile(), hostile(), hostile());
+    let ran = runner.run(&values, |(source, origin, label, field)| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let one = stream(&text(&source), &text(&origin), &[("l", &text(&label))]);
+        let mut block = block_of(&one, &["x"]);
+        add_field(&mut block, 0, b"f", &field, crate::entry::Kind::Plain);
+        // A planted link in the way is an error, and the only one.
+        if let Err(error) = setup.send(&Builder::default().block(block).build().0) {
+            prop_assert!(error.contains("symbolic link"), "{}", error);
+        }
+        Ok(())
+    });
+    ran.unwrap();
+    let made = fs::read_dir(setup.path("")).unwrap().count();
+    assert!(made > 1000, "only {made} names: hardly anything was tried");
+    let names = |dir: &Path| {
+        let entries =
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        entries.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(setup.dir.path()), ["out".to_owned(), "outside".to_owned()].into());
+    assert_eq!(names(&outside), ["secret".to_owned()].into());
+    assert_eq!(fs::read(outside.join("secret")).unwrap(), b"kept");
+}
+
+mod rotation;

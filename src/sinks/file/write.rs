@@ -1,8 +1,9 @@
 //! Putting entries into one file with as few calls and copies as possible.
 
+use super::disk::Disk;
 use super::group::Span;
 use crate::batch::Batch;
-use crate::sinks::format::{Encoder, Format, raw_spans};
+use crate::sinks::format::{Encoder, Format, RawSpan, raw_spans};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 
@@ -14,33 +15,6 @@ const COPIED_MAX: usize = 256 << 10;
 const PIECES_MAX: usize = 64;
 /// How many entries are encoded between two looks at the buffer.
 const ENTRIES_STEP: usize = 64;
-
-/// The calls that can fail when the disk is full or broken.
-pub(super) trait Disk: Send + Sync {
-    /// Writes some of the bytes to the file's end, and says how many.
-    fn write(&self, file: &File, bytes: &[IoSlice<'_>]) -> io::Result<usize>;
-    /// Cuts the file to its first `len` bytes.
-    fn truncate(&self, file: &File, len: u64) -> io::Result<()>;
-    /// Makes the file's content durable.
-    fn sync(&self, file: &File) -> io::Result<()>;
-}
-
-/// The disk as it is.
-pub(super) struct System;
-
-impl Disk for System {
-    fn write(&self, file: &File, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(rustix::io::writev(file, bytes)?)
-    }
-
-    fn truncate(&self, file: &File, len: u64) -> io::Result<()> {
-        file.set_len(len)
-    }
-
-    fn sync(&self, file: &File) -> io::Result<()> {
-        file.sync_data()
-    }
-}
 
 /// Encodes and writes; kept from one batch to the next for its buffers.
 pub(super) struct Writer {
@@ -72,7 +46,7 @@ impl Writer {
             match self.encoder.format() {
                 Format::Raw => {
                     for piece in raw_spans(&part.block, places) {
-                        out.add_raw(piece.bytes, piece.ended);
+                        out.add_raw(piece);
                         out.write_if_full()?;
                     }
                 }
@@ -107,14 +81,13 @@ enum Piece<'a> {
 }
 
 impl<'a> Pieces<'a, '_> {
-    fn add_raw(&mut self, bytes: &'a [u8], ended: bool) {
-        if bytes.len() < WHOLE_MIN {
-            self.buffer.extend_from_slice(bytes);
-        } else {
-            self.note_copied();
-            self.list.push(Piece::Whole(bytes));
+    fn add_raw(&mut self, span: RawSpan<'a>) {
+        if span.bytes.len() < WHOLE_MIN || span.escape {
+            return span.copy_to(self.buffer);
         }
-        if !ended {
+        self.note_copied();
+        self.list.push(Piece::Whole(span.bytes));
+        if !span.ended {
             self.buffer.push(b'\n');
         }
     }

@@ -103,18 +103,85 @@ fn short_escape(byte: u8) -> Option<u8> {
     })
 }
 
+/// How many words are gathered before they are appended.
+const GROUP: usize = 8;
+/// Room for a group in which every byte is escaped by a backslash, and for what a store writes beyond its last byte.
+const ROOM: usize = GROUP * 16 + 8;
+
 /// Appends `bytes` in the given style.
 pub(super) fn write<S: Style>(bytes: &[u8], out: &mut Vec<u8>) {
-    let mut rest = bytes;
-    loop {
-        rest = copy_clean(rest, clean_len::<S, true>(rest), out);
-        match rest.first() {
-            None => return,
-            Some(byte) if byte.is_ascii() => {
-                S::special(*byte, out);
-                rest = &rest[1..];
+    let (words, tail) = bytes.as_chunks::<8>();
+    if !words.is_empty() && !write_words::<S>(words, out) {
+        // Those that were written are ASCII, so the rest begins where a letter does.
+        let written = words.iter().take_while(|word| u64::from_le_bytes(**word) & HIGH == 0).count();
+        return write_beyond_ascii::<S>(&bytes[written * 8..], out);
+    }
+    // What is missing of the last word is filled with bytes that are clean.
+    let mut word = [b' '; 8];
+    word[..tail.len()].copy_from_slice(tail);
+    let marks = Marks::of::<S>(u64::from_le_bytes(word));
+    match (marks.beyond, marks.control) {
+        (0, 0) => {
+            let mut room = [0; 24];
+            let end = put(u64::from_le_bytes(word), marks.quotes, &mut room, 0);
+            out.extend_from_slice(&room[..end - (8 - tail.len())]);
+        }
+        (0, _) => write_bytes::<S>(tail, out),
+        _ => write_beyond_ascii::<S>(tail, out),
+    }
+}
+
+/// Appends words up to the first that is not ASCII; whether that was all of them is the result.
+fn write_words<S: Style>(words: &[[u8; 8]], out: &mut Vec<u8>) -> bool {
+    let mut room = [0; ROOM];
+    for group in words.chunks(GROUP) {
+        let mut end = 0;
+        for bytes in group {
+            let word = u64::from_le_bytes(*bytes);
+            let marks = Marks::of::<S>(word);
+            if marks.beyond | marks.control != 0 {
+                out.extend_from_slice(&room[..end]);
+                end = 0;
+                if marks.beyond != 0 {
+                    return false;
+                }
+                write_bytes::<S>(bytes, out);
+                continue;
             }
-            Some(_) => return write_beyond_ascii::<S>(rest, out),
+            end = put(word, marks.quotes, &mut room, end);
+        }
+        out.extend_from_slice(&room[..end]);
+    }
+    true
+}
+
+/// Puts the eight bytes of `word` to `room` from `end` on, those that are marked behind a backslash; gives the new end.
+/// Up to eight bytes behind that are overwritten: a store of known length costs less than one of the right length.
+#[inline]
+fn put<const N: usize>(mut word: u64, mut quotes: u64, room: &mut [u8; N], mut end: usize) -> usize {
+    let mut left = 8;
+    room[end..end + 8].copy_from_slice(&word.to_le_bytes());
+    while quotes != 0 {
+        let clean = quotes.trailing_zeros() as usize / 8;
+        room[end + clean] = b'\\';
+        end += clean + 1;
+        left -= clean;
+        // What is left now begins with the byte behind the backslash.
+        word >>= 8 * clean;
+        room[end..end + 8].copy_from_slice(&word.to_le_bytes());
+        quotes = quotes >> (8 * clean) & !0x80;
+    }
+    end + left
+}
+
+/// Appends ASCII, byte by byte.
+#[inline(never)]
+fn write_bytes<S: Style>(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        match byte {
+            0..0x20 | 0x7f => S::special(*byte, out),
+            b'"' | b'\\' if S::QUOTES => S::special(*byte, out),
+            _ => out.push(*byte),
         }
     }
 }
@@ -157,7 +224,7 @@ fn write_beyond_ascii<S: Style>(bytes: &[u8], out: &mut Vec<u8>) {
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid().as_bytes();
         loop {
-            rest = copy_clean(rest, clean_len::<S, false>(rest), out);
+            rest = copy_clean(rest, clean_len::<S>(rest), out);
             match rest {
                 [] => break,
                 // C1 in UTF-8 is C2 80 to C2 9F, and C2 is always the first of two bytes.
@@ -195,36 +262,59 @@ fn copy_clean<'a>(bytes: &'a [u8], clean: usize, out: &mut Vec<u8>) -> &'a [u8] 
     &bytes[clean..]
 }
 
-/// How many bytes at the start can be copied as they are: in bytes that may be anything (`RAW`), ASCII only; in UTF-8,
-/// up to the next that may be a control character.
+/// How many bytes of UTF-8 at the start can be copied as they are: up to the next that may be a control character.
 #[inline]
-fn clean_len<S: Style, const RAW: bool>(bytes: &[u8]) -> usize {
+fn clean_len<S: Style>(bytes: &[u8]) -> usize {
     let (words, tail) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
-        let marks = marks::<S, RAW>(u64::from_le_bytes(*word));
+        let marks = first_odd::<S>(u64::from_le_bytes(*word));
         if marks != 0 {
             return at * 8 + marks.trailing_zeros() as usize / 8;
         }
     }
-    // What is missing of the last word is filled with bytes that are clean.
+    // As in `write`.
     let mut word = [b' '; 8];
     word[..tail.len()].copy_from_slice(tail);
-    let marks = marks::<S, RAW>(u64::from_le_bytes(word));
+    let marks = first_odd::<S>(u64::from_le_bytes(word));
     let clean = if marks == 0 { tail.len() } else { marks.trailing_zeros() as usize / 8 };
     words.len() * 8 + clean
 }
 
-/// The high bit of each of the eight bytes that is not clean. Exact up to the first mark, which is all that is asked:
-/// a borrow can only put false marks above a true one.
+const ONES: u64 = u64::MAX / 255;
+const HIGH: u64 = ONES << 7;
+
+/// The high bit of each of the eight bytes of UTF-8 that may be a control character, or a quote. Exact up to the first
+/// mark, which is all that is asked: a borrow can only put false marks above a true one.
 #[inline]
-fn marks<S: Style, const RAW: bool>(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
+fn first_odd<S: Style>(word: u64) -> u64 {
     let zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes;
     let is = |byte: u8| zero(word ^ (ONES * u64::from(byte)));
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     let quotes = if S::QUOTES { is(b'"') | is(b'\\') } else { 0 };
-    let beyond = if RAW { word } else { is(0xC2) };
-    (control | is(0x7f) | quotes | beyond) & (ONES << 7)
+    // C1 begins with C2.
+    (control | is(0x7f) | quotes | is(0xC2)) & HIGH
+}
+
+/// What the bytes of a word are, as the high bit of each. `control` and `quotes` are exact if `beyond` is zero.
+struct Marks {
+    /// Beyond ASCII.
+    beyond: u64,
+    /// C0 and DEL.
+    control: u64,
+    /// To be put behind a backslash.
+    quotes: u64,
+}
+
+impl Marks {
+    #[inline]
+    fn of<S: Style>(word: u64) -> Self {
+        // In ASCII no sum of two bytes carries into the next.
+        let ascii = word & !HIGH;
+        let is = |byte: u8| !((ascii ^ (ONES * u64::from(byte))) + ONES * 0x7f);
+        let control = !(ascii + ONES * 0x60) | (ascii + ONES);
+        let quotes = if S::QUOTES { (is(b'"') | is(b'\\')) & HIGH } else { 0 };
+        Marks { beyond: word & HIGH, control: control & HIGH, quotes }
+    }
 }
 
 #[cfg(test)]
@@ -254,26 +344,46 @@ mod tests {
     fn every_byte_at_every_place_is_found_to_be_what_it_is() {
         for byte in 0..=255_u8 {
             let (control, quote) = (byte < 0x20 || byte == 0x7f, byte == b'"' || byte == b'\\');
-            let (beyond, maybe_c1) = (byte >= 0x80, byte == 0xC2);
+            let maybe_c1 = byte == 0xC2;
             for len in 1..=17 {
                 for at in 0..len {
                     let mut bytes = vec![b'a'; len];
                     bytes[at] = byte;
                     let until = |found: bool| if found { at } else { len };
                     let context = format!("{byte} at {at} of {len}");
-                    assert_eq!(
-                        clean_len::<Json, true>(&bytes),
-                        until(control || quote || beyond),
-                        "{context}"
-                    );
-                    assert_eq!(clean_len::<Bare, true>(&bytes), until(control || beyond), "{context}");
-                    assert_eq!(
-                        clean_len::<Json, false>(&bytes),
-                        until(control || quote || maybe_c1),
-                        "{context}"
-                    );
-                    assert_eq!(clean_len::<Bare, false>(&bytes), until(control || maybe_c1), "{context}");
+                    assert_eq!(clean_len::<Json>(&bytes), until(control || quote || maybe_c1), "{context}");
+                    assert_eq!(clean_len::<Bare>(&bytes), until(control || maybe_c1), "{context}");
                 }
+            }
+            // Between any two neighbours, of which none may be marked for another's sake.
+            for (before, after) in
+                [(0, 0x7f), (0x21, 0x23), (0x5b, 0x5d), (0x7f, 0), (0x22, 0x5c), (0x7e, 0x20)]
+            {
+                for at in 0..8 {
+                    let mut word: [u8; 8] =
+                        std::array::from_fn(|place| if place < at { before } else { after });
+                    word[at] = byte;
+                    let marks = Marks::of::<Json>(u64::from_le_bytes(word));
+                    let bit = |marks: u64| marks >> (8 * at + 7) & 1 == 1;
+                    assert_eq!(bit(marks.beyond), byte >= 0x80, "{word:?}");
+                    assert!(byte >= 0x80 || bit(marks.control) == control, "{word:?}");
+                    assert!(byte >= 0x80 || bit(marks.quotes) == quote, "{word:?}");
+                    assert_eq!(Marks::of::<Bare>(u64::from_le_bytes(word)).quotes, 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quotes_at_all_places_of_two_words_are_put_behind_a_backslash() {
+        for quotes in 0..1_u32 << 13 {
+            for len in [13, 16] {
+                let is_quote = |at: usize| quotes >> at.min(13) & 1 == 1;
+                let bytes: Vec<u8> =
+                    (0..len).map(|at| if is_quote(at) { b'"' } else { b'a' + at as u8 }).collect();
+                let escaped = String::from_utf8(bytes.clone()).unwrap().replace('"', "\\\"");
+                assert_eq!(written::<Json>(&bytes), escaped.as_bytes());
+                assert_eq!(written::<Bare>(&bytes), bytes);
             }
         }
     }

@@ -91,11 +91,52 @@ impl Cursor for Array {
     }
 }
 
+/// A place in a body that is one value: one entry, as an item of an array would be.
+#[derive(Clone, Copy, Debug)]
+pub struct One {
+    values: Values,
+    item_max: usize,
+    done: bool,
+}
+
+impl One {
+    /// The beginning of a body of at most `item_max` bytes.
+    pub fn new(values: Values, item_max: usize) -> Self {
+        One { values, item_max, done: false }
+    }
+
+    /// Whether `body` is one value over several lines, and not one a line.
+    pub fn is_all_of(body: &[u8]) -> bool {
+        let start = blank(body, 0).0;
+        let end = Values::default().read(body, start).map(|value| value.end);
+        end.is_ok_and(|end| blank(body, end).0 == body.len() && body[start..end].contains(&b'\n'))
+    }
+}
+
+impl Cursor for One {
+    fn next<'b>(&mut self, body: &'b [u8]) -> Option<Found<'b>> {
+        if std::mem::replace(&mut self.done, true) {
+            return None;
+        }
+        let start = blank(body, 0).0;
+        let value = self.values.read(body, start).map_err(Why::Json);
+        let found = value.and_then(|value| match value.end - start > self.item_max {
+            true => Err(Why::Long(self.item_max)),
+            false => text(body, start..value.end, value.kind),
+        });
+        Some(match found {
+            Ok(text) => Found::Entry(Item { text, time: None, metadata: Metadata::default() }),
+            Err(why) => Found::Refused(Refused::new(Place::Body, why)),
+        })
+    }
+}
+
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
     use super::super::Reader;
     use super::super::testing::{Taken, take};
+    use super::One;
 
     #[test]
     fn items_are_taken_and_what_is_none_is_named() {
@@ -103,6 +144,17 @@ mod tests {
         let Taken { texts, refused, .. } = take(Reader::array(24), body);
         assert_eq!(texts, [r#"{"a":[1,{"b":2}]}"#, "t\"x", "{}"]);
         assert_eq!(refused, ["item 3: neither a JSON object nor a string", "item 4: more than 24 bytes"]);
+    }
+
+    #[test]
+    fn an_object_over_several_lines_is_one_entry() {
+        let body = b"\n{\n \"a\": 1\n}\n";
+        assert!(One::is_all_of(body));
+        assert_eq!(take(Reader::one(99), body).texts, ["{\n \"a\": 1\n}"]);
+        assert_eq!(take(Reader::one(5), body).refused, ["body: more than 5 bytes"]);
+        for lines in ["", "{}", "{}\n{}", "{\n}\n{\n}", "{\n"] {
+            assert!(!One::is_all_of(lines.as_bytes()), "{lines}");
+        }
     }
 
     #[test]

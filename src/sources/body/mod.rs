@@ -115,6 +115,8 @@ pub enum Reader {
     Ndjson(ndjson::Ndjson),
     /// The items of a JSON array.
     Array(array::Array),
+    /// One JSON value.
+    One(array::One),
     /// A push to Loki, in JSON.
     LokiJson(loki_json::LokiJson),
     /// A push to Loki, in protobuf.
@@ -137,6 +139,11 @@ impl Reader {
         Reader::Array(array::Array::new(Values::default(), item_max))
     }
 
+    /// One JSON value, of at most `item_max` bytes.
+    pub fn one(item_max: usize) -> Self {
+        Reader::One(array::One::new(Values::default(), item_max))
+    }
+
     /// A push to Loki, in JSON.
     pub fn loki_json() -> Self {
         Reader::LokiJson(loki_json::LokiJson::new(Values::default()))
@@ -154,6 +161,7 @@ impl Reader {
             Reader::Lines(lines) => pour(lines, body, out),
             Reader::Ndjson(ndjson) => pour(ndjson, body, out),
             Reader::Array(array) => pour(array, body, out),
+            Reader::One(one) => pour(one, body, out),
             Reader::LokiJson(push) => pour(push, body, out),
             Reader::LokiProto(push) => pour(push, body, out),
         }

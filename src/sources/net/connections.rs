@@ -115,6 +115,22 @@ impl<F: Framing + Clone> Connections<F> {
         }
     }
 
+    /// Goes on under other settings: those that are here carry the new labels from their next message on.
+    pub fn change(&mut self, settings: Settings, framing: F, source: &Arc<str>) {
+        (self.settings, self.framing) = (settings, framing);
+        for slot in 0..self.slots.len() {
+            let Some(Some(connection)) = self.slots.get(slot) else { continue };
+            let stream = self.stream(Arc::clone(source), connection.link.peer().to_string());
+            if let Some(Some(connection)) = self.slots.get_mut(slot) {
+                connection.incoming.set_stream(stream);
+            }
+        }
+        if !self.is_empty() && !(self.settings.idle_timeout.is_zero() && self.settings.tls.is_none()) {
+            // Looked at again with the next turn: what was long enough before may be too long now.
+            self.look.get_or_insert(Instant::now() + self.look_interval());
+        }
+    }
+
     /// What the source is told by its config.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -13,7 +13,7 @@ use super::settings::{Datagram, Settings};
 use super::socket_file::SocketFile;
 use crate::entry::Entry;
 use crate::labels::Stream;
-use crate::sys::{self, BATCH, Receiver};
+use crate::sys::{self, Receiver};
 use memchr::memchr;
 use mio::event::Source;
 use mio::net::{UdpSocket, UnixDatagram};
@@ -51,7 +51,7 @@ pub struct Datagrams {
 
 enum Door {
     Udp(UdpSocket),
-    Unix(UnixDatagram, #[expect(dead_code, reason = "it is removed with the socket")] SocketFile),
+    Unix(UnixDatagram, SocketFile),
 }
 
 impl Door {
@@ -85,6 +85,8 @@ impl Datagrams {
                 let socket = udp(*address)?;
                 let granted = sys::set_receive_buffer(socket.as_fd(), settings.receive_buffer)?;
                 sys::count_drops(socket.as_fd())?;
+                // Where the kernel cannot, they come one by one.
+                let _ = sys::receive_merged(socket.as_fd());
                 let bound = Listen::Udp(socket.local_addr()?);
                 (Door::Udp(socket), bound, granted)
             }
@@ -127,6 +129,18 @@ impl Datagrams {
     /// Where it listens: the port that the system chose for port 0.
     pub fn bound(&self) -> &Listen {
         &self.bound
+    }
+
+    /// Goes on under other settings, as another stream.
+    pub fn change(&mut self, settings: &Settings, stream: Arc<Stream>) {
+        match &self.socket {
+            Door::Udp(socket) => match sys::set_receive_buffer(socket.as_fd(), settings.receive_buffer) {
+                Ok(granted) => self.granted = granted,
+                Err(error) => tracing::warn!("{}: the receive buffer stays as it was: {error}", self.bound),
+            },
+            Door::Unix(_, file) => file.set_mode(settings.socket_mode),
+        }
+        (self.stream, self.holds, self.max_message) = (stream, settings.datagrams, settings.max_message);
     }
 
     /// There is something at the socket.
@@ -180,8 +194,8 @@ impl Datagrams {
     fn receive(&mut self, filler: &mut Filler, now: Instant) {
         (self.next, self.at) = (0, 0);
         match self.receiver.receive(self.socket.fd()) {
-            Ok(BATCH) => self.pressed = true,
-            Ok(_) => self.ready = false,
+            Ok(true) => self.pressed = true,
+            Ok(false) => self.ready = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
                 self.ready = false;
@@ -233,7 +247,7 @@ impl Datagrams {
                     if let Some(at) = block.append(kept) {
                         block.append(b"\n");
                         block.begin_run(&self.stream);
-                        let flags = if is_cut { Entry::CUT } else { 0 };
+                        let flags = self.holds.newlines(kept) | if is_cut { Entry::CUT } else { 0 };
                         block.push(Entry { flags, ..Entry::at(at, kept.len() as u32) });
                     }
                     cut += u64::from(is_cut);
@@ -248,6 +262,14 @@ impl Datagrams {
 }
 
 impl Datagram {
+    /// The flag of a message with newlines of its sender's; there are none in a line.
+    fn newlines(self, message: &[u8]) -> u8 {
+        match self {
+            Datagram::Message => Entry::newlines(message),
+            Datagram::Lines => 0,
+        }
+    }
+
     /// The message of `whole` at `at`, which moves behind it.
     fn message<'a>(self, whole: &'a [u8], at: &mut usize) -> &'a [u8] {
         let rest = &whole[*at..];

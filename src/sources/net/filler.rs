@@ -7,7 +7,7 @@
 use crate::block::{Block, ORDINARY};
 use crate::ledger::{Reason, SourceLedger};
 use crate::pool::Owned;
-use crate::sources::inlet::{Inlet, InletSpec};
+use crate::sources::inlet::{Inlet, InletSpec, Strategy};
 use crate::thread::Wake;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +35,11 @@ impl Filler {
     /// The source's numbers.
     pub fn ledger(&self) -> &SourceLedger {
         self.inlet.ledger()
+    }
+
+    /// What it does from now on when it cannot go on.
+    pub fn set_strategy(&mut self, strategy: Strategy) {
+        self.inlet.set_strategy(strategy);
     }
 
     /// The source's name in the config.

@@ -3,6 +3,7 @@
 //! Not here: the connections and their limits (see [`Connections`]), how frames are told apart (see [`Framing`]) and
 //! what they mean.
 
+use super::change::{Change, Ready};
 use super::connections::Connections;
 use super::datagrams::Datagrams;
 use super::filler::Filler;
@@ -15,6 +16,7 @@ use super::{Member, Next, Place, Readiness, Turn};
 use crate::sources::inlet::InletSpec;
 use crate::thread::Wake;
 use mio::Interest;
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,13 +27,21 @@ const TURN_ACCEPTS: usize = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long after being told to stop what the kernel has already received is read.
 const LAST_READ: Duration = Duration::from_secs(1);
+/// The keys below this one are of doors.
+const FIRST_CONNECTION: u32 = 1 << 16;
 
 /// The member.
 pub struct Framed<F> {
-    filler: Filler,
-    /// By key: first these, then the connections.
-    doors: Vec<Door>,
-    connections: Connections<F>,
+    pub(super) filler: Filler,
+    /// By key.
+    pub(super) doors: Vec<Door>,
+    /// What each door was asked to be.
+    pub(super) asked: Vec<Listen>,
+    /// Doors that are closed when nothing is left behind them.
+    pub(super) leaving: Vec<usize>,
+    pub(super) connections: Connections<F>,
+    /// What it goes on under, if that is decided.
+    pub(super) ready: Option<Ready<F>>,
     /// We do not read now, as there is no room.
     blocked: bool,
     phase: Phase,
@@ -39,14 +49,14 @@ pub struct Framed<F> {
     rests: Quiet,
 }
 
-enum Door {
+pub(super) enum Door {
     Connections(Box<Entrance>),
     Datagrams(Box<Datagrams>),
     Closed,
 }
 
-struct Entrance {
-    listener: Listener,
+pub(super) struct Entrance {
+    pub(super) listener: Listener,
     ready: bool,
     /// Accepting rests until then.
     rests: Option<Instant>,
@@ -82,40 +92,49 @@ impl<F: Framing + Clone> Framed<F> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
         let listens = settings.listen.clone();
-        let connections = Connections::new(settings, kind, framing, place, listens.len() as u32);
+        let connections = Connections::new(settings, kind, framing, place, FIRST_CONNECTION);
         let mut framed = Framed {
             filler: Filler::new(spec, waker),
             doors: Vec::new(),
+            asked: listens.clone(),
+            leaving: Vec::new(),
             connections,
+            ready: None,
             blocked: false,
             phase: Phase::Running,
             rests: Quiet::default(),
         };
         let mut bound = Vec::new();
         for listen in listens {
-            let opened = framed.open(&listen);
+            let key = framed.doors.len() as u32;
+            let opened = framed.open_door(&listen, key, framed.connections.settings());
             let error = |error| cannot_listen(&framed.filler.source_name(), &listen, &error);
-            bound.push(opened.map_err(error)?);
+            let (door, at) = opened.map_err(error)?;
+            framed.doors.push(door);
+            bound.push(at);
         }
         Ok((framed, bound))
     }
 
-    fn open(&mut self, listen: &Listen) -> io::Result<Listen> {
-        let (key, settings) = (self.doors.len() as u32, self.connections.settings());
+    /// Opens one door, with the address it came to.
+    pub(super) fn open_door(
+        &self,
+        listen: &Listen,
+        key: u32,
+        settings: &Settings,
+    ) -> io::Result<(Door, Listen)> {
         if listen.is_datagrams() {
             let name = self.filler.source_name();
             let mut socket =
                 Datagrams::bind(listen, settings, |bound| self.connections.stream(name, bound.to_string()))?;
             self.connections.place().register(key, &mut socket, Interest::READABLE)?;
             let bound = socket.bound().clone();
-            self.doors.push(Door::Datagrams(Box::new(socket)));
-            return Ok(bound);
+            return Ok((Door::Datagrams(Box::new(socket)), bound));
         }
         let mut listener = Listener::open(listen, settings.tls.as_ref(), settings.socket_mode)?;
         self.connections.place().register(key, &mut listener, Interest::READABLE)?;
         let bound = listener.bound().clone();
-        self.doors.push(Door::Connections(Box::new(Entrance { listener, ready: true, rests: None })));
-        Ok(bound)
+        Ok((Door::Connections(Box::new(Entrance { listener, ready: true, rests: None })), bound))
     }
 
     // --- accepting
@@ -185,12 +204,8 @@ impl<F: Framing + Clone> Framed<F> {
 
     /// Closes the doors behind which nothing is left, and ships the rest when all are closed.
     fn close_emptied(&mut self, now: Instant) {
-        for door in &mut self.doors {
-            match door {
-                Door::Connections(entrance) if entrance.ready && entrance.rests.is_none() => {}
-                Door::Datagrams(socket) if socket.is_ready() => {}
-                door => *door = Door::Closed,
-            }
+        for door in self.doors.iter_mut().filter(|door| door.is_emptied()) {
+            *door = Door::Closed;
         }
         let closed = self.doors.iter().all(|door| matches!(door, Door::Closed));
         if closed && self.connections.is_empty() && self.filler.ship(now) {
@@ -222,13 +237,24 @@ impl<F: Framing + Clone> Framed<F> {
     }
 }
 
-impl<F: Framing + Clone> Member for Framed<F> {
+impl Door {
+    /// Whether nothing is left behind it now.
+    pub(super) fn is_emptied(&self) -> bool {
+        match self {
+            Door::Connections(entrance) => !entrance.ready || entrance.rests.is_some(),
+            Door::Datagrams(socket) => !socket.is_ready(),
+            Door::Closed => true,
+        }
+    }
+}
+
+impl<F: Framing + Clone + 'static> Member for Framed<F> {
     fn notice(&mut self, key: u32, readiness: Readiness) {
         match self.doors.get_mut(key as usize) {
             Some(Door::Connections(entrance)) => entrance.ready = true,
             Some(Door::Datagrams(socket)) => socket.notice(),
-            Some(Door::Closed) => {}
-            None => self.connections.notice(key, readiness.closed),
+            None if key >= FIRST_CONNECTION => self.connections.notice(key, readiness.closed),
+            Some(Door::Closed) | None => {}
         }
     }
 
@@ -261,6 +287,9 @@ impl<F: Framing + Clone> Member for Framed<F> {
             self.connections.end_idle(&self.filler, now);
         }
         let due = self.filler.keep_pace(now);
+        if !self.leaving.is_empty() {
+            self.close_left();
+        }
         if turn.stopping.is_some() && self.phase != Phase::Shipped {
             self.close_emptied(now);
         }
@@ -278,6 +307,19 @@ impl<F: Framing + Clone> Member for Framed<F> {
 
     fn is_idle(&self) -> bool {
         self.has_shipped() && self.filler.is_idle()
+    }
+
+    fn prepare(&mut self, change: Box<dyn Any + Send>) -> Option<io::Result<Vec<Listen>>> {
+        let change = change.downcast::<Change<F>>().ok()?;
+        // One that ends takes nothing up any more.
+        (self.phase == Phase::Running).then(|| self.get_ready(*change))
+    }
+
+    fn decide(&mut self, go: bool) {
+        match go {
+            true => self.take_up(),
+            false => self.ready = None,
+        }
     }
 
     fn leave(&mut self) {

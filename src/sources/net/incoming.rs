@@ -48,8 +48,9 @@ pub trait Framing: Send {
         None
     }
 
-    /// Nothing was added for long enough: the frame that would have waited on, which begins at `at`; `at` moves behind it.
-    fn end_open(&mut self, _at: &mut usize) -> Option<Frame> {
+    /// Nothing was added to `rest` for long enough: the frame that would have waited on, which begins at `at`; `at` moves
+    /// behind it.
+    fn end_open(&mut self, _rest: &[u8], _at: &mut usize) -> Option<Frame> {
         None
     }
 
@@ -176,6 +177,11 @@ impl<F: Framing + Clone> Incoming<F> {
         &self.stream
     }
 
+    /// What comes from now on is of this stream.
+    pub fn set_stream(&mut self, stream: Arc<Stream>) {
+        self.stream = stream;
+    }
+
     /// Bytes of memory its unfinished frame takes.
     pub fn carried(&self) -> usize {
         self.carry.capacity()
@@ -268,7 +274,7 @@ impl<F: Framing + Clone> Incoming<F> {
         self.waits = None;
         let base = block.text().len();
         let mut at = 0;
-        if let Some(frame) = self.framing.end_open(&mut at) {
+        if let Some(frame) = self.framing.end_open(&self.carry, &mut at) {
             block.append(&self.carry[..at]);
             block.begin_run(&self.stream);
             block.push(entry(frame, base));
@@ -410,7 +416,8 @@ enum Rest {
 }
 
 fn entry(frame: Frame, base: usize) -> Entry {
-    let flags = if frame.truncated { Entry::CUT } else { 0 };
+    let flag = |holds: bool, flag| if holds { flag } else { 0 };
+    let flags = flag(frame.truncated, Entry::CUT) | flag(frame.newlines, Entry::NEWLINES);
     Entry { flags, ..Entry::at(base as u32 + frame.start, frame.len) }
 }
 

@@ -64,6 +64,15 @@ impl Listen {
         }
     }
 
+    /// What a client of HTTP is told: `http://ADDRESS:PORT/path`.
+    pub fn as_url(&self, path: &str) -> String {
+        match self {
+            Listen::Tcp(address) => format!("http://{address}{path}"),
+            Listen::Tls(address) => format!("https://{address}{path}"),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether each message comes by itself.
     pub fn is_datagrams(&self) -> bool {
         matches!(self, Listen::Udp(_) | Listen::Unixgram(_))

@@ -34,7 +34,7 @@ enum Door {
         socket: UnixListener,
         path: Arc<str>,
         came: u64,
-        _file: SocketFile,
+        file: SocketFile,
     },
 }
 
@@ -61,7 +61,7 @@ impl Listener {
                 socket.listen(BACKLOG)?;
                 let socket = UnixListener::from_std(socket.into());
                 let name = path.display().to_string().into();
-                let door = Door::Unix { socket, path: name, came: 0, _file: file };
+                let door = Door::Unix { socket, path: name, came: 0, file };
                 Listener { door, listen: listen.clone() }
             }
             Listen::Udp(_) | Listen::Unixgram(_) => {
@@ -73,6 +73,15 @@ impl Listener {
     /// Where it listens: the port that the system chose for port 0.
     pub fn bound(&self) -> &Listen {
         &self.listen
+    }
+
+    /// Goes on as `listen`, which is for the same socket; the next connections find the keys of `tls`.
+    pub fn change(&mut self, listen: Listen, tls: Option<&Arc<ServerTls>>, socket_mode: u32) {
+        match &mut self.door {
+            Door::Tcp(_, keys) => *keys = tls.filter(|_| matches!(listen, Listen::Tls(_))).cloned(),
+            Door::Unix { file, .. } => file.set_mode(socket_mode),
+        }
+        self.listen = listen;
     }
 
     /// The next connection that waits; [`Refusal`] judges the error.

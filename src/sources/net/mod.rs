@@ -10,15 +10,18 @@
 //! [`connections`] holds the streams and their limits, [`framed`] is the whole member for sources of frames (syslog).
 //! Not here: what an entry means, and who else fills blocks.
 
+pub mod change;
 pub mod connections;
 pub mod datagrams;
 pub mod filler;
 pub mod framed;
+pub mod http;
 pub mod incoming;
 pub mod link;
 pub mod listen;
 pub mod listener;
 pub mod quiet;
+pub mod seats;
 pub mod settings;
 mod socket_file;
 #[cfg(test)]
@@ -28,8 +31,11 @@ pub(crate) mod tests;
 use crate::sources::ending::Ending;
 use crate::sources::waker::PollWaker;
 use crate::thread::{Doing, Row, Wake};
+use listen::Listen;
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token};
+use seats::{Host, Orders, Seat};
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -58,6 +64,20 @@ pub trait Member: Send {
 
     /// The thread ends now: counts and reports what was received and not shipped.
     fn leave(&mut self);
+
+    /// Makes everything ready to go on under `change`, of a type it knows, without letting go of anything. Says where it
+    /// will listen then. `None`: it cannot.
+    ///
+    /// Errors: something of it cannot be had; it stays as it was.
+    fn prepare(&mut self, change: Box<dyn Any + Send>) -> Option<io::Result<Vec<Listen>>> {
+        drop(change);
+        None
+    }
+
+    /// Takes up what was made ready, or drops it.
+    fn decide(&mut self, go: bool) {
+        let _ = go;
+    }
 }
 
 /// What a socket is ready for.
@@ -111,32 +131,35 @@ pub struct Intake {
     poll: Poll,
     events: Events,
     waker: Arc<PollWaker>,
-    ending: Arc<Ending>,
-    members: Vec<Box<dyn Member>>,
+    seats: Vec<Seat>,
+    /// What is added now belongs to this.
+    host: Host,
+    /// The number of the next seat; none is used twice, so that a late event never meets the wrong member.
+    next: usize,
+    orders: Orders,
     woken: bool,
-    stopping: Option<Instant>,
-    /// The ending has been told that nothing more will be shipped.
-    told: bool,
+    /// It goes on without members: more may come.
+    stays: bool,
 }
 
 impl Intake {
-    /// A loop without sources, which counts as one source in `ending`.
+    /// A loop without sources; each that is added counts as one source in `ending`.
     ///
     /// Errors: the system has no descriptors left.
     pub fn new(ending: Arc<Ending>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = PollWaker::new(poll.registry(), WAKER)?;
-        ending.join(Arc::clone(&waker) as Arc<dyn Wake>);
         Ok(Intake {
             poll,
             events: Events::with_capacity(1024),
             waker,
-            ending,
-            members: Vec::new(),
+            seats: Vec::new(),
+            host: Host { ending, done: None, waits: false },
+            next: 0,
+            orders: Orders::default(),
             // Whatever happened before the first turn is to be looked at.
             woken: true,
-            stopping: None,
-            told: false,
+            stays: false,
         })
     }
 
@@ -147,23 +170,27 @@ impl Intake {
 
     /// The place of the member that will be added next.
     pub fn place(&self) -> io::Result<Place> {
-        Ok(Place { registry: self.poll.registry().try_clone()?, member: self.members.len() })
+        Ok(Place { registry: self.poll.registry().try_clone()?, member: self.next })
     }
 
     /// Puts a source on the thread, at the place it was given.
     pub fn add(&mut self, member: Box<dyn Member>) {
-        self.members.push(member);
+        self.seats.push(Seat::new(self.next, member, &self.host));
+        self.host.ending.join(self.waker());
+        self.next += 1;
     }
 
-    /// Runs until the ending is complete: all shipped and settled, or told to leave.
+    /// Runs until every source has ended: all shipped and settled, or told to leave. If others may still come it goes on
+    /// until it is told that none will.
     pub fn run(mut self, row: &Row) {
         loop {
             row.set(Doing::Working);
+            self.obey();
             let next = self.turn(Instant::now());
             if self.has_ended() {
                 break;
             }
-            let blocked = self.members.iter().any(|member| member.is_blocked());
+            let blocked = self.seats.iter().any(|seat| seat.member.is_blocked());
             row.set(if blocked { Doing::Blocked } else { Doing::Idle });
             self.wait(next);
         }
@@ -171,31 +198,14 @@ impl Intake {
 
     /// One turn for everyone. Says when the next one is due.
     fn turn(&mut self, now: Instant) -> Next {
-        if self.stopping.is_none() && self.ending.is_stopping() {
-            self.stopping = Some(now);
-        }
-        let turn = Turn { now, woken: std::mem::take(&mut self.woken), stopping: self.stopping };
-        let next = self.members.iter_mut().map(|member| member.turn(&turn)).min().unwrap_or(Next::Told);
-        if self.stopping.is_some() && self.members.iter().all(|member| member.has_shipped()) {
-            self.tell_shipped();
-        }
-        next
+        let woken = std::mem::take(&mut self.woken);
+        self.seats.iter_mut().map(|seat| seat.turn(now, woken)).min().unwrap_or(Next::Told)
     }
 
-    fn tell_shipped(&mut self) {
-        if !std::mem::replace(&mut self.told, true) {
-            self.ending.shipped_all();
-        }
-    }
-
-    /// Whether there is nothing left to do, or no time left to do it.
+    /// Lets those go that have nothing left to do, or no time left to do it. Whether all have gone for good.
     fn has_ended(&mut self) -> bool {
-        if self.ending.is_leaving() {
-            self.members.iter_mut().for_each(|member| member.leave());
-            self.tell_shipped();
-            return true;
-        }
-        self.told && self.members.iter().all(|member| member.is_idle())
+        self.seats.retain_mut(|seat| !seat.has_ended());
+        self.seats.is_empty() && !self.stays
     }
 
     /// Sleeps until there is something to do, and tells the members what.
@@ -218,17 +228,17 @@ impl Intake {
         }
         for event in &self.events {
             let Token(token) = event.token();
-            match self.members.get_mut(token >> KEY_BITS) {
-                _ if event.token() == WAKER => self.woken = true,
-                Some(member) => member.notice(
-                    token as u32,
-                    Readiness {
-                        readable: event.is_readable(),
-                        writable: event.is_writable(),
-                        closed: event.is_read_closed() || event.is_error(),
-                    },
-                ),
-                None => {}
+            if event.token() == WAKER {
+                self.woken = true;
+                continue;
+            }
+            let readiness = Readiness {
+                readable: event.is_readable(),
+                writable: event.is_writable(),
+                closed: event.is_read_closed() || event.is_error(),
+            };
+            if let Some(seat) = self.seats.iter_mut().find(|seat| seat.number == token >> KEY_BITS) {
+                seat.member.notice(token as u32, readiness);
             }
         }
     }

@@ -33,6 +33,15 @@ impl SocketFile {
     }
 }
 
+impl SocketFile {
+    /// Who may connect from now on.
+    pub fn set_mode(&self, mode: u32) {
+        if let Err(error) = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode)) {
+            tracing::warn!("the socket {} keeps its mode: {error}", self.path.display());
+        }
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let still = fs::symlink_metadata(&self.path).map(|found| (found.dev(), found.ino()));

@@ -15,6 +15,12 @@ pub enum FramingError {
     /// The count begins with a zero, which RFC 6587 forbids (and leaves no empty message to speak of).
     #[error("the length of an octet-counted message begins with a zero")]
     LeadingZero,
+    /// A message without a length, where each must have one.
+    #[error("byte {found:#04x} where the length of an octet-counted message must begin")]
+    NoLength {
+        /// The byte found instead.
+        found: u8,
+    },
     /// The digits are followed by something else than one space.
     #[error("byte {found:#04x} where a space must end the length of an octet-counted message")]
     NoSpace {
@@ -39,12 +45,20 @@ pub enum FramingError {
 pub struct OctetFramer {
     max_message: u32,
     line: LineFramer,
+    /// Lines are messages too.
+    lines: bool,
 }
 
 impl OctetFramer {
     /// A framer at the start of a connection. Longer lines are cut, longer counts refused; in bytes.
     pub fn new(max_message: u32) -> Self {
-        Self { max_message, line: LineFramer::new(max_message as usize).strip_cr() }
+        Self { max_message, line: LineFramer::new(max_message as usize).strip_cr(), lines: true }
+    }
+
+    /// Every message has its length in front; anything else ends the connection.
+    pub fn counted_only(mut self) -> Self {
+        self.lines = false;
+        self
     }
 
     /// Lines end in a NUL byte too: over unix sockets that is how syslog(3) ends them.
@@ -62,8 +76,11 @@ impl OctetFramer {
             return Ok(None);
         }
         while let Some(first) = buf.get(*at) {
-            let found =
-                if first.is_ascii_digit() { self.counted(buf, at)? } else { self.line.next_frame(buf, at) };
+            let found = match *first {
+                b'0'..=b'9' => self.counted(buf, at)?,
+                _ if self.lines => self.line.next_frame(buf, at),
+                found => return Err(FramingError::NoLength { found }),
+            };
             match found {
                 Some(frame) if frame.len == 0 => {}
                 found => return Ok(found),
@@ -98,7 +115,7 @@ impl OctetFramer {
             && rest.len() > digits + 1
         {
             let start = at + digits + 1;
-            sink(Frame { start: start as u32, len: (buf.len() - start) as u32, truncated: true });
+            sink(counted_frame(buf, start, buf.len() - start, true));
         }
         Ok(())
     }
@@ -120,7 +137,7 @@ impl OctetFramer {
             [line @ .., b'\n'] => line.len(),
             whole => whole.len(),
         };
-        Ok(Some(Frame { start: start as u32, len: len as u32, truncated: false }))
+        Ok(Some(counted_frame(buf, start, len, false)))
     }
 
     /// Reads `LEN SP` at the start of `buf`; `None` while its space has not come.
@@ -145,6 +162,12 @@ impl OctetFramer {
     }
 }
 
+/// The frame of a counted message, in which newlines end nothing.
+fn counted_frame(buf: &[u8], start: usize, len: usize, truncated: bool) -> Frame {
+    let newlines = memchr::memchr(b'\n', &buf[start..start + len]).is_some();
+    Frame { start: start as u32, len: len as u32, truncated, newlines }
+}
+
 /// The head of an octet-counted frame: how many digits, and the length of the message they tell.
 struct Count {
     digits: usize,
@@ -160,25 +183,43 @@ mod tests {
 
     /// What a connection gives whose bytes arrive cut at the given places, and the error that ended it.
     fn in_pieces(max: u32, stream: &[u8], cuts: &[usize]) -> (Vec<oracle::Entry>, Result<(), FramingError>) {
+        pieces_of(OctetFramer::new(max), stream, cuts)
+    }
+
+    fn pieces_of(
+        mut framer: OctetFramer,
+        stream: &[u8],
+        cuts: &[usize],
+    ) -> (Vec<oracle::Entry>, Result<(), FramingError>) {
         let (mut found, mut carry, mut from) = (Vec::new(), Vec::new(), 0);
-        let mut framer = OctetFramer::new(max);
         for &cut in cuts {
             carry.extend_from_slice(&stream[from..cut]);
             from = cut;
-            match framer.feed(&carry, |f| found.push((f.of(&carry).to_vec(), f.truncated))) {
+            match framer.feed(&carry, |f| found.push(entry(f, &carry))) {
                 Ok(done) => drop(carry.drain(..done)),
                 Err(error) => return (found, Err(error)),
             }
-            assert!(carry.len() <= max as usize + 11);
+            assert!(carry.len() <= framer.max_message as usize + 11);
         }
         carry.extend_from_slice(&stream[from..]);
-        let end = framer.finish(&carry, |f| found.push((f.of(&carry).to_vec(), f.truncated)));
+        let end = framer.finish(&carry, |f| found.push(entry(f, &carry)));
         (found, end)
+    }
+
+    fn entry(frame: Frame, buf: &[u8]) -> oracle::Entry {
+        assert_eq!(
+            frame.newlines,
+            frame.of(buf).contains(&b'\n'),
+            "it is said of every message that holds one"
+        );
+        (frame.of(buf).to_vec(), frame.truncated)
     }
 
     fn assert_like_oracle(stream: &[u8], cuts: &[usize], max: u32) {
         let (found, end) = in_pieces(max, stream, cuts);
         assert_eq!((found, end.is_err()), oracle::octets(stream, max as usize), "{stream:?} {cuts:?}");
+        let (found, end) = pieces_of(OctetFramer::new(max).counted_only(), stream, cuts);
+        assert_eq!((found, end.is_err()), oracle::counted(stream, max as usize), "{stream:?} {cuts:?}");
     }
 
     fn messages(stream: &[u8]) -> Vec<oracle::Entry> {
@@ -243,6 +284,25 @@ mod tests {
         }
         let largest = OctetFramer::new(u32::MAX).feed(&b"9".repeat(30), |_| ());
         assert_eq!(largest, Err(FramingError::TooLong { len: 9_999_999_999, max: u32::MAX }));
+    }
+
+    #[test]
+    fn where_every_message_is_counted_a_line_ends_the_connection() {
+        for (stream, found) in
+            [(&b"3 <1>x"[..], b'x'), (b"3 <1>\n", b'\n'), (b"3 <1> 3 ", b' '), (b"3 <1>-1 ", b'-')]
+        {
+            let mut came = Vec::new();
+            let end = OctetFramer::new(9).counted_only().feed(stream, |frame| came.push(frame.of(stream)));
+            assert_eq!((end, &came[..]), (Err(FramingError::NoLength { found }), &[&b"<1>"[..]][..]));
+        }
+    }
+
+    #[test]
+    fn by_unix_sockets_a_nul_ends_a_line_too() {
+        let stream = b"<1>a\0<2>b\n\0\n5 <3>\0x<4>c";
+        let mut came = Vec::new();
+        OctetFramer::new(9).or_nul().finish(stream, |frame| came.push(frame.of(stream))).unwrap();
+        assert_eq!(came, [&b"<1>a"[..], b"<2>b", b"<3>\0x", b"<4>c"]);
     }
 
     #[test]

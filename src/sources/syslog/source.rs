@@ -1,8 +1,9 @@
 //! The `syslog` source: its member on the intake thread.
 
 use super::octet::OctetFramer;
-use crate::sources::inlet::InletSpec;
+use crate::sources::inlet::{InletSpec, Strategy};
 use crate::sources::net::Intake;
+use crate::sources::net::change::Change;
 use crate::sources::net::framed::Framed;
 use crate::sources::net::listen::Listen;
 use crate::sources::net::settings::Settings;
@@ -18,4 +19,10 @@ impl Intake {
         self.add(Box::new(member));
         Ok(bound)
     }
+}
+
+/// What a running syslog source is to go on under.
+pub fn change(settings: Settings, strategy: Strategy) -> Change<OctetFramer> {
+    let framing = OctetFramer::new(u32::try_from(settings.max_message).unwrap_or(u32::MAX));
+    Change { settings, framing, strategy }
 }

@@ -1,0 +1,91 @@
+//! The moment in which another config takes its place.
+
+use super::reload::Stage;
+use crate::thread::Latch;
+use std::sync::Arc;
+
+impl Stage<'_> {
+    /// Everything is ready: it takes its place. Nothing here can fail.
+    pub(super) fn commit(mut self) {
+        self.committed = true;
+        let (core, live) = (self.core, &mut *self.live);
+        let kept = |senders: &Arc<Latch>| live.lanes().any(|old| Arc::ptr_eq(&old.senders, senders));
+        for sink in self.sinks.iter().filter(|sink| !kept(&sink.senders)) {
+            // Before anything is delivered by it.
+            core.keeper.keep(&sink.sink, &sink.senders);
+        }
+        let gates: Vec<_> = self.sources.iter().map(|source| Arc::clone(&source.gate)).collect();
+        let (removed, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut live.sinks)
+            .into_iter()
+            .partition(|old| !self.sinks.iter().any(|new| Arc::ptr_eq(&new.lane, &old.lane)));
+        for sink in self.sinks.iter().chain(&live.retiring).chain(&removed) {
+            sink.lane.set_gates(gates.clone());
+        }
+        for (lane, crew, manner, fresh) in std::mem::take(&mut self.crews) {
+            lane.set_manner(manner, fresh);
+            lane.relieve(crew);
+        }
+        for old in staying {
+            if !self.sinks.iter().any(|new| Arc::ptr_eq(&new.senders, &old.senders)) {
+                core.keeper.let_go(&old.senders);
+            }
+        }
+        for source in &self.sources {
+            for id in source.running.iter().flat_map(|running| &running.domains) {
+                if let Some(domain) = core.house.domains.get(*id) {
+                    domain.plan.store(Arc::clone(&source.plan));
+                }
+            }
+        }
+        for (domain, plan) in self.plans.drain(..) {
+            domain.plan.store(Arc::new(plan));
+        }
+        for sink in &removed {
+            let view = &mut self.view.sinks[sink.row];
+            (view.sink, view.removed) = (None, true);
+        }
+        for source in &live.sources {
+            let row = usize::from(source.id.0);
+            self.view.sources[row].removed = !self.sources.iter().any(|new| new.id == source.id);
+        }
+        live.retiring.extend(removed);
+        live.leaving.append(&mut self.leaving);
+        live.sinks = std::mem::take(&mut self.sinks);
+        live.sources = std::mem::take(&mut self.sources);
+        live.config = Arc::clone(self.config);
+        live.ledger = Arc::new(std::mem::take(&mut self.ledger));
+        self.view.ledger = Arc::clone(&live.ledger);
+        core.house.view.store(Arc::new(std::mem::take(&mut self.view)));
+        core.share_memory(live);
+        // Those that were told to end before the new ones begin: there is less at a time.
+        live.leaving.iter().for_each(|leaving| leaving.running.ending.stop());
+        self.go.say(true);
+        for seat in self.prepared.drain(..) {
+            live.intake.tell(move |intake| intake.decide(seat, true));
+        }
+        for opened in self.opened.drain(..).filter(|opened| !opened.seats.is_empty()) {
+            let seats = opened.seats;
+            live.intake.tell(move |intake| intake.begin(seats));
+        }
+    }
+}
+
+impl Drop for Stage<'_> {
+    /// Takes back what was made ready.
+    fn drop(&mut self) {
+        if self.committed {
+            return;
+        }
+        self.go.say(false);
+        self.crews.iter().for_each(|(lane, crew, ..)| lane.dismiss(*crew));
+        self.lanes.iter().for_each(|lane| lane.close());
+        self.opened_sinks.iter().for_each(|sink| sink.stop());
+        for seat in self.prepared.drain(..) {
+            // An intake that is no more has nothing ready.
+            let _ = self.live.intake.run(move |intake| intake.decide(seat, false));
+        }
+        for opened in self.opened.drain(..) {
+            self.core.take_back(&mut self.live.intake, &opened);
+        }
+    }
+}

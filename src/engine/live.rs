@@ -1,0 +1,251 @@
+//! What runs now: the sources and sinks of the config in force, and those of earlier ones that have not ended yet.
+
+use super::build::shares;
+use super::go::Go;
+use super::inside::{House, SinkView, SourceView};
+use super::intake::IntakeSlot;
+use super::keeper::Keeper;
+use super::ready::thread_refused;
+use super::sources::{Opened, Opener, producers};
+use super::upkeep::Upkeep;
+use super::{Runner, StartError};
+use crate::checkpoint::Checkpoint;
+use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::labels::SourceId;
+use crate::lane::{Crew, Lane};
+use crate::ledger::{Ledger, Named, SourceLedger};
+use crate::sinks::Sink;
+use crate::sources::ending::Ending;
+use crate::sources::inlet::{DomainId, Gate, Hallway};
+use crate::sources::submit::Submitter;
+use crate::thread::{Inside, Latch};
+use crate::worker::Plan;
+use parking_lot::{Condvar, Mutex};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Everything there is of an engine but its workers, which know nothing of sources and sinks.
+pub(super) struct Core {
+    pub house: Arc<House>,
+    pub hallway: Arc<Hallway>,
+    pub checkpoint: Arc<Checkpoint>,
+    pub keeper: Arc<Keeper>,
+    /// Held by whoever changes what runs.
+    pub live: Mutex<Live>,
+    /// Something that was to end has ended.
+    pub ended: Condvar,
+    /// How many blocks a sequencer lets run ahead.
+    pub window: usize,
+    /// Short-lived threads that see something off.
+    pub helpers: Arc<Latch>,
+    /// Left when the engine ends.
+    pub working: Latch,
+}
+
+/// What runs now.
+pub(super) struct Live {
+    /// The config in force.
+    pub config: Arc<Config>,
+    /// All rows there ever were.
+    pub ledger: Arc<Ledger>,
+    /// Those of the config, in its order.
+    pub sources: Vec<LiveSource>,
+    /// Sources that were told to end and have not ended.
+    pub leaving: Vec<Leaving>,
+    /// The enabled ones of the config, in its order.
+    pub sinks: Vec<LiveSink>,
+    /// Sinks that were taken out and still deliver what they have.
+    pub retiring: Vec<LiveSink>,
+    pub intake: IntakeSlot,
+    /// The intake thread.
+    pub intake_done: Arc<Latch>,
+    /// The engine ends: nothing is changed any more.
+    pub ending: bool,
+}
+
+/// A source of the config.
+pub(super) struct LiveSource {
+    pub config: SourceConfig,
+    pub id: SourceId,
+    pub gate: Arc<Gate>,
+    pub plan: Arc<Plan>,
+    pub running: Option<Running>,
+    pub submitter: Option<Submitter>,
+}
+
+/// A source's producers; without them the source waits for its predecessor to end.
+#[derive(Clone)]
+pub(super) struct Running {
+    pub ending: Arc<Ending>,
+    pub done: Arc<Latch>,
+    pub domains: Vec<DomainId>,
+    pub seats: Range<usize>,
+}
+
+impl Running {
+    pub fn of(opened: &Opened) -> Self {
+        Running {
+            ending: Arc::clone(&opened.ending),
+            done: Arc::clone(&opened.done),
+            domains: opened.domains.clone(),
+            seats: opened.seats.clone(),
+        }
+    }
+}
+
+/// A source that was told to end.
+pub(super) struct Leaving {
+    pub source: SourceConfig,
+    /// The last config it was in.
+    pub config: Arc<Config>,
+    pub running: Running,
+}
+
+impl Leaving {
+    /// The producers of the source, if it has any.
+    pub fn of(source: &LiveSource, config: &Arc<Config>) -> Option<Leaving> {
+        let running = source.running.clone()?;
+        Some(Leaving { source: source.config.clone(), config: Arc::clone(config), running })
+    }
+}
+
+/// A source that is to be opened.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub config: &'a Config,
+    pub source: &'a SourceConfig,
+    pub id: SourceId,
+    pub named: &'a Named<SourceLedger>,
+    pub plan: &'a Arc<Plan>,
+    pub gate: &'a Arc<Gate>,
+}
+
+impl Core {
+    /// Opens a source; what is open of it comes back in any case.
+    pub fn open_source(
+        &self,
+        intake: &mut IntakeSlot,
+        wanted: Wanted<'_>,
+    ) -> (Opened, Result<(), StartError>) {
+        let opened = Opened::new(wanted.gate);
+        let (hallway, checkpoint, domains) = (&self.hallway, &self.checkpoint, &self.house.domains);
+        let mut opener = Opener { wanted, hallway, checkpoint, domains, window: self.window, intake, opened };
+        let came = opener.open();
+        (opener.opened, came)
+    }
+
+    /// Makes a running source ready to go on as it is wanted now; what it shows then comes back, if it can.
+    pub fn prepare_source(
+        &self,
+        intake: &mut IntakeSlot,
+        wanted: Wanted<'_>,
+        seats: &Range<usize>,
+    ) -> Result<Option<SourceView>, StartError> {
+        let opened = Opened::new(wanted.gate);
+        let (hallway, checkpoint, domains) = (&self.hallway, &self.checkpoint, &self.house.domains);
+        let mut opener = Opener { wanted, hallway, checkpoint, domains, window: self.window, intake, opened };
+        Ok(opener.prepare(seats)?.then_some(opener.opened.view))
+    }
+
+    /// Starts a thread of a source, which waits for the word.
+    pub fn spawn_source(&self, runner: Runner, done: &Arc<Latch>, go: &Arc<Go>) -> Result<(), StartError> {
+        let (go, done) = (Arc::clone(go), Inside::new(done));
+        let spawned = self.house.threads.spawn(runner.name, &runner.cores, move |row| {
+            let _done = done;
+            if go.wait() {
+                (runner.body)(row);
+            }
+        });
+        spawned.map(drop).map_err(thread_refused)
+    }
+
+    /// Starts the intake thread, if there is an intake and it does not run.
+    pub fn run_intake(&self, live: &mut Live, config: &Config) -> Result<(), StartError> {
+        let Some(intake) = live.intake.runner(&config.decided.cores.intake) else { return Ok(()) };
+        let done = Inside::new(&live.intake_done);
+        let spawned = self.house.threads.spawn(intake.name, &intake.cores, move |row| {
+            let _done = done;
+            (intake.body)(row);
+        });
+        spawned.map(drop).map_err(|error| {
+            live.intake = IntakeSlot::None;
+            thread_refused(error)
+        })
+    }
+
+    /// Takes a source back that never began.
+    pub fn take_back(&self, intake: &mut IntakeSlot, opened: &Opened) {
+        let seats = opened.seats.clone();
+        if !seats.is_empty() {
+            // Done when it comes back: whoever tries again at once finds the addresses free. An intake that is no more
+            // holds none.
+            let _ = intake.run(move |intake| intake.retract(seats));
+        }
+        opened.domains.iter().for_each(|id| self.house.domains.remove(*id));
+    }
+
+    /// Shares the memory out among the lanes there are.
+    pub fn share_memory(&self, live: &Live) {
+        let largest = self.hallway.blocks.class(usize::MAX);
+        let producers = live.sources.iter().map(|source| producers(&source.config)).sum();
+        let shares = shares(&live.config, live.lanes().count(), producers, largest);
+        // There were as many before, or it was found that they fit.
+        if let Ok(shares) = shares {
+            self.hallway.transit.set_limit(shares.transit);
+            live.lanes().for_each(|sink| sink.lane.set_quota(shares.lane));
+        }
+    }
+}
+
+/// A sink and its lane.
+#[derive(Clone)]
+pub(super) struct LiveSink {
+    pub config: SinkConfig,
+    /// Its row in the ledger.
+    pub row: usize,
+    pub lane: Arc<Lane>,
+    pub sink: Arc<dyn Sink>,
+    pub crew: Crew,
+    /// The senders of the crew in charge.
+    pub senders: Arc<Latch>,
+    /// What tends to its output; ends with the last of its kind.
+    pub upkeep: Option<Arc<Upkeep>>,
+}
+
+impl LiveSink {
+    /// What it shows of itself.
+    pub fn view(&self, what: String) -> SinkView {
+        let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
+        SinkView { lane, sink, what, removed: false }
+    }
+}
+
+impl Live {
+    /// Nothing runs; what cannot change is as `config` says.
+    pub fn of_nothing(config: &Config) -> Self {
+        let config =
+            Config { sources: Vec::new(), sinks: Vec::new(), pipelines: Vec::new(), ..config.clone() };
+        Live {
+            config: Arc::new(config),
+            ledger: Arc::default(),
+            sources: Vec::new(),
+            leaving: Vec::new(),
+            sinks: Vec::new(),
+            retiring: Vec::new(),
+            intake: IntakeSlot::default(),
+            intake_done: Arc::default(),
+            ending: false,
+        }
+    }
+
+    /// All producers there are, also of sources that are to end.
+    pub fn producers(&self) -> impl Iterator<Item = &Running> {
+        let leaving = self.leaving.iter().map(|leaving| &leaving.running);
+        self.sources.iter().filter_map(|source| source.running.as_ref()).chain(leaving)
+    }
+
+    /// All lanes there are, also of sinks that were taken out.
+    pub fn lanes(&self) -> impl Iterator<Item = &LiveSink> {
+        self.sinks.iter().chain(&self.retiring)
+    }
+}
