@@ -72,6 +72,8 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         _lock: lock,
         phase: AtomicU8::new(0),
         pulse: Mutex::new(Pulse::default()),
+        vigil: Mutex::default(),
+        stuck: Mutex::default(),
     });
     let keeper = Arc::new(Keeper::new(Arc::clone(&checkpoint), Arc::clone(&house)));
     let live = Mutex::new(Live::of_nothing(config));

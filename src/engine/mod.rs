@@ -16,6 +16,7 @@ mod intake;
 mod keeper;
 mod live;
 mod memory;
+pub mod notify;
 mod overlap;
 mod ready;
 pub mod reload;
@@ -26,6 +27,7 @@ mod sinks;
 mod sources;
 mod steps;
 mod upkeep;
+mod vigil;
 
 pub use changes::Changes;
 pub use reload::ReloadError;
@@ -38,6 +40,7 @@ use crate::sources::submit::Submitter;
 use crate::thread::{Flag, Inside as InLatch, Latch, Row, Wake};
 use crate::worker::Worker;
 use live::Core;
+use notify::Notify;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -165,6 +168,11 @@ impl Engine {
             }
         });
         spawned.map(drop)
+    }
+
+    /// Has the service manager hear how it is, and signs of life if it wants them.
+    pub fn tell(&self, notify: &Arc<Notify>) {
+        self.core.keeper.tell(Arc::clone(notify));
     }
 
     /// Puts another config into force while the engine runs. Sources and sinks for which nothing changes are not touched.

@@ -36,7 +36,10 @@ impl Remote {
             _ => return None,
         };
         let Some(reload) = self.0.get() else {
-            return Some(Response::text(Status::CONFLICT, "It runs without a config file: there is none to read.\n"));
+            return Some(Response::text(
+                Status::CONFLICT,
+                "It runs without a config file: there is none to read.\n",
+            ));
         };
         Some(match reload(dry_run) {
             Ok(changes) => {

@@ -1,12 +1,17 @@
 //! The main thread of the binary: start, say what is there, wait for signals, end, say what became of everything.
 
+use super::notify::Notify;
 use super::{Ended, Engine, StartError};
 use crate::config::Config;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What the end may take beyond the time to deliver.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// What the process says by ending.
 pub mod exit {
@@ -40,16 +45,24 @@ pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
         tracing::info!("{line}");
     }
     tracing::info!("ready; end it with SIGTERM or Ctrl-C");
+    let notify = Notify::from_env().map(Arc::new);
+    if let Some(notify) = &notify {
+        notify.ready();
+        engine.tell(notify);
+    }
     let mut reloads = 0;
     for signal in signals.forever() {
         if signal == SIGHUP {
             reloads += 1;
+            notify.iter().for_each(|notify| notify.reloading());
             hang_up(&engine, path, reloads);
+            notify.iter().for_each(|notify| notify.ready());
         } else {
             break;
         }
     }
     let drain = engine.config().dispatcher.drain_timeout;
+    notify.iter().for_each(|notify| notify.stopping(drain + STOP_GRACE));
     tracing::info!(
         "ending: no more is taken in, {drain:?} to deliver what is here; once more to end at once"
     );
