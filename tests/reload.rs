@@ -389,10 +389,10 @@ fn two_hundred_reloads_leave_no_thread_and_no_descriptor_behind() {
             a_path: n % 2,
             a_format: n % 2,
             a_when: n % 2 == 1,
-            b: n % 2 == 0,
+            b: n.is_multiple_of(2),
             pipeline: n % 3,
             labels: n % 2,
-            more_source: n % 2 == 0,
+            more_source: n.is_multiple_of(2),
             concurrency: 1 + n % 2,
         };
         put(dir.path(), &round.config(port));

@@ -124,7 +124,8 @@ impl<F: Framing + Clone> Connections<F> {
                 connection.incoming.set_stream(stream);
             }
         }
-        if !self.is_empty() && !(self.settings.idle_timeout.is_zero() && self.settings.tls.is_none()) {
+        let times_out = !self.settings.idle_timeout.is_zero() || self.settings.tls.is_some();
+        if times_out && !self.is_empty() {
             // Looked at again with the next turn: what was long enough before may be too long now.
             self.look.get_or_insert(Instant::now() + self.look_interval());
         }

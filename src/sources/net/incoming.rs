@@ -384,11 +384,9 @@ impl<F: Framing + Clone> Incoming<F> {
             block.push(entry(frame, begun));
         }
         begun += at;
-        if before.is_some() {
-            if block.entries().len() >= most && begun < block.text().len() {
-                let framed = Framed { at: begun - base, entries: 1, state: Ok(Rest::Partial) };
-                return self.keep_rest(block, base, framed, 0, true);
-            }
+        if before.is_some() && block.entries().len() >= most && begun < block.text().len() {
+            let framed = Framed { at: begun - base, entries: 1, state: Ok(Rest::Partial) };
+            return self.keep_rest(block, base, framed, 0, true);
         }
         let last = self.framing.last_frame(&block.text()[begun..]);
         let end = match last {
