@@ -6,12 +6,12 @@ use crate::admin::Inside;
 use crate::admin::health::Status;
 use crate::checkpoint::Checkpoint;
 use crate::sinks::Sink;
-use crate::thread::{Doing, Flag, Latch, Row};
+use crate::thread::{Doing, Flag, Latch, Row, Wake};
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// How often changed positions go to the fast tier: this bounds what is delivered twice after a crash.
@@ -196,6 +196,11 @@ impl Keeper {
         }
     }
 
+    /// What wakes it.
+    pub fn alarm(self: &Arc<Self>) -> Arc<dyn Wake> {
+        Arc::new(Alarm(Arc::downgrade(self)))
+    }
+
     /// Ends it, with a last checkpoint.
     pub fn stop(&self) {
         self.stop.raise();
@@ -203,9 +208,14 @@ impl Keeper {
     }
 }
 
-impl crate::thread::Wake for Keeper {
+/// Wakes the keeper as long as there is one: it holds what calls this, so that may not hold it.
+struct Alarm(Weak<Keeper>);
+
+impl Wake for Alarm {
     fn wake(&self) {
-        Keeper::wake(self);
+        if let Some(keeper) = self.0.upgrade() {
+            keeper.wake();
+        }
     }
 }
 

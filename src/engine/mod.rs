@@ -104,7 +104,7 @@ impl Engine {
     pub fn start(config: Config) -> Result<Engine, StartError> {
         let (core, admin) = build::build(&config)?;
         let core = Arc::new(core);
-        core.checkpoint.wake_when_dirty(Arc::clone(&core.keeper) as Arc<dyn Wake>);
+        core.checkpoint.wake_when_dirty(core.keeper.alarm());
         let mut engine = Engine {
             core,
             workers_done: Arc::default(),
