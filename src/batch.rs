@@ -177,11 +177,15 @@ impl Batch {
         Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
     }
 
-    /// Drops it for good: its entries are counted under `reason`, and their sources forget them.
+    /// Drops what no attempt has settled of it: counted under `reason`, and forgotten by its sources.
     pub fn give_up(mut self, reason: Reason) {
+        let left = self.left() as u64;
+        let refused = std::mem::take(&mut *self.progress.lock()).into_refused().len() as u64;
         let entries = std::mem::take(&mut self.entries) as u64;
         self.ledger.in_flight.sub(entries);
-        self.ledger.dropped.add(reason, entries);
+        self.ledger.delivered.add(entries - left - refused);
+        self.ledger.dropped.add(Reason::Rejected, refused);
+        self.ledger.dropped.add(reason, left);
         self.parts.clear();
         for hold in self.holds.drain(..) {
             hold.settle(Status::Dropped);

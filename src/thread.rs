@@ -4,7 +4,7 @@ use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -144,11 +144,14 @@ pub struct Row {
     pub cores: Vec<usize>,
     tid: AtomicI32,
     doing: AtomicU8,
+    turns: AtomicU32,
 }
 
 impl Row {
     /// Says what the thread does from now on.
     pub fn set(&self, doing: Doing) {
+        // Relaxed, load and store apart: only the thread itself writes it.
+        self.turns.store(self.turns.load(Relaxed).wrapping_add(1), Relaxed);
         // Relaxed: read for display only.
         self.doing.store(doing as u8, Relaxed);
     }
@@ -156,6 +159,11 @@ impl Row {
     /// What it was last said to do.
     pub fn doing(&self) -> Doing {
         Doing::from_code(self.doing.load(Relaxed))
+    }
+
+    /// How often it said what it does: whoever is at something new has said so since.
+    pub fn turns(&self) -> u32 {
+        self.turns.load(Relaxed)
     }
 
     /// Its id in the system, zero before it runs.
@@ -183,6 +191,7 @@ impl Threads {
             cores: cores.to_vec(),
             tid: AtomicI32::new(0),
             doing: AtomicU8::new(Doing::Starting as u8),
+            turns: AtomicU32::new(0),
         });
         let mine = Arc::clone(&row);
         let handle = Builder::new().name(row.name.clone()).spawn(move || {

@@ -6,6 +6,10 @@
 //!
 //! The modules are for `#[serde(with = "...")]`: structs keep the plain types, the file keeps the units.
 
+mod off;
+
+pub use off::{count_or_off, size_or_off};
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -247,31 +251,6 @@ pub mod size {
     }
 }
 
-/// `#[serde(with)]` for an optional size in bytes written as `off` when there is none.
-pub mod size_or_off {
-    use super::*;
-
-    /// Reads a size, or `off`.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_any(Scalar {
-            expected: "`off` or a size such as `64KiB`, `100MiB`, `1GiB`",
-            text: |text| match text {
-                "off" => Some(None),
-                text => parse_size(text).and_then(size::fits).map(Some),
-            },
-            whole: |bytes| size::fits(bytes).map(Some),
-        })
-    }
-
-    /// Writes a size with its unit, or `off`.
-    pub fn serialize<S: Serializer>(bytes: &Option<usize>, serializer: S) -> Result<S::Ok, S::Error> {
-        match bytes {
-            Some(bytes) => size::serialize(bytes, serializer),
-            None => serializer.serialize_str("off"),
-        }
-    }
-}
-
 /// `#[serde(with)]` for the longest line or message: a size from 64 bytes to 16 MiB.
 pub mod line_size {
     pub use super::size::serialize;
@@ -359,28 +338,6 @@ pub mod count {
     /// Writes a count.
     pub fn serialize<S: Serializer>(count: &usize, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(*count as u64)
-    }
-}
-
-/// `#[serde(with)]` for an optional count written as `off` when there is none.
-pub mod count_or_off {
-    use super::*;
-
-    /// Reads a count, or `off`.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_any(Scalar {
-            expected: "`off` or a whole number from 1 to 100000000",
-            text: |text| (text == "off").then_some(None),
-            whole: |count| counted(count).map(Some),
-        })
-    }
-
-    /// Writes a count, or `off`.
-    pub fn serialize<S: Serializer>(count: &Option<usize>, serializer: S) -> Result<S::Ok, S::Error> {
-        match count {
-            Some(count) => count::serialize(count, serializer),
-            None => serializer.serialize_str("off"),
-        }
     }
 }
 

@@ -283,10 +283,11 @@ fn hand_out(domain: &Domain, worked: Worked, now: Instant) {
             row.routed.add(tally.routed);
             row.fan_out_extra.add(tally.extra);
             row.unrouted.add(tally.unrouted);
-            row.in_transit.sub(entries);
             for cuts in block.cuts().chunk_by(|a, b| a.lane == b.lane) {
                 plan.lanes[usize::from(cuts[0].lane)].push(&block, cuts, &whole, strategy, now);
             }
+            // Last: whoever sees nothing in transit sees it in the lanes.
+            row.in_transit.sub(entries);
             whole.settle(if tally.panicked > 0 { Status::Dropped } else { Status::Delivered });
         }
     }

@@ -5,7 +5,7 @@
 
 mod support;
 
-use ringmain::config::Config;
+use ringmain::config::{Config, Host, TextChecks};
 use ringmain::sinks::config::SinkKind;
 use ringmain::sources::config::SourceKind;
 use std::collections::BTreeSet;
@@ -63,7 +63,10 @@ fn configs_on_the_pages_are_understood() {
                 continue;
             }
             whole += 1;
-            if let Err(report) = Config::parse("page", config, &|_| Some("x".into())) {
+            // On a host with cores for every example.
+            let host = Host { cores: (0..64).collect(), parallelism: 64, ..Host::here() };
+            let checks = TextChecks::default();
+            if let Err(report) = Config::parse_for("page", config, &|_| Some("x".into()), &host, &checks) {
                 panic!("{}\nin {place}", report.render(false));
             }
         }

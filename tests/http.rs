@@ -89,6 +89,28 @@ fn pipelined_requests_on_connections_that_stay_open_arrive_whole_and_in_order() 
     assert!(recount.foreign.is_empty());
 }
 
+#[test]
+fn requests_their_bytes_and_what_was_refused_of_them_are_counted_in_the_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut instance, url) = start(dir.path(), ", paths: { \"/json\": ndjson }", FILE);
+    let mut client = Client::connect(&url);
+    let body = "{\"a\":1}\n{\"a\":\n{\"a\":2}\n";
+    client.post("/json", "", body);
+    assert_eq!(client.answer().expect("an answer").status, 207);
+    client.post("/nowhere", "", "");
+    assert_eq!(client.answer().expect("an answer").status, 404);
+    let (_, metrics) = instance.get("/metrics");
+    for line in [
+        "dispatcher_source_requests_total{source=\"web\",status=\"207\"} 1".to_string(),
+        "dispatcher_source_requests_total{source=\"web\",status=\"404\"} 1".into(),
+        format!("dispatcher_source_request_bytes_total{{source=\"web\"}} {}", body.len()),
+        "dispatcher_source_refused_entries_total{source=\"web\"} 1".into(),
+        "dispatcher_source_received_total{source=\"web\"} 2".into(),
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line} in\n{metrics}");
+    }
+}
+
 fn chunked(body: &str, size: usize) -> Vec<u8> {
     let mut bytes = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for chunk in body.as_bytes().chunks(size) {

@@ -128,6 +128,9 @@ fn of_threads(snapshot: &Snapshot) -> Option<String> {
     if !lost.is_empty() {
         return Some(format!("panicked: {}", lost.join(", ")));
     }
+    if let Some(stuck) = &snapshot.stuck {
+        return Some(stuck.clone());
+    }
     (snapshot.workers.active + snapshot.workers.idle == 0).then(|| "no worker is left".into())
 }
 
@@ -165,6 +168,12 @@ mod tests {
         assert_eq!(judged(|_| ()), (Status::Ok, "none: ".into()));
         let names: Vec<_> = Health::of(&running()).components.into_iter().map(|one| one.name).collect();
         assert_eq!(names, ["source app", "sink out", "ring", "memory", "threads", "ledger"]);
+    }
+
+    #[test]
+    fn a_worker_that_makes_no_progress_is_failing() {
+        let told = judged(|s| s.stuck = Some("worker-0 is at the same thing for 20s".into()));
+        assert_eq!(told, (Status::Failing, "threads: worker-0 is at the same thing for 20s".into()));
     }
 
     #[test]

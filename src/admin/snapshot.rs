@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub domains: Vec<DomainStats>,
     /// The workers.
     pub workers: WorkerStats,
+    /// Who of those everything depends on makes no progress.
+    pub stuck: Option<String>,
     /// Every thread and what it does.
     pub threads: Vec<ThreadStats>,
 }

@@ -4,6 +4,7 @@ mod ask;
 pub mod generate;
 pub mod health;
 pub mod pages;
+pub mod reload;
 pub mod schema;
 pub mod send;
 pub mod stats;
@@ -49,6 +50,9 @@ enum Command {
     /// Sends messages to a running syslog source, as RFC 5424
     #[command(after_help = EXIT_CODES)]
     Send(send::SendArgs),
+    /// Has a running ringmain read its config again: checked first, all of it or nothing
+    #[command(after_help = EXIT_CODES)]
+    Reload(reload::ReloadArgs),
     /// Shows live entries of a running ringmain: at a source, behind a step, or in front of a sink
     #[command(after_help = EXIT_CODES)]
     Tap(tap::TapArgs),
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         },
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Tap(args) => tap::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Gen(args) => generate::run(&args),

@@ -176,10 +176,15 @@ fn by_trying<T>(read: &Read<'_, T>, path: &mut Vec<Step>, expected: &str) -> Val
     if takes(Sample::Bool) {
         all.push(json!({ "type": "boolean" }));
     }
-    if takes(Sample::List) {
+    let (is_list, is_map) = (takes(Sample::List), takes(Sample::Map));
+    path.push(Step::Item);
+    let has_items = ask(read, path, None).is_some();
+    path.pop();
+    if has_items {
+        all.push(json!({ "type": "array", "items": below(read, path, Step::Item) }));
+    } else if is_list {
         all.push(json!({ "type": "array" }));
     }
-    let is_map = takes(Sample::Map);
     match ask(read, path, Some(&Sample::StrangeKey)) {
         Some(Asked::Struct(fields)) => all.push(keys(read, path, fields)),
         _ if is_map => all.push(json!({ "type": ["object", "null"] })),

@@ -248,21 +248,21 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown type `fil` in source `a`",
             "1:23",
             "^^^ did you mean `file`?",
-            "known types: file, syslog, socket, stdin",
+            "known types: file, syslog, socket, http, loki, stdin",
         ),
         (
             "sources: { a: { include: [x] } }",
             "`type` is missing in source `a`",
             "1:12",
             "^ needs `type`",
-            "known types: file, syslog, socket, stdin",
+            "known types: file, syslog, socket, http, loki, stdin",
         ),
         (
             "sources: { a: { type: } }",
             "`type` in source `a` cannot be empty",
             "1:17",
             "^^^^",
-            "known types: file, syslog, socket, stdin",
+            "known types: file, syslog, socket, http, loki, stdin",
         ),
         (
             "sources: { a: { type: file } }",
@@ -720,7 +720,7 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let defaults = parse(SMALL).unwrap();
     assert_eq!(config.dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (6, 1, 6));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (7, 1, 5));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);

@@ -5,6 +5,7 @@ use super::inside::{House, View};
 use super::keeper::Keeper;
 use super::live::{Core, Live};
 use super::memory::{self, Shares};
+use super::remote::Remote;
 use super::sources::{longest_entry, producers};
 use super::steps::{compile, planned};
 use crate::admin::{AdminServer, Pulse};
@@ -60,6 +61,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         threads: Threads::default(),
         telemetry: Telemetry::new(),
         taps: Arc::default(),
+        remote: Remote::default(),
         hallway: Arc::clone(&hallway),
         domains: Arc::new(Domains::default()),
         view: ArcSwap::from_pointee(View::default()),
@@ -70,6 +72,8 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         _lock: lock,
         phase: AtomicU8::new(0),
         pulse: Mutex::new(Pulse::default()),
+        vigil: Mutex::default(),
+        stuck: Mutex::default(),
     });
     let keeper = Arc::new(Keeper::new(Arc::clone(&checkpoint), Arc::clone(&house)));
     let live = Mutex::new(Live::of_nothing(config));

@@ -72,7 +72,7 @@ impl Changes {
         let sources = |config: &Config| -> Vec<_> {
             config.sources.iter().map(|one| (one.name.clone(), one.clone())).collect()
         };
-        changes.compare("source", &sources(old), &sources(new), |source| of_source(source));
+        changes.compare("source", &sources(old), &sources(new), of_source);
         let pipelines = |config: &Config| -> Vec<_> {
             config.pipelines.iter().map(|one| (one.name.clone(), one.clone())).collect()
         };

@@ -1,9 +1,12 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
+use super::remote::Remote;
+use super::vigil::Vigil;
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
+use crate::http::Response;
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
@@ -78,6 +81,7 @@ pub(super) struct House {
     pub threads: Threads,
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
+    pub remote: Remote,
     pub hallway: Arc<Hallway>,
     pub domains: Arc<Domains>,
     pub view: ArcSwap<View>,
@@ -89,6 +93,9 @@ pub(super) struct House {
     pub _lock: File,
     pub phase: AtomicU8,
     pub pulse: Mutex<Pulse>,
+    pub vigil: Mutex<Vigil>,
+    /// Who makes no progress, as of the last tick.
+    pub stuck: Mutex<Option<String>>,
 }
 
 impl House {
@@ -103,6 +110,22 @@ impl House {
         self.phase.store(2, Release);
     }
 
+    /// How it is, in one line.
+    pub fn status(&self) -> String {
+        let rates = self.pulse.lock().rates();
+        let view = self.view.load();
+        let waiting: u64 = view.ledger.sinks.iter().map(|sink| sink.row.in_flight.get()).sum();
+        let phase = match self.phase() {
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::Stopping => "stopping",
+        };
+        format!(
+            "{phase}: {:.0} entries/s in, {:.0} copies/s delivered, {waiting} waiting",
+            rates.received, rates.delivered
+        )
+    }
+
     fn phase(&self) -> Phase {
         match self.phase.load(Acquire) {
             0 => Phase::Starting,
@@ -114,6 +137,8 @@ impl House {
     /// Once a second: rates, and the histograms' samples into their buckets.
     pub fn tick(&self, now: Instant) {
         self.pulse.lock().tick(now, &self.view.load().ledger);
+        let stuck = self.vigil.lock().look(&self.threads.rows(), now);
+        *self.stuck.lock() = stuck;
         self.telemetry.upkeep();
         self.taps.sweep(now);
         crate::logs::sweep(now);
@@ -237,6 +262,7 @@ impl Inside for House {
             }
         }
         snapshot.domains = self.domain_stats();
+        snapshot.stuck = self.stuck.lock().clone();
         let workers = rows.iter().filter(|row| row.name.starts_with("worker-"));
         let active = workers.clone().filter(|row| row.doing() == Doing::Working).count() as u64;
         snapshot.workers = WorkerStats { active, idle: workers.count() as u64 - active };
@@ -254,6 +280,10 @@ impl Inside for House {
     fn tap(&self, wish: Wish) -> Result<Seen, String> {
         self.is_there(&wish.point)?;
         self.taps.ask(wish, Instant::now())
+    }
+
+    fn post(&self, path: &str, _: &[u8]) -> Option<Response> {
+        self.remote.post(path)
     }
 
     fn telemetry(&self) -> &Telemetry {

@@ -1,20 +1,25 @@
 //! The keeper: checkpoints, metric upkeep, rates, idle memory, new certificates. Sleeps until one of them is due.
 
 use super::inside::House;
+use super::notify::Notify;
+use crate::admin::Inside;
+use crate::admin::health::Status;
 use crate::checkpoint::Checkpoint;
 use crate::sinks::Sink;
-use crate::thread::{Doing, Flag, Latch, Row};
+use crate::thread::{Doing, Flag, Latch, Row, Wake};
 use parking_lot::{Condvar, Mutex};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// How often changed positions go to the fast tier: this bounds what is delivered twice after a crash.
 const FAST: Duration = Duration::from_millis(20);
 /// How often the durable tier is written, if anything changed; also the pace of everything else.
 const DURABLE: Duration = Duration::from_secs(1);
+/// How often the service manager hears how it is.
+const STATUS: Duration = Duration::from_secs(5);
 /// How often memory of free blocks goes back to the system.
 const TRIM: Duration = Duration::from_secs(10);
 /// How often the files of certificates are looked at.
@@ -28,6 +33,8 @@ pub struct Keeper {
     stop: Flag,
     /// A sync failed: what positions rely on may be gone, so neither tier may move past it.
     unsafe_since_sync: AtomicBool,
+    /// The service manager, if one wants to hear from us.
+    notify: OnceLock<Arc<Notify>>,
     nap: Mutex<bool>,
     woken: Condvar,
 }
@@ -51,6 +58,7 @@ impl Keeper {
             house,
             stop: Flag::default(),
             unsafe_since_sync: AtomicBool::new(false),
+            notify: OnceLock::new(),
             nap: Mutex::new(false),
             woken: Condvar::new(),
         }
@@ -79,6 +87,7 @@ impl Keeper {
     /// Keeps until it is stopped; writes the last checkpoint then.
     pub fn run(&self, row: &Row) {
         let mut durable_at = Instant::now() + DURABLE;
+        let (mut sign_at, mut status_at) = (Instant::now(), Instant::now());
         let mut trim_at = Instant::now() + TRIM;
         let mut certificates_at = Instant::now() + CERTIFICATES;
         while !self.stop.is_raised() {
@@ -88,6 +97,7 @@ impl Keeper {
             } else {
                 durable_at
             };
+            let until = self.sign_due(sign_at).map_or(until, |sign| until.min(sign));
             self.sleep(until);
             row.set(Doing::Working);
             // Relaxed: only this thread writes and reads it.
@@ -100,6 +110,15 @@ impl Keeper {
                 self.write_checkpoint();
                 self.house.tick(now);
             }
+            if self.sign_due(sign_at).is_some_and(|due| now >= due) {
+                sign_at = now + self.give_sign();
+            }
+            if now >= status_at {
+                status_at = now + STATUS;
+                if let Some(notify) = self.notify.get() {
+                    notify.status(&self.house.status());
+                }
+            }
             if now >= trim_at {
                 trim_at = now + TRIM;
                 self.house.hallway.blocks.trim();
@@ -110,6 +129,30 @@ impl Keeper {
             }
         }
         self.write_checkpoint();
+    }
+
+    /// The service manager hears how it is from now on, and that it is alive.
+    pub(super) fn tell(&self, notify: Arc<Notify>) {
+        // A second one is not asked for.
+        let _ = self.notify.set(notify);
+        self.wake();
+    }
+
+    /// When a sign of life is due, if any is wanted.
+    fn sign_due(&self, at: Instant) -> Option<Instant> {
+        self.notify.get().and_then(|notify| notify.watchdog()).map(|_| at)
+    }
+
+    /// Gives a sign of life, unless there is none: then whoever waits for it starts us anew. Says when the next is due.
+    fn give_sign(&self) -> Duration {
+        let Some((notify, every)) = self.notify.get().and_then(|one| Some((one, one.watchdog()?))) else {
+            return DURABLE;
+        };
+        match self.house.health().status {
+            Status::Failing => tracing::error!("no sign of life to the service manager: health is failing"),
+            Status::Ok | Status::Degraded => notify.alive(),
+        }
+        every
     }
 
     /// Sleeps until `until`, or until there is a position to write.
@@ -153,6 +196,11 @@ impl Keeper {
         }
     }
 
+    /// What wakes it.
+    pub fn alarm(self: &Arc<Self>) -> Arc<dyn Wake> {
+        Arc::new(Alarm(Arc::downgrade(self)))
+    }
+
     /// Ends it, with a last checkpoint.
     pub fn stop(&self) {
         self.stop.raise();
@@ -160,9 +208,14 @@ impl Keeper {
     }
 }
 
-impl crate::thread::Wake for Keeper {
+/// Wakes the keeper as long as there is one: it holds what calls this, so that may not hold it.
+struct Alarm(Weak<Keeper>);
+
+impl Wake for Alarm {
     fn wake(&self) {
-        Keeper::wake(self);
+        if let Some(keeper) = self.0.upgrade() {
+            keeper.wake();
+        }
     }
 }
 

@@ -16,15 +16,18 @@ mod intake;
 mod keeper;
 mod live;
 mod memory;
+pub mod notify;
 mod overlap;
 mod ready;
 pub mod reload;
+mod remote;
 pub mod run;
 mod see_off;
 mod sinks;
 mod sources;
 mod steps;
 mod upkeep;
+mod vigil;
 
 pub use changes::Changes;
 pub use reload::ReloadError;
@@ -37,6 +40,7 @@ use crate::sources::submit::Submitter;
 use crate::thread::{Flag, Inside as InLatch, Latch, Row, Wake};
 use crate::worker::Worker;
 use live::Core;
+use notify::Notify;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,7 +104,7 @@ impl Engine {
     pub fn start(config: Config) -> Result<Engine, StartError> {
         let (core, admin) = build::build(&config)?;
         let core = Arc::new(core);
-        core.checkpoint.wake_when_dirty(Arc::clone(&core.keeper) as Arc<dyn Wake>);
+        core.checkpoint.wake_when_dirty(core.keeper.alarm());
         let mut engine = Engine {
             core,
             workers_done: Arc::default(),
@@ -166,6 +170,11 @@ impl Engine {
         spawned.map(drop)
     }
 
+    /// Has the service manager hear how it is, and signs of life if it wants them.
+    pub fn tell(&self, notify: &Arc<Notify>) {
+        self.core.keeper.tell(Arc::clone(notify));
+    }
+
     /// Puts another config into force while the engine runs. Sources and sinks for which nothing changes are not touched.
     /// Says what changed.
     ///
@@ -180,6 +189,11 @@ impl Engine {
     pub fn reload_from(&self, path: &Path) -> Result<Changes, ReloadError> {
         let config = Config::load(path).map_err(|report| ReloadError::Config(Box::new(report)))?;
         self.reload(config)
+    }
+
+    /// Lets `POST /reload` on the admin server put the config at `path` into force.
+    pub fn reload_on_request(&self, path: &Path) {
+        self.core.house.remote.allow(&self.core, path);
     }
 
     /// What putting `config` into force would change.

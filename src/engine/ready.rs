@@ -92,7 +92,8 @@ impl Stage<'_> {
     /// What each lane may hold on to.
     fn share_memory(&mut self) -> Result<Quota, StartError> {
         let largest = self.core.hallway.blocks.class(usize::MAX);
-        for source in self.config.sources.iter().filter(|source| longest_entry(source) > largest) {
+        let too_long = |source: &&SourceConfig| longest_entry(source) > largest;
+        if let Some(source) = self.config.sources.iter().find(too_long) {
             return Err(StartError::Config(format!(
                 "source {}: entries of {} bytes do not fit the blocks of {largest} bytes that were made at the start: \
                  longer ones take a restart",

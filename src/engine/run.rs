@@ -1,12 +1,17 @@
 //! The main thread of the binary: start, say what is there, wait for signals, end, say what became of everything.
 
+use super::notify::Notify;
 use super::{Ended, Engine, StartError};
 use crate::config::Config;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What the end may take beyond the time to deliver.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// What the process says by ending.
 pub mod exit {
@@ -33,18 +38,31 @@ pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
         Ok(engine) => engine,
         Err(error) => return refuse(&error),
     };
+    if let Some(path) = path {
+        engine.reload_on_request(path);
+    }
     for line in engine.describe() {
         tracing::info!("{line}");
     }
     tracing::info!("ready; end it with SIGTERM or Ctrl-C");
+    let notify = Notify::from_env().map(Arc::new);
+    if let Some(notify) = &notify {
+        notify.ready();
+        engine.tell(notify);
+    }
+    let mut reloads = 0;
     for signal in signals.forever() {
         if signal == SIGHUP {
-            hang_up(&engine, path);
+            reloads += 1;
+            notify.iter().for_each(|notify| notify.reloading());
+            hang_up(&engine, path, reloads);
+            notify.iter().for_each(|notify| notify.ready());
         } else {
             break;
         }
     }
     let drain = engine.config().dispatcher.drain_timeout;
+    notify.iter().for_each(|notify| notify.stopping(drain + STOP_GRACE));
     tracing::info!(
         "ending: no more is taken in, {drain:?} to deliver what is here; once more to end at once"
     );
@@ -62,19 +80,22 @@ pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
 }
 
 /// SIGHUP: output files may have been moved away, and the config may say something else.
-fn hang_up(engine: &Engine, path: Option<&Path>) {
+fn hang_up(engine: &Engine, path: Option<&Path>, number: u64) {
     tracing::info!("SIGHUP: opening output files anew");
     engine.reopen();
     let Some(path) = path else { return };
+    // Each reload is a cause of its own: none of its lines is held back because one before said the same.
     match engine.reload_from(path) {
-        Ok(changes) if changes.is_empty() => tracing::info!("config: nothing changed"),
+        Ok(changes) if changes.is_empty() => tracing::info!("reload {number}: nothing changed"),
         Ok(changes) => {
-            changes.to_string().lines().for_each(|line| tracing::info!("config: {line}"));
-            tracing::info!("config: in force");
+            changes.to_string().lines().for_each(|line| tracing::info!("reload {number}: {line}"));
+            tracing::info!("reload {number}: in force");
         }
         Err(error) => {
-            error.to_string().lines().for_each(|line| tracing::error!("config: {line}"));
-            tracing::error!("config: refused, everything stays as it was");
+            for (at, line) in error.to_string().lines().enumerate() {
+                tracing::error!(cause = %format!("reload {number}, line {at}"), "reload {number}: {line}");
+            }
+            tracing::error!(cause = %format!("reload {number}"), "reload {number}: refused, everything stays as it was");
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::sources::net::http::{HttpSettings, Service};
 use crate::sources::net::incoming::HEADROOM;
 use crate::sources::net::listen::Listen;
 use crate::sources::net::seats::Host;
+use crate::sources::socket::config::SocketFraming;
 use crate::sources::stdin::{StdinReader, StdinSettings};
 use crate::sources::submit::{Shipper, Submitter};
 use crate::sources::syslog;
@@ -126,7 +127,15 @@ impl Opener<'_> {
             SourceKind::Socket(socket) => {
                 let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
                 let framing = socket.framing;
-                let bound = self.on_intake(move |intake| intake.add_socket(framing, settings, spec));
+                let multiline = rules(socket.multiline.as_ref(), socket.max_message, &source.name)?;
+                if multiline.is_some() && framing != SocketFraming::Newline {
+                    let name = &source.name;
+                    let why =
+                        format!("source {name}: `multiline` joins lines, so it needs `framing: newline`");
+                    return Err(StartError::Config(why));
+                }
+                let bound =
+                    self.on_intake(move |intake| intake.add_socket(framing, multiline, settings, spec));
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
                 self.listens(&bound);
             }
@@ -264,7 +273,7 @@ pub(super) fn longest_entry(source: &SourceConfig) -> usize {
             SourceKind::Http(http) => http.max_entry,
             SourceKind::Loki(loki) => loki.max_entry,
             SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),
-            SourceKind::Socket(socket) => socket.max_message,
+            SourceKind::Socket(socket) => longest_event(socket.multiline.as_ref(), socket.max_message),
             SourceKind::Syslog(syslog) => syslog.max_message,
             // As long as blocks are.
             SourceKind::Submit(_) => 0,

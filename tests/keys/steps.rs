@@ -49,6 +49,10 @@ pub const SHOWN: &[(&str, &str)] = &[
     ("sources.file.multiline.max_lines", "tests/keys/steps.rs:lines_are_joined_as_each_source_was_told"),
     ("sources.file.multiline.max_bytes", "tests/keys/steps.rs:lines_are_joined_as_each_source_was_told"),
     ("sources.file.multiline.timeout", "tests/keys/steps.rs:an_open_event_is_waited_for_as_long_as_asked"),
+    ("sources.socket.multiline.preset", "tests/keys/steps.rs:lines_of_a_connection_are_joined_as_asked"),
+    ("sources.socket.multiline.max_lines", "tests/keys/steps.rs:lines_of_a_connection_are_joined_as_asked"),
+    ("sources.socket.multiline.max_bytes", "tests/keys/steps.rs:lines_of_a_connection_are_joined_as_asked"),
+    ("sources.socket.multiline.timeout", "tests/keys/steps.rs:lines_of_a_connection_are_joined_as_asked"),
     ("sources.stdin.multiline.start", "tests/keys/steps.rs:lines_of_the_standard_input_are_joined_as_asked"),
     (
         "sources.stdin.multiline.max_lines",
@@ -276,6 +280,40 @@ fn lines_of_the_standard_input_are_joined_as_asked() {
         instance.wait_delivered("out", wanted.len() as u64);
         assert_eq!(messages(&dir.path().join("out.json")), wanted, "{rule}");
     }
+}
+
+#[test]
+fn lines_of_a_connection_are_joined_as_asked() {
+    let long = "x".repeat(70);
+    let sent = format!("panic: a\r\n\tb\r\n\r\n\tc\r\n\r\n\r\nnext\n {long}\n");
+    let first = "panic: a\r\n\tb\r\n\r\n\tc\r\n\r\n";
+    let next = format!("next\n {long}");
+    for (options, wanted) in [
+        ("preset: go, timeout: 50ms", vec![first, &next]),
+        ("preset: go, timeout: 1h", vec![first]),
+        ("preset: go, max_lines: 2, timeout: 50ms", vec!["panic: a\r\n\tb", "\r\n\tc", &next]),
+        ("preset: go, max_bytes: 64, timeout: 50ms", vec![first, "next", &next[5..]]),
+        ("preset: java, timeout: 50ms", vec!["panic: a\r\n\tb", "\r\n\tc", &next]),
+    ] {
+        let dir = dir();
+        let rest = format!(
+            "sources: {{ in: {{ type: socket, listen: ['tcp://127.0.0.1:0'], multiline: {{ {options} }} }} }}\n\
+             sinks: {{ out: {{ type: file, path: out.json, format: json }} }}\n"
+        );
+        let mut instance = Instance::start(dir.path(), &config(&rest));
+        let to = instance.address("source in", "tcp://");
+        let mut connection = TcpStream::connect(to).expect("it listens");
+        connection.write_all(sent.as_bytes()).expect("it reads");
+        instance.wait_delivered("out", wanted.len() as u64);
+        assert_eq!(messages(&dir.path().join("out.json")), wanted, "{options}");
+    }
+    // Only lines can be joined.
+    let dir = dir();
+    let rest = "sources: { in: { type: socket, listen: ['tcp://127.0.0.1:0'], framing: nul, multiline: { preset: go } } }\n\
+                sinks: { out: { type: blackhole } }\n";
+    write(&dir.path().join("config.yaml"), &config(rest));
+    let (code, _, error) = run(dir.path(), &["-c", "config.yaml"]);
+    assert!(code != 0 && error.contains("needs `framing: newline`"), "{code}: {error}");
 }
 
 #[test]

@@ -64,8 +64,9 @@ def selector(text):
 
 
 def protobuf(body):
-    push = push_request().FromString(bytes(cramjam.snappy.decompress_raw(body)))
-    assert not push.UnknownFields() if hasattr(push, "UnknownFields") else True
+    plain = bytes(cramjam.snappy.decompress_raw(body))
+    push = push_request().FromString(plain)
+    assert push.SerializeToString() == plain, "there are fields of another message, or it is written in an odd way"
     for stream in push.streams:
         labels = selector(stream.labels)
         for entry in stream.entries:

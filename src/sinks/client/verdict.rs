@@ -95,7 +95,7 @@ pub(super) fn retry_after(asked: &str, date: Option<&str>, now: SystemTime) -> O
     }
     let instant = |text: &str| {
         let time = rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text.trim()).ok()?;
-        SystemTime::try_from(time).ok()
+        Some(SystemTime::from(time))
     };
     let until = instant(asked)?;
     let now = date.and_then(instant).unwrap_or(now);

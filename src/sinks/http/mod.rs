@@ -29,7 +29,7 @@ pub struct HttpSink {
     client: Client,
     headers: Headers,
     /// What senders work with, while they do not.
-    benches: Mutex<Vec<Box<Bench>>>,
+    benches: Mutex<Vec<Bench>>,
 }
 
 /// What one sender works with.
@@ -62,12 +62,12 @@ impl HttpSink {
         Ok(sink)
     }
 
-    fn bench(&self) -> Result<Box<Bench>, String> {
+    fn bench(&self) -> Result<Bench, String> {
         let packer = Packer::new(self.config.compression, self.config.compression_level)
             .map_err(|error| format!("compression: {error}"))?;
         let encoder = self.config.body.encoder();
         let (body, packed, headers) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Box::new(Bench { groups: Groups::default(), encoder, packer, body, packed, headers }))
+        Ok(Bench { groups: Groups::default(), encoder, packer, body, packed, headers })
     }
 
     fn request(&self, batch: &Batch, groups: &Groups, spans: &[Span], work: &mut Work) -> Verdict {
@@ -114,7 +114,7 @@ impl Sink for HttpSink {
             Some(bench) => bench,
             None => self.bench().map_err(|why| SendError::Retry { why, after: None })?,
         };
-        let Bench { groups, encoder, packer, body, packed, headers } = &mut *bench;
+        let Bench { groups, encoder, packer, body, packed, headers } = &mut bench;
         let mut work = Work { encoder, packer, body, packed, headers };
         let result = exchange(batch, groups, &mut ByHeaders(&self.headers), |groups, spans| {
             self.request(batch, groups, spans, &mut work)

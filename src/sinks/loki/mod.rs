@@ -44,7 +44,7 @@ pub struct LokiSink {
     client: Client,
     sorter: Sorter,
     /// What senders work with, while they do not.
-    benches: Mutex<Vec<Box<Bench>>>,
+    benches: Mutex<Vec<Bench>>,
 }
 
 /// What one sender works with.
@@ -97,11 +97,11 @@ impl LokiSink {
         Ok(LokiSink { name: name.into(), config, client, sorter, benches: Mutex::default() })
     }
 
-    fn bench(&self) -> io::Result<Box<Bench>> {
+    fn bench(&self) -> io::Result<Bench> {
         let spare = self.benches.lock().pop();
         match spare {
             Some(bench) => Ok(bench),
-            None => Ok(Box::new(Bench { tables: Tables::default(), writer: Writer::new(&self.config)? })),
+            None => Ok(Bench { tables: Tables::default(), writer: Writer::new(&self.config)? }),
         }
     }
 
@@ -164,7 +164,7 @@ impl Sink for LokiSink {
 
     fn send(&self, batch: &Batch) -> Result<(), SendError> {
         let mut bench = self.bench()?;
-        let Bench { tables: Tables { groups, tenants }, writer } = &mut *bench;
+        let Bench { tables: Tables { groups, tenants }, writer } = &mut bench;
         let mut keys = self.sorter.keys(tenants, Instant::now());
         let result =
             exchange(batch, groups, &mut keys, |groups, spans| self.request(batch, groups, spans, writer));

@@ -73,7 +73,11 @@ impl Writer {
         match self.encoding {
             Encoding::Protobuf => {
                 write(&mut self.protobuf, &mut self.parts, batch, groups, spans, &mut self.body);
-                self.packed.resize(snap::raw::max_compress_len(self.body.len()), 0);
+                let room = snap::raw::max_compress_len(self.body.len());
+                if self.packed.len() < room {
+                    // Stays so long: filling it anew for every push would cost a pass over it.
+                    self.packed.resize(room, 0);
+                }
                 let len = self.snappy.compress(&self.body, &mut self.packed).map_err(io::Error::other)?;
                 Ok((&self.packed[..len], &self.body))
             }
@@ -92,7 +96,7 @@ impl Writer {
     /// Gives the memory of an odd push back.
     pub fn shrink(&mut self) {
         for buffer in [&mut self.body, &mut self.packed] {
-            buffer.truncate(0);
+            buffer.truncate(BUFFER_MAX);
             buffer.shrink_to(BUFFER_MAX);
         }
     }

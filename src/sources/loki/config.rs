@@ -82,7 +82,7 @@ impl LokiSourceConfig {
             max_body: self.max_body,
             max_inflated: self.max_inflated,
             body_memory: self.body_memory,
-            decoders: self.decoders.clone(),
+            decoders: self.decoders,
             socket_mode: self.socket_mode,
             max_connections: self.max_connections,
             max_connections_per_address: self.max_connections_per_address,
@@ -153,8 +153,8 @@ mod tests {
         let usual: HttpSourceConfig = serde_json::from_value(listen).unwrap();
         assert_eq!(loki.server(), none(usual.clone()));
         let differs = serde_json::to_value(usual).unwrap();
-        let all = serde_json::to_value(&serde_json::from_value::<HttpSourceConfig>(keys().into()).unwrap())
-            .unwrap();
+        let all =
+            serde_json::to_value(serde_json::from_value::<HttpSourceConfig>(keys().into()).unwrap()).unwrap();
         for (key, value) in differs.as_object().unwrap() {
             let ours = !["listen", "paths", "header_labels"].contains(&key.as_str());
             assert!(!ours || all[key] != *value, "{key} is not among the keys tried here");

@@ -19,6 +19,7 @@ use std::time::Duration;
 pub struct EventFramer {
     rules: Arc<Rules>,
     max_line: usize,
+    strip_cr: bool,
     /// The open event: its lines stand at the beginning of what is kept.
     open: Open,
     /// Bytes of the line behind them that were searched and hold no LF.
@@ -30,7 +31,13 @@ pub struct EventFramer {
 impl EventFramer {
     /// A framer at the start of an event. `max_line` is in bytes without the line ending.
     pub fn new(rules: Arc<Rules>, max_line: usize) -> Self {
-        EventFramer { rules, max_line, open: Open::default(), scanned: 0, discarding: false }
+        EventFramer { rules, max_line, strip_cr: false, open: Open::default(), scanned: 0, discarding: false }
+    }
+
+    /// Takes one CR at the end of an event off too; those inside stay.
+    pub fn strip_cr(mut self) -> Self {
+        self.strip_cr = true;
+        self
     }
 
     /// The longest an event can be, in bytes.
@@ -51,12 +58,12 @@ impl EventFramer {
             let rest = buf.get(line..)?;
             let Some(len) = rest.get(self.scanned..).and_then(|new| Some(self.scanned + memchr(b'\n', new)?))
             else {
-                return self.unfinished(rest.len(), at);
+                return self.unfinished(buf, rest.len(), at);
             };
             if len > self.max_line {
                 // It stands alone, after what came before it.
                 self.scanned = len;
-                if let Some(event) = self.end_before(at) {
+                if let Some(event) = self.end_before(buf, at) {
                     return Some(event);
                 }
                 self.scanned = 0;
@@ -68,11 +75,11 @@ impl EventFramer {
                 Joined::Grows => self.scanned = 0,
                 Joined::EndsWith => {
                     self.scanned = 0;
-                    return self.end_before(at);
+                    return self.end_before(buf, at);
                 }
                 Joined::EndsBefore => {
                     self.scanned = len;
-                    return self.end_before(at);
+                    return self.end_before(buf, at);
                 }
             }
         }
@@ -80,11 +87,13 @@ impl EventFramer {
 
     /// No LF in sight, after `held` bytes of a line: wait for it, unless it does not matter what comes.
     #[cold]
-    fn unfinished(&mut self, held: usize, at: &mut usize) -> Option<Frame> {
+    fn unfinished(&mut self, buf: &[u8], held: usize, at: &mut usize) -> Option<Frame> {
         self.scanned = held;
         let long = held > self.max_line;
         if self.open.bytes() > 0 {
-            return (long || self.rules.is_too_much(&self.open, held)).then(|| self.end_before(at)).flatten();
+            return (long || self.rules.is_too_much(&self.open, held))
+                .then(|| self.end_before(buf, at))
+                .flatten();
         }
         if !long {
             return None;
@@ -97,11 +106,18 @@ impl EventFramer {
 
     /// The open event, whose last line is its last; `at` moves behind it.
     #[inline]
-    fn end_before(&mut self, at: &mut usize) -> Option<Frame> {
+    fn end_before(&mut self, buf: &[u8], at: &mut usize) -> Option<Frame> {
         let bytes = std::mem::take(&mut self.open).bytes();
-        let event = bytes.checked_sub(1).map(|len| frame(*at, len, false));
+        let event = bytes.checked_sub(1).map(|len| self.event(buf, *at, len));
         *at += bytes;
         event
+    }
+
+    /// The event of `len` bytes at `start`.
+    #[inline]
+    fn event(&self, buf: &[u8], start: usize, len: usize) -> Frame {
+        let cr = self.strip_cr && buf[start..start + len].ends_with(b"\r");
+        frame(start, len - usize::from(cr), false)
     }
 
     #[cold]
@@ -126,20 +142,20 @@ impl Framing for EventFramer {
         (self.open.bytes() > 0).then_some(self.rules.timeout)
     }
 
-    fn end_open(&mut self, at: &mut usize) -> Option<Frame> {
-        self.end_before(at)
+    fn end_open(&mut self, buf: &[u8], at: &mut usize) -> Option<Frame> {
+        self.end_before(buf, at)
     }
 
     fn end_before_rest(&mut self, rest: &[u8], at: &mut usize) -> Option<Frame> {
         let line = rest.get(*at + self.open.bytes()..).unwrap_or_default();
         let belongs = !line.is_empty() && self.rules.take(&mut self.open, line) != Joined::EndsBefore;
-        if belongs { None } else { self.end_before(at) }
+        if belongs { None } else { self.end_before(rest, at) }
     }
 
     fn last_frame(&mut self, rest: &[u8]) -> Option<Frame> {
         let last = !rest.is_empty() && !self.discarding;
         (self.open, self.scanned, self.discarding) = (Open::default(), 0, false);
-        last.then(|| frame(0, rest.len().min(u32::MAX as usize), false))
+        last.then(|| self.event(rest, 0, rest.len().min(u32::MAX as usize)))
     }
 }
 

@@ -276,11 +276,18 @@ fn an_event_that_waited_long_enough_ends_without_the_line_that_is_under_way() {
     let mut at = 0;
     assert_eq!(framer.next_event(b"a\nb\n c", &mut at), None);
     assert_eq!((at, framer.patience()), (0, Some(Duration::from_secs(1))));
-    let event = framer.end_open(&mut at).unwrap();
+    let event = framer.end_open(b"a\nb\n c", &mut at).unwrap();
     assert_eq!((event.of(b"a\nb\n c"), at), (&b"a\nb"[..], 4));
     assert_eq!(framer.patience(), None, "a line under way is waited for as ever");
     let mut at = 0;
     assert_eq!(framer.next_event(b" c\na\n", &mut at).unwrap().len, 2);
+}
+
+#[test]
+fn the_cr_at_the_end_of_an_event_goes_where_it_is_asked_to_and_those_inside_stay() {
+    let framer = EventFramer::new(Arc::new(start("^a")), 100).strip_cr();
+    let found = in_pieces(&mut framer.clone(), b"a\r\nb\r\na\r\nc\r", &[4]);
+    assert_eq!(found, [(b"a\r\nb".to_vec(), false), (b"a\r\nc".to_vec(), false)]);
 }
 
 /// Each rule with how the oracle knows it: whether a line belongs behind those of its event, and whether it ends it.

@@ -6,6 +6,8 @@
 //! unfinished message as it stands.
 //! Not here: accepting, and when a source ends (see `framed`).
 
+mod limits;
+
 use super::Place;
 use super::filler::Filler;
 use super::incoming::{Framing, Incoming, Pumped, READ_MAX};
@@ -17,7 +19,7 @@ use mio::Interest;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Most bytes a turn reads from connections, all together.
 const TURN_BYTES: usize = 512 << 10;
@@ -26,9 +28,6 @@ const TURN_READS: usize = 256;
 /// Most costly parts of TLS handshakes in a turn, of two or three in each. One takes 0.1 ms with an elliptic key, half a
 /// millisecond with an RSA key of 2048 bits.
 const TURN_FLIGHTS: u32 = 2;
-/// Bounds of the time between two looks for idle connections; within them it is a quarter of the timeout.
-const IDLE_LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
-
 /// The open connections of a source.
 pub struct Connections<F> {
     settings: Settings,
@@ -125,7 +124,8 @@ impl<F: Framing + Clone> Connections<F> {
                 connection.incoming.set_stream(stream);
             }
         }
-        if !self.is_empty() && !(self.settings.idle_timeout.is_zero() && self.settings.tls.is_none()) {
+        let times_out = !self.settings.idle_timeout.is_zero() || self.settings.tls.is_some();
+        if times_out && !self.is_empty() {
             // Looked at again with the next turn: what was long enough before may be too long now.
             self.look.get_or_insert(Instant::now() + self.look_interval());
         }
@@ -363,84 +363,6 @@ impl<F: Framing + Clone> Connections<F> {
             self.look = None;
             // A crowd that has left leaves no memory behind.
             (self.slots, self.free, self.queue) = Default::default();
-        }
-    }
-
-    // --- limits
-
-    /// Closes the connections with the longest unfinished messages until the rest has room.
-    fn free_partial_memory(&mut self, filler: &Filler, now: Instant) {
-        while self.partial > self.settings.partial_memory {
-            let open = self.slots.iter().enumerate();
-            let partial = open.filter_map(|(slot, connection)| Some((slot, connection.as_ref()?)));
-            let longest = partial
-                .filter(|(_, connection)| connection.incoming.is_partial() && connection.charged > 0)
-                .max_by_key(|(_, connection)| connection.charged);
-            let Some((slot, connection)) = longest else { return };
-            if let Some(more) = self.quiet.memory.may_speak(now) {
-                tracing::warn!(
-                    "source {}: connection of {} closed with {} bytes of an unfinished message: all of them took more \
-                     than partial_memory, {} bytes ({more} more closed since this was last said)",
-                    filler.source_name(),
-                    connection.link.peer(),
-                    connection.charged,
-                    self.settings.partial_memory
-                );
-            }
-            self.end(slot as u32);
-        }
-    }
-
-    /// Reads no more from the connection: its next turn hands in what there is and closes it.
-    fn end(&mut self, slot: u32) {
-        if let Some(Some(connection)) = self.slots.get_mut(slot as usize) {
-            connection.incoming.end();
-            self.partial -= std::mem::take(&mut connection.charged);
-            self.enqueue(slot);
-        }
-    }
-
-    /// How long the connection may go on without completing what it is at; zero: for ever.
-    fn timeout(&self, link: &Link) -> Duration {
-        let Settings { handshake_timeout, idle_timeout, .. } = &self.settings;
-        if link.is_handshaking() { *handshake_timeout } else { *idle_timeout }
-    }
-
-    fn look_interval(&self) -> Duration {
-        let Settings { handshake_timeout, idle_timeout, tls, .. } = &self.settings;
-        let handshake = tls.is_some().then_some(*handshake_timeout);
-        let shortest =
-            handshake.into_iter().chain([*idle_timeout]).filter(|timeout| !timeout.is_zero()).min();
-        (shortest.unwrap_or(IDLE_LOOK.1) / 4).clamp(IDLE_LOOK.0, IDLE_LOOK.1)
-    }
-
-    /// Ends those that completed nothing for too long, if it is time to look.
-    pub fn end_idle(&mut self, filler: &Filler, now: Instant) {
-        if self.look.is_none_or(|look| now < look) {
-            return;
-        }
-        self.look = Some(now + self.look_interval());
-        for slot in 0..self.slots.len() {
-            let Some(connection) = &self.slots[slot] else { continue };
-            let (timeout, excused) =
-                (self.timeout(&connection.link), self.excused.unwrap_or(connection.progress));
-            // One in the queue has bytes we have not read: that is our delay.
-            if timeout.is_zero() || connection.queued || now < connection.progress.max(excused) + timeout {
-                continue;
-            }
-            let (peer, state) = (connection.link.peer(), &connection.incoming);
-            if connection.link.is_handshaking() {
-                let reason = format!("its TLS handshake is not complete after {timeout:?}");
-                self.quiet.broken(filler, peer, &reason, 0, now);
-            } else if let Some(more) = self.quiet.idle.may_speak(now) {
-                let state = if state.is_partial() { "an unfinished message" } else { "nothing" };
-                tracing::info!(
-                    "source {}: connection of {peer} closed: {state} for {timeout:?} ({more} more closed since this \
-                     was last said)",
-                    filler.source_name()
-                );
-            }
-            self.end(slot as u32);
         }
     }
 }

@@ -48,8 +48,9 @@ pub trait Framing: Send {
         None
     }
 
-    /// Nothing was added for long enough: the frame that would have waited on, which begins at `at`; `at` moves behind it.
-    fn end_open(&mut self, _at: &mut usize) -> Option<Frame> {
+    /// Nothing was added to `rest` for long enough: the frame that would have waited on, which begins at `at`; `at` moves
+    /// behind it.
+    fn end_open(&mut self, _rest: &[u8], _at: &mut usize) -> Option<Frame> {
         None
     }
 
@@ -273,12 +274,13 @@ impl<F: Framing + Clone> Incoming<F> {
         self.waits = None;
         let base = block.text().len();
         let mut at = 0;
-        if let Some(frame) = self.framing.end_open(&mut at) {
+        if let Some(frame) = self.framing.end_open(&self.carry, &mut at) {
             block.append(&self.carry[..at]);
             block.begin_run(&self.stream);
             block.push(entry(frame, base));
-            self.carry.drain(..at);
         }
+        // Also what was passed over.
+        self.carry.drain(..at);
         true
     }
 
@@ -376,14 +378,15 @@ impl<F: Framing + Clone> Incoming<F> {
         }
         let mut begun = base + framed.at;
         let mut at = 0;
-        if let Some(frame) = self.framing.end_before_rest(&block.text()[begun..], &mut at) {
+        let before = self.framing.end_before_rest(&block.text()[begun..], &mut at);
+        if let Some(frame) = before {
             block.begin_run(&self.stream);
             block.push(entry(frame, begun));
-            begun += at;
-            if block.entries().len() >= most && begun < block.text().len() {
-                let framed = Framed { at: begun - base, entries: 1, state: Ok(Rest::Partial) };
-                return self.keep_rest(block, base, framed, 0, true);
-            }
+        }
+        begun += at;
+        if before.is_some() && block.entries().len() >= most && begun < block.text().len() {
+            let framed = Framed { at: begun - base, entries: 1, state: Ok(Rest::Partial) };
+            return self.keep_rest(block, base, framed, 0, true);
         }
         let last = self.framing.last_frame(&block.text()[begun..]);
         let end = match last {

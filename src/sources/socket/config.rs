@@ -1,6 +1,7 @@
 //! The keys of the `socket` source.
 
 use crate::labels::{Labels, SourceId};
+use crate::sources::multiline::config::{MultilineConfig, multiline};
 use crate::sources::net::listen::{Listen, listen_some};
 use crate::sources::net::settings::{Datagram, Settings, load_tls};
 use crate::sources::syslog::config::{handshake_timeout, socket_mode};
@@ -20,6 +21,9 @@ pub struct SocketSourceConfig {
     /// How the messages of a connection are told apart.
     #[serde(default)]
     pub framing: SocketFraming,
+    /// Which lines of a connection are one message, where framing is by newlines; absent: each is one.
+    #[serde(default, deserialize_with = "multiline", skip_serializing_if = "Option::is_none")]
+    pub multiline: Option<MultilineConfig>,
     /// What a datagram holds: one message, or lines.
     #[serde(default)]
     pub datagrams: Datagram,

@@ -1,20 +1,21 @@
-//! Lines without the empty ones, which senders use to keep a connection alive.
+//! Lines, or events made of lines, without the empty ones, which senders use to keep a connection alive.
 
-use crate::sources::framing::{Frame, LineFramer};
+use crate::sources::framing::Frame;
 use crate::sources::net::incoming::Framing;
 use std::convert::Infallible;
+use std::time::Duration;
 
-/// A [`LineFramer`] that passes empty lines over.
+/// A framer that passes empty frames over.
 #[derive(Debug, Clone)]
-pub(super) struct Filled(pub LineFramer);
+pub(super) struct Filled<F>(pub F);
 
-impl Framing for Filled {
+impl<F: Framing<Error = Infallible>> Framing for Filled<F> {
     type Error = Infallible;
 
     #[inline]
     fn next_frame(&mut self, buf: &[u8], at: &mut usize) -> Result<Option<Frame>, Infallible> {
         loop {
-            match self.0.next_frame(buf, at) {
+            match self.0.next_frame(buf, at)? {
                 Some(frame) if frame.len == 0 => {}
                 found => return Ok(found),
             }
@@ -24,13 +25,26 @@ impl Framing for Filled {
     fn last_frame(&mut self, rest: &[u8]) -> Option<Frame> {
         self.0.last_frame(rest).filter(|frame| frame.len > 0)
     }
+
+    fn patience(&self) -> Option<Duration> {
+        self.0.patience()
+    }
+
+    fn end_open(&mut self, rest: &[u8], at: &mut usize) -> Option<Frame> {
+        self.0.end_open(rest, at).filter(|frame| frame.len > 0)
+    }
+
+    fn end_before_rest(&mut self, rest: &[u8], at: &mut usize) -> Option<Frame> {
+        self.0.end_before_rest(rest, at).filter(|frame| frame.len > 0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sources::framing::LineFramer;
 
-    fn all(mut framer: Filled, stream: &[u8]) -> Vec<&[u8]> {
+    fn all(mut framer: Filled<LineFramer>, stream: &[u8]) -> Vec<&[u8]> {
         let (mut at, mut found) = (0, Vec::new());
         while let Ok(Some(frame)) = framer.next_frame(stream, &mut at) {
             found.push(frame.of(stream));

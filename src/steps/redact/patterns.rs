@@ -200,7 +200,7 @@ fn luhn(digits: &[u8]) -> bool {
             digit => 2 * digit,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// What names of secrets end in.

@@ -161,7 +161,7 @@ impl Decoder {
     fn sleep(&mut self, pace: Option<Instant>) {
         let current = self.current.as_ref().map(|current| current.tally.deadline);
         match pace.into_iter().chain(self.requests.deadline()).chain(current).min() {
-            Some(due) => drop(self.parker.park_deadline(due)),
+            Some(due) => self.parker.park_deadline(due),
             None => self.parker.park(),
         }
     }

@@ -1,0 +1,50 @@
+//! Limits that can be switched off.
+
+use super::*;
+
+/// `#[serde(with)]` for an optional size in bytes written as `off` when there is none.
+pub mod size_or_off {
+    use super::*;
+
+    /// Reads a size, or `off`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_any(Scalar {
+            expected: "`off` or a size such as `64KiB`, `100MiB`, `1GiB`",
+            text: |text| match text {
+                "off" => Some(None),
+                text => parse_size(text).and_then(size::fits).map(Some),
+            },
+            whole: |bytes| size::fits(bytes).map(Some),
+        })
+    }
+
+    /// Writes a size with its unit, or `off`.
+    pub fn serialize<S: Serializer>(bytes: &Option<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => size::serialize(bytes, serializer),
+            None => serializer.serialize_str("off"),
+        }
+    }
+}
+
+/// `#[serde(with)]` for an optional count written as `off` when there is none.
+pub mod count_or_off {
+    use super::*;
+
+    /// Reads a count, or `off`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_any(Scalar {
+            expected: "`off` or a whole number from 1 to 100000000",
+            text: |text| (text == "off").then_some(None),
+            whole: |count| counted(count).map(Some),
+        })
+    }
+
+    /// Writes a count, or `off`.
+    pub fn serialize<S: Serializer>(count: &Option<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+        match count {
+            Some(count) => count::serialize(count, serializer),
+            None => serializer.serialize_str("off"),
+        }
+    }
+}
