@@ -27,9 +27,27 @@ fn clock(id: libc::clockid_t) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Lets this process open as many files as its hard limit allows. The soft one, mostly 1024, is there for programs that
+/// call `select`; a source alone takes more connections.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Whoever is not let stays with the soft limit: connections wait at it, and it is said.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_soft_limit_of_open_files_rises_to_the_hard_one() {
+        raise_open_files();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
 
     #[test]
     fn cpu_time_only_grows_and_a_thread_has_no_more_of_it_than_its_process() {

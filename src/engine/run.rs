@@ -30,6 +30,7 @@ pub mod exit {
 /// Runs the engine until it is told to end, and gives the process' exit code. SIGHUP reads the config at `path` again.
 pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
     crate::logs::init(tracing::Level::INFO);
+    crate::sys::raise_open_files();
     let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return refuse(&StartError::start("cannot listen for signals", error)),
