@@ -30,7 +30,10 @@ const STILL: &[(&str, &str)] = &[
     ),
     ("dispatcher_source_requests_total", "there is no source of requests here: tests/http.rs moves it"),
     ("dispatcher_source_request_bytes_total", "there is no source of requests here: tests/http.rs moves it"),
-    ("dispatcher_source_refused_entries_total", "there is no source of requests here: tests/http.rs moves it"),
+    (
+        "dispatcher_source_refused_entries_total",
+        "there is no source of requests here: tests/http.rs moves it",
+    ),
     ("dispatcher_source_replayed_blocks_total", "nothing fails for good yet while the process lives"),
 ];
 

@@ -37,7 +37,10 @@ fuzz_target!(|data: &[u8]| {
             Some(framer.feed(buf, sink))
         });
         assert!(!refused);
-        assert_eq!((found, framer.discarded_bytes()), oracle::lines_ended_by(ends, input.stream, max, strip_cr));
+        assert_eq!(
+            (found, framer.discarded_bytes()),
+            oracle::lines_ended_by(ends, input.stream, max, strip_cr)
+        );
     }
 
     let octets = OctetFramer::new(max as u32);

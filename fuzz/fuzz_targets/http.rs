@@ -53,7 +53,10 @@ fn read(stream: &[u8], pieces: &[usize]) -> Read {
                 }
                 Event::End(number) => {
                     all.found.push(format!("end {}", body.escape_ascii()));
-                    machine.answer(number, Response::text(Status::OK, String::from_utf8_lossy(&body).into_owned()));
+                    machine.answer(
+                        number,
+                        Response::text(Status::OK, String::from_utf8_lossy(&body).into_owned()),
+                    );
                     body.clear();
                 }
                 Event::Refused(number, refusal) => {

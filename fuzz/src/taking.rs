@@ -60,7 +60,11 @@ impl EntryOut for Out {
         let view = block.view(0);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("checked");
         let fields = view.fields().map(|field| {
-            let key = if field.key_escaped() { unescape(field.key()).expect("checked") } else { field.key().to_vec() };
+            let key = if field.key_escaped() {
+                unescape(field.key()).expect("checked")
+            } else {
+                field.key().to_vec()
+            };
             (text(&key), text(&field.text()))
         });
         let taken = Taken {
@@ -84,7 +88,8 @@ pub fn take(reader: Reader, body: &[u8]) -> Outcome {
     let once = |mut reader: Reader, shy| {
         let stream = Arc::new(Stream::new(SourceId(0), "s".into(), "fuzz", "o", Labels::default()));
         let block = Block::new(64 << 10);
-        let mut out = Out { outcome: Outcome::default(), labels: Vec::new(), block, stream, shy, refusing: false };
+        let mut out =
+            Out { outcome: Outcome::default(), labels: Vec::new(), block, stream, shy, refusing: false };
         while !reader.pour(body, &mut out) {
             assert!(shy);
         }
