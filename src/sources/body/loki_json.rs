@@ -149,6 +149,9 @@ impl LokiJson {
                         return Err(Why::Says("the push has no `streams`"));
                     }
                 } else if self.name(body)? == b"streams" {
+                    if self.listed {
+                        return Err(Why::Says("`streams` stands there twice"));
+                    }
                     self.open(body, "`streams` is not an array")?;
                     (self.next, self.listed) = (Next::Stream(true), true);
                 } else {

@@ -144,6 +144,7 @@ fn where_a_push_is_no_json_the_rest_is_given_up() {
         ("]", "stream 1: malformed JSON"),
         ("],\"stream\":{}}]}", "stream 1: `stream` stands there twice"),
         ("],\"values\":[]}]}", "stream 1: `values` stands there twice"),
+        ("]}],\"streams\":[]}", "stream 1: `streams` stands there twice"),
         ("]}]}x", "stream 1: there is more behind the JSON object"),
         ("]}", "stream 1: malformed JSON"),
         ("]}]", "stream 1: malformed JSON"),
