@@ -33,11 +33,9 @@ pub fn pairs(text: &[u8]) -> Option<Vec<Pair>> {
             let len = rest.iter().position(|&b| b <= b' ').unwrap_or(rest.len());
             let value = rest[..len].to_vec();
             rest = &rest[len..];
-            let kind = match serde_json::from_slice::<serde_json::Value>(&value) {
-                Ok(serde_json::Value::Number(_)) => 'n',
-                Ok(serde_json::Value::Bool(_)) => 'b',
-                // A number that is too large for it is one all the same.
-                Err(error) if error.to_string().contains("out of range") => 'n',
+            let kind = match &value[..] {
+                b"true" | b"false" => 'b',
+                value if is_number(value) => 'n',
                 _ => 't',
             };
             found.push((key, value, kind));
@@ -69,6 +67,25 @@ pub fn pairs(text: &[u8]) -> Option<Vec<Pair>> {
         };
         found.push((key, value, 't'));
     }
+}
+
+/// A number as JSON writes one (RFC 8259, 6), however large: a reader of values would give up at its range.
+fn is_number(value: &[u8]) -> bool {
+    let value = value.strip_prefix(b"-").unwrap_or(value);
+    let (mantissa, exponent) = match value.iter().position(|b| matches!(b, b'e' | b'E')) {
+        Some(at) => (&value[..at], Some(&value[at + 1..])),
+        None => (value, None),
+    };
+    let (whole, fraction) = match mantissa.iter().position(|b| *b == b'.') {
+        Some(at) => (&mantissa[..at], Some(&mantissa[at + 1..])),
+        None => (mantissa, None),
+    };
+    let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let unsigned = |text| [&b"+"[..], b"-"].iter().find_map(|sign| <[u8]>::strip_prefix(text, *sign)).unwrap_or(text);
+    is_digits(whole)
+        && (whole == b"0" || whole[0] != b'0')
+        && fraction.is_none_or(is_digits)
+        && exponent.is_none_or(|exponent| is_digits(unsigned(exponent)))
 }
 
 fn go(inside: &[u8]) -> Vec<u8> {

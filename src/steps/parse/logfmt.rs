@@ -234,6 +234,14 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_one_however_large_and_only_as_a_whole() {
+        let kinds = |text: &[u8]| read(text).unwrap().iter().map(|pair| pair.2).collect::<String>();
+        let text = b"a=1e999 b=-0.5e+2 c=1.5e2026/11/23 d=1e999x e=01 f=-";
+        assert_eq!(kinds(text), "nntttt");
+        assert_eq!(read(text), oracle::pairs(text));
+    }
+
+    #[test]
     fn what_is_no_logfmt_is_refused_and_leaves_nothing_behind() {
         for text in [
             "",
