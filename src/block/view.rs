@@ -27,6 +27,17 @@ impl<'a> EntryView<'a> {
         self.block.bytes(self.block.text_of(self.index))
     }
 
+    /// Its text as it was received, whatever a step put in its place.
+    pub fn received(&self) -> &'a [u8] {
+        let Entry { offset, len, .. } = *self.entry();
+        &self.block.text()[offset as usize..][..len as usize]
+    }
+
+    /// Whether a step put something in place of its text.
+    pub fn is_replaced(&self) -> bool {
+        self.block.is_replaced(self.index)
+    }
+
     /// What it says: its field `message`, where parsing found one (as in syslog), else its text.
     ///
     /// The same as `message` in conditions.

@@ -4,6 +4,7 @@
 //! is unwell is tried for ever; what it refuses for good is dropped and counted, as there are no dead letters yet. A
 //! sink that panics is taken as unwell: the batch survives, nothing is settled by accident.
 
+pub mod dlq;
 pub mod letters;
 pub mod retry;
 
