@@ -1,6 +1,6 @@
 //! Entries and fields of a block, borrowed to be read by steps and sinks.
 
-use super::Block;
+use super::{Block, Refusal};
 use crate::entry::{Entry, Field, Kind, reads_as, unescape};
 use crate::labels::Stream;
 
@@ -36,6 +36,11 @@ impl<'a> EntryView<'a> {
     /// Whether a step put something in place of its text.
     pub fn is_replaced(&self) -> bool {
         self.block.is_replaced(self.index)
+    }
+
+    /// Why a step gave it up, if one did.
+    pub fn refusal(&self) -> Option<&'a Refusal> {
+        self.block.refusal(self.index)
     }
 
     /// What it says: its field `message`, where parsing found one (as in syslog), else its text.
