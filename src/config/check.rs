@@ -10,6 +10,7 @@ use super::keys::GeneralConfig;
 use super::read::{Written, place, spot, subject};
 use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
+use crate::delivery::dlq::{self, config::DlqConfig};
 use crate::expr::Expr;
 use crate::sinks::config::SinkKind;
 use crate::sinks::pattern::Pattern;
@@ -131,6 +132,15 @@ impl Checker<'_> {
                     let message =
                         format!("`{}` cannot be the name of a {}", key.name, shelf.trim_end_matches('s'));
                     let label = "expected 1 to 64 of the letters A-Z a-z 0-9 _ -";
+                    self.problems.push(Problem::at(key.span.clone(), message, label));
+                }
+            }
+        }
+        for shelf in ["sources", "sinks"] {
+            for (key, _) in root.get(shelf).map_or(&[][..], |shelf| shelf.entries()) {
+                if key.name == dlq::store::NAME {
+                    let message = format!("`{}` cannot be the name of one of the {shelf}", key.name);
+                    let label = "that is what the dead letters are called";
                     self.problems.push(Problem::at(key.span.clone(), message, label));
                 }
             }
@@ -359,6 +369,13 @@ impl Checker<'_> {
                 place(&path.map(String::from))
             );
             self.problem(&[path[0], path[1], key], message, "the low one must be below the high one");
+        }
+        let dlq = &general.dispatcher.dlq;
+        if dlq.max_bytes < DlqConfig::MAX_BYTES_MIN {
+            let shown = crate::units::format_size;
+            let message = format!("`max_bytes` in `dispatcher.dlq` is {}", shown(dlq.max_bytes as u64));
+            let label = format!("expected at least {}", shown(DlqConfig::MAX_BYTES_MIN as u64));
+            self.problem(&["dispatcher", "dlq", "max_bytes"], message, label);
         }
         if let Some(bytes) = general.quotas.max_memory.set()
             && *bytes < MEMORY_MIN

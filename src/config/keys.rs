@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::delivery::dlq::config::DlqConfig;
 use crate::lane::config::{BackpressureConfig, FlowControlConfig};
 use crate::secret::Secret;
 use crate::sinks::config::{Jitter, RetryConfig};
@@ -111,6 +112,8 @@ pub struct DispatcherConfig {
     pub flow_control: FlowControlConfig,
     /// The workers together.
     pub worker_pool: WorkerPoolConfig,
+    /// What sinks and steps refuse.
+    pub dlq: DlqConfig,
 }
 
 impl DispatcherConfig {
@@ -140,6 +143,7 @@ impl Default for DispatcherConfig {
             backpressure: BackpressureConfig::default(),
             flow_control: FlowControlConfig::default(),
             worker_pool: WorkerPoolConfig::default(),
+            dlq: DlqConfig::default(),
         }
     }
 }

@@ -978,12 +978,8 @@ fn steps_that_cannot_work_are_refused_at_their_place() {
         ),
         ("    - keep: 'label.app == 5'", &["^^^^^ did you mean `labels`?"]),
         (
-            "    - parse: { format: json, on_error: dead_letter }",
-            &["`dead_letter` comes with the dead letter queue"],
-        ),
-        (
             "    - parse: { format: json, on_error: drop }",
-            &["cannot be `drop`", "known values: pass, discard"],
+            &["cannot be `drop`", "known values: pass, discard, dead_letter"],
         ),
         ("    - parse: { fromat: json }", &["unknown key `fromat`", "did you mean `format`?"]),
         ("    - parse: { field: x }", &["`format` is missing"]),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::buffer::BufferSpec;
 use crate::units;
 
 /// Whether refused entries are kept, how many, for how long, and how often those are tried again that may pass.
@@ -32,8 +33,8 @@ pub struct DlqConfig {
 }
 
 impl DlqConfig {
-    /// The least `max_bytes`, in bytes: one letter of the longest entry, and what the files need for themselves.
-    pub const MAX_BYTES_MIN: usize = 1 << 20;
+    /// The least `max_bytes`, in bytes: what a buffer of the largest records takes.
+    pub const MAX_BYTES_MIN: usize = (BufferSpec::MAX_SIZE_LEAST as usize).next_multiple_of(1 << 20);
 }
 
 impl Default for DlqConfig {

@@ -9,7 +9,12 @@ mod bytes;
 pub mod config;
 pub mod edit;
 pub mod filter;
+pub mod index;
 pub mod letter;
+pub mod numbers;
+pub mod pieces;
+pub mod read;
 pub mod show;
+pub mod store;
 
 pub use bytes::Malformed;
