@@ -4,6 +4,7 @@
 //! what every process has; base units; `_total` for what only grows. Labels are names from the config, words from a fixed
 //! list, and our threads: bounded.
 
+use super::letters;
 use super::process::{ProcessStats, ThreadStats};
 use super::rows::{DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
@@ -18,6 +19,7 @@ pub fn render(telemetry: &Telemetry, snapshot: &Snapshot) -> String {
         process(page, &snapshot.process);
         snapshot.sources.iter().for_each(|source| source_row(page, source));
         snapshot.sinks.iter().for_each(|sink| sink_row(page, sink));
+        snapshot.dlq.iter().for_each(|letters| letters::rows(page, letters));
         snapshot.threads.iter().for_each(|thread| thread_row(page, thread));
     })
 }

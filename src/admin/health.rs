@@ -61,6 +61,10 @@ impl Health {
         health.add("ring".into(), Status::Degraded, of_ring(&snapshot.ring));
         health.add("memory".into(), Status::Degraded, of_memory(snapshot));
         health.add("threads".into(), Status::Failing, of_threads(snapshot));
+        if let Some(letters) = &snapshot.dlq {
+            let said = letters.trouble.clone().or_else(|| letters.alarm.clone());
+            health.add("dead letters".into(), Status::Degraded, said);
+        }
         let broken = snapshot.ledger.broken.as_ref();
         health.add(
             "ledger".into(),

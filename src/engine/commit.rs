@@ -14,11 +14,12 @@ impl Stage<'_> {
             // Before anything is delivered by it.
             core.keeper.keep(&sink.sink, &sink.senders);
         }
-        let gates: Vec<_> = self.sources.iter().map(|source| Arc::clone(&source.gate)).collect();
+        let gates = self.sources.iter().map(|source| Arc::clone(&source.gate));
+        let gates: Vec<_> = gates.chain(core.desk.iter().map(|desk| Arc::clone(&desk.gate))).collect();
         let (removed, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut live.sinks)
             .into_iter()
             .partition(|old| !self.sinks.iter().any(|new| Arc::ptr_eq(&new.lane, &old.lane)));
-        for sink in self.sinks.iter().chain(&live.retiring).chain(&removed) {
+        for sink in self.sinks.iter().chain(&live.retiring).chain(&removed).chain(&self.letters) {
             sink.lane.set_gates(gates.clone());
         }
         for (lane, crew, manner, fresh) in std::mem::take(&mut self.crews) {
@@ -49,6 +50,7 @@ impl Stage<'_> {
             self.view.sources[row].removed = !self.sources.iter().any(|new| new.id == source.id);
         }
         live.retiring.extend(removed);
+        live.letters = self.letters.take();
         live.leaving.append(&mut self.leaving);
         live.sinks = std::mem::take(&mut self.sinks);
         live.sources = std::mem::take(&mut self.sources);

@@ -1,11 +1,13 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
+use super::letters::{Desk, ask};
 use super::remote::Remote;
 use super::vigil::Vigil;
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
+use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
@@ -78,6 +80,8 @@ pub(super) struct View {
 
 /// Everything that can be looked at.
 pub(super) struct House {
+    /// The dead letters, unless the config wants none.
+    pub desk: Option<Arc<Desk>>,
     pub threads: Threads,
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
@@ -262,6 +266,7 @@ impl Inside for House {
             }
         }
         snapshot.domains = self.domain_stats();
+        snapshot.dlq = self.desk.as_ref().map(|desk| desk.stats(now));
         snapshot.stuck = self.stuck.lock().clone();
         let workers = rows.iter().filter(|row| row.name.starts_with("worker-"));
         let active = workers.clone().filter(|row| row.doing() == Doing::Working).count() as u64;
@@ -282,8 +287,12 @@ impl Inside for House {
         self.taps.ask(wish, Instant::now())
     }
 
-    fn post(&self, path: &str, _: &[u8]) -> Option<Response> {
-        self.remote.post(path)
+    fn letters(&self) -> Option<LettersStats> {
+        self.desk.as_ref().map(|desk| desk.stats(Instant::now()))
+    }
+
+    fn post(&self, path: &str, body: &[u8]) -> Option<Response> {
+        ask::post(self.desk.as_deref(), path, body).or_else(|| self.remote.post(path))
     }
 
     fn telemetry(&self) -> &Telemetry {

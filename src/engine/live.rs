@@ -5,6 +5,7 @@ use super::go::Go;
 use super::inside::{House, SinkView, SourceView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
+use super::letters::Desk;
 use super::ready::thread_refused;
 use super::sources::{Opened, Opener, producers};
 use super::upkeep::Upkeep;
@@ -30,6 +31,8 @@ pub(super) struct Core {
     pub hallway: Arc<Hallway>,
     pub checkpoint: Arc<Checkpoint>,
     pub keeper: Arc<Keeper>,
+    /// The dead letters, unless the config wants none.
+    pub desk: Option<Arc<Desk>>,
     /// Held by whoever changes what runs.
     pub live: Mutex<Live>,
     /// Something that was to end has ended.
@@ -56,6 +59,8 @@ pub(super) struct Live {
     pub sinks: Vec<LiveSink>,
     /// Sinks that were taken out and still deliver what they have.
     pub retiring: Vec<LiveSink>,
+    /// The lane for what steps gave up, once there are any.
+    pub letters: Option<LiveSink>,
     pub intake: IntakeSlot,
     /// The intake thread.
     pub intake_done: Arc<Latch>,
@@ -232,6 +237,7 @@ impl Live {
             leaving: Vec::new(),
             sinks: Vec::new(),
             retiring: Vec::new(),
+            letters: None,
             intake: IntakeSlot::default(),
             intake_done: Arc::default(),
             ending: false,
@@ -246,6 +252,6 @@ impl Live {
 
     /// All lanes there are, also of sinks that were taken out.
     pub fn lanes(&self) -> impl Iterator<Item = &LiveSink> {
-        self.sinks.iter().chain(&self.retiring)
+        self.sinks.iter().chain(&self.retiring).chain(&self.letters)
     }
 }

@@ -4,7 +4,7 @@ use super::StartError;
 use super::build::{manner, plan, shares};
 use super::changes::{Change, Changes};
 use super::inside::{SinkView, SourceView};
-use super::live::{Leaving, LiveSink, LiveSource, Running, Wanted};
+use super::live::{Core, Leaving, LiveSink, LiveSource, Running, Wanted};
 use super::overlap;
 use super::reload::Stage;
 use super::sinks::{describe_sink, open_sink};
@@ -12,13 +12,16 @@ use super::sources::{longest_entry, producers};
 use super::upkeep::Upkeep;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
+use crate::delivery::dlq::given_up::GivenUp;
+use crate::delivery::dlq::store::NAME;
 use crate::delivery::retry::Retry;
 use crate::labels::SourceId;
 use crate::lane::batcher::Batcher;
 use crate::lane::{FIRST_CREW, Lane, LaneSpec, Manner, Quota};
 use crate::ledger::Named;
 use crate::sinks::Sink;
-use crate::sinks::config::Jitter;
+use crate::sinks::config::{Jitter, SinkKeys, SinkKind};
+use crate::sinks::custom::CustomSink;
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Gate;
 use crate::sources::submit::Submitter;
@@ -34,7 +37,9 @@ impl Stage<'_> {
         for sink in config.enabled_sinks() {
             self.make_sink(sink, quota, changes)?;
         }
+        self.make_letters(quota)?;
         let lanes: Vec<_> = self.sinks.iter().map(|sink| Arc::clone(&sink.lane)).collect();
+        let letters = self.letters.as_ref().map(|letters| Arc::clone(&letters.lane));
         let sinks: Vec<&SinkConfig> = config.enabled_sinks().collect();
         // Readers last: from their first look on they are known to have run.
         let order = |source: &&SourceConfig| matches!(source.kind, SourceKind::File(_));
@@ -42,7 +47,7 @@ impl Stage<'_> {
         for source in others.into_iter().chain(files) {
             let plan = match self.kept_plan(source, changes) {
                 Some(plan) => plan,
-                None => Arc::new(plan(config, source, &sinks, &lanes)?),
+                None => Arc::new(plan(config, source, &sinks, &lanes, letters.as_ref())?),
             };
             self.make_source(source, plan)?;
         }
@@ -68,7 +73,7 @@ impl Stage<'_> {
             self.spawn_helper(name, move || core.see_off_source(&source, &running, drain))?;
         }
         if self.ways_differ() {
-            self.plan_leaving(&sinks, &lanes)?;
+            self.plan_leaving(&sinks, &lanes, letters.as_ref())?;
         }
         for opened in &mut self.opened {
             let done = &opened.done;
@@ -78,14 +83,37 @@ impl Stage<'_> {
     }
 
     /// Sources that are leaving must not keep lanes busy that are going: they go their own way to the new ones.
-    fn plan_leaving(&mut self, sinks: &[&SinkConfig], lanes: &[Arc<Lane>]) -> Result<(), StartError> {
+    fn plan_leaving(
+        &mut self,
+        sinks: &[&SinkConfig],
+        lanes: &[Arc<Lane>],
+        letters: Option<&Arc<Lane>>,
+    ) -> Result<(), StartError> {
         for leaving in self.live.leaving.iter().chain(&self.leaving) {
             for id in &leaving.running.domains {
                 if let Some(domain) = self.core.house.domains.get(*id) {
-                    self.plans.push((domain, plan(&leaving.config, &leaving.source, sinks, lanes)?));
+                    self.plans.push((domain, plan(&leaving.config, &leaving.source, sinks, lanes, letters)?));
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A lane for what steps give up, once there are any.
+    fn make_letters(&mut self, quota: Quota) -> Result<(), StartError> {
+        self.letters = self.live.letters.clone();
+        if self.letters.is_some() || !wants_letters(self.core, self.config) {
+            return Ok(());
+        }
+        let config = letters_config();
+        let row = self.sink_row(&config);
+        let lane = self.new_lane(row, &config, quota);
+        let sink: Arc<dyn Sink> = Arc::new(GivenUp);
+        let (crew, senders) = (FIRST_CREW, Arc::default());
+        let made = LiveSink { config, row, lane, sink, crew, senders, upkeep: None };
+        self.view_sink(row, made.view("dead letters: what steps give up".into()));
+        self.man(made)?;
+        self.letters = self.sinks.pop();
         Ok(())
     }
 
@@ -103,7 +131,8 @@ impl Stage<'_> {
         }
         let going = |sink: &&LiveSink| !self.config.enabled_sinks().any(|one| one.name == sink.config.name);
         let going = self.live.sinks.iter().filter(going).count() + self.live.retiring.len();
-        let enabled = self.config.enabled_sinks().count();
+        let letters = wants_letters(self.core, self.config) || self.live.letters.is_some();
+        let enabled = self.config.enabled_sinks().count() + usize::from(letters);
         let shares =
             shares(self.config, enabled + going, self.config.sources.iter().map(producers).sum(), largest)?;
         let share = shares.lane.high + shares.transit;
@@ -368,6 +397,25 @@ impl Stage<'_> {
             }
         });
         spawned.map(drop).map_err(thread_refused)
+    }
+}
+
+/// Whether steps may give something up, and that is kept.
+fn wants_letters(core: &Core, config: &Config) -> bool {
+    let has_steps =
+        |source: &SourceConfig| source.pipeline.is_some() || matches!(source.kind, SourceKind::Syslog(_));
+    core.desk.is_some() && config.sources.iter().any(has_steps)
+}
+
+/// The lane for what steps give up, as if a config had it among its sinks.
+fn letters_config() -> SinkConfig {
+    let dispatcher = crate::config::keys::DispatcherConfig::default();
+    SinkConfig {
+        name: NAME.into(),
+        enabled: true,
+        when: None,
+        lane: crate::config::lane(&dispatcher, &SinkKeys::default()),
+        kind: SinkKind::Custom(CustomSink(Arc::new(GivenUp))),
     }
 }
 

@@ -5,10 +5,12 @@
 //! makes room for newer ones, which is counted. Not here: who refuses what (see `delivery` and `worker`), and the thread
 //! that gives letters again (see `engine`).
 
+pub mod again;
 mod bytes;
 pub mod config;
 pub mod edit;
 pub mod filter;
+pub mod given_up;
 pub mod index;
 pub mod letter;
 pub mod numbers;

@@ -422,11 +422,6 @@ impl Store {
             replay: None,
         }
     }
-
-    /// Everything that is done leaves the disk: for the end.
-    pub fn close(&self, now: Instant, now_ms: u64) {
-        self.maintain(now, now_ms);
-    }
 }
 
 fn forget(tally: &mut super::numbers::Tally, row: &Row) {
