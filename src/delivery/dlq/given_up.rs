@@ -4,7 +4,7 @@
 //! Workers never wait for a disk: they push to this lane as to any other, and its sender waits.
 
 use super::store::NAME;
-use crate::batch::Batch;
+use crate::batch::{Batch, LetterReason, Said};
 use crate::sinks::{SendError, Sink};
 
 /// The sink.
@@ -16,7 +16,16 @@ impl Sink for GivenUp {
     }
 
     fn send(&self, batch: &Batch) -> Result<(), SendError> {
-        let _ = batch;
-        Err(SendError::Reject("x".into()))
+        let mut progress = batch.progress();
+        for (place, entry) in batch.iter().enumerate() {
+            let refusal = entry.refusal();
+            let reason = match refusal {
+                Some(refusal) if refusal.panicked => LetterReason::Panic,
+                _ => LetterReason::StepFailed,
+            };
+            let why = refusal.map_or_else(|| "a step refused it".into(), |refusal| refusal.why.clone());
+            progress.refuse_for(place, Said { why, status: None }, reason);
+        }
+        Ok(())
     }
 }

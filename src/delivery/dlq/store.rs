@@ -139,6 +139,11 @@ impl Store {
         now: Instant,
         now_ms: u64,
     ) -> io::Result<()> {
+        if inner.writer.pending() > 0 {
+            // Left from an attempt that failed: nothing is put on top of it while it does.
+            inner.sync(now_ms)?;
+            inner.catch_up(&self.shared);
+        }
         let mut new = Vec::with_capacity(letters.len());
         let mut written = Vec::new();
         let most = inner.writer.payload_max();
@@ -290,6 +295,10 @@ impl Store {
 
     fn drop_at(&self, inner: &mut Inner, number: u64, limit: Limit, now: Instant) {
         let Some((sink, row)) = inner.take_out(number, &self.shared) else { return };
+        if inner.index.iter().next().is_some_and(|(first, _)| first < number) {
+            // One before it is given again now: the buffer cannot say by itself that this one is gone.
+            inner.gone.push(number);
+        }
         let mut numbers = self.numbers.lock();
         numbers.dropped(&sink, row.reason, limit, now);
         forget(numbers.of(&sink, row.reason), &row);
@@ -362,7 +371,7 @@ impl Store {
                 return Err(error);
             }
         }
-        inner.sync(now_ms).inspect_err(|_| inner.gone.extend_from_slice(&gone))?;
+        inner.sync(now_ms)?;
         inner.catch_up(&self.shared);
         Ok(())
     }
@@ -486,7 +495,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes what was appended durable, with what is gone.
+    /// Makes what was appended durable, with what is gone. After an error all of it is still to be written, and is at
+    /// the next call.
     fn sync(&mut self, now_ms: u64) -> io::Result<()> {
         if !self.gone.is_empty() {
             let numbers = std::mem::take(&mut self.gone);
@@ -545,3 +555,6 @@ impl Inner {
         error
     }
 }
+
+#[cfg(test)]
+mod tests;
