@@ -12,20 +12,25 @@ use super::sources::{longest_entry, producers};
 use super::upkeep::Upkeep;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
+use crate::delivery::circuit::Circuit;
+use crate::delivery::patience::Patience;
 use crate::delivery::retry::Retry;
 use crate::labels::SourceId;
 use crate::lane::batcher::Batcher;
 use crate::lane::{FIRST_CREW, Lane, LaneSpec, Manner, Quota};
 use crate::ledger::Named;
 use crate::sinks::Sink;
-use crate::sinks::config::Jitter;
+use crate::sinks::config::{Jitter, RetryConfig};
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Gate;
 use crate::sources::submit::Submitter;
 use crate::thread::Inside;
 use crate::worker::Plan;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long one attempt at a sink may take at least before somebody should look at it.
+const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 
 impl Stage<'_> {
     pub(super) fn make_ready(&mut self, changes: &Changes) -> Result<(), StartError> {
@@ -134,9 +139,11 @@ impl Stage<'_> {
             let row = self.sink_row(sink);
             let lane = self.new_lane(row, sink, quota);
             let opened = self.open_sink(sink)?;
+            let circuit = self.circuit(row, sink);
             let made = LiveSink {
                 config: sink.clone(),
                 row,
+                circuit,
                 lane,
                 sink: opened,
                 crew: FIRST_CREW,
@@ -159,8 +166,10 @@ impl Stage<'_> {
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
         let upkeep = old.upkeep.clone().filter(|_| same_sink);
-        let next =
-            LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), upkeep, ..old };
+        // A sink that is another now is judged anew.
+        let circuit = self.circuit(row, sink);
+        let (config, senders) = (sink.clone(), Arc::default());
+        let next = LiveSink { config, sink: opened, circuit, crew, senders, upkeep, ..old };
         self.view_sink(row, next.view(what));
         self.man(next)
     }
@@ -169,6 +178,11 @@ impl Stage<'_> {
         let opened = open_sink(sink)?;
         self.opened_sinks.push(Arc::clone(&opened));
         Ok(opened)
+    }
+
+    fn circuit(&self, row: usize, sink: &SinkConfig) -> Arc<Circuit> {
+        let row = Arc::clone(&self.ledger.sinks[row].row);
+        Arc::new(Circuit::new(sink.lane.circuit_breaker, row))
     }
 
     fn sink_row(&mut self, sink: &SinkConfig) -> usize {
@@ -214,7 +228,11 @@ impl Stage<'_> {
                 lane: Arc::clone(&sink.lane),
                 crew: sink.crew,
                 sink: Arc::clone(&sink.sink),
-                retry: retry(&sink.config),
+                circuit: Arc::clone(&sink.circuit),
+                patience: patience(&sink.config),
+                fallback: self.core.fallback(&sink.config),
+                letters: None,
+                attempt_max: ATTEMPT_MAX.max(2 * sink.config.kind.timeout()),
                 telemetry: self.core.house.telemetry.sink(&sink.config.name),
                 taps: Arc::clone(&self.core.house.taps),
             };
@@ -375,12 +393,8 @@ pub(super) fn thread_refused(error: std::io::Error) -> StartError {
     StartError::start("cannot start a thread", error)
 }
 
-fn retry(sink: &SinkConfig) -> Retry {
-    let retry = &sink.lane.retry;
-    Retry {
-        backoff: retry.backoff,
-        backoff_max: retry.backoff_max,
-        multiplier: retry.multiplier,
-        jitter: retry.jitter == Jitter::Full,
-    }
+fn patience(sink: &SinkConfig) -> Patience {
+    let RetryConfig { backoff, backoff_max, multiplier, jitter, max_retries, auth_grace } = sink.lane.retry;
+    let retry = Retry { backoff, backoff_max, multiplier, jitter: jitter == Jitter::Full };
+    Patience { retry, max_retries, auth_grace }
 }
