@@ -49,6 +49,10 @@ pub struct Snapshot {
     pub dlq: Option<LettersStats>,
     /// Who of those everything depends on makes no progress.
     pub stuck: Option<String>,
+    /// Who else is at the same thing for too long.
+    pub slow: Option<String>,
+    /// How many threads these are.
+    pub threads_stuck: usize,
     /// Every thread and what it does.
     pub threads: Vec<ThreadStats>,
 }

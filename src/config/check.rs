@@ -1,5 +1,6 @@
 //! What no single key can tell: names that must exist, limits that must fit each other, addresses taken twice.
 
+mod fallbacks;
 mod steps;
 
 use std::collections::HashMap;
@@ -309,6 +310,7 @@ impl Checker<'_> {
                 self.problem(&["sinks", name, key], format!("{message}, in sink `{name}`"), label);
             }
         }
+        self.fallbacks(written);
         let none_enabled = !sinks.is_empty() && written.sinks.iter().all(|(_, keys, _)| !keys.enabled);
         if none_enabled && written.sinks.len() == sinks.len() {
             let span = self.key_span(&["sinks"]);
@@ -396,7 +398,7 @@ impl Checker<'_> {
             self.problem(&path, message, "`retry_backoff_max` must not be shorter");
         }
         for (name, keys, _) in &written.sinks {
-            let own = super::resolve_retry(retry, &keys.retry);
+            let own = retry.with(&keys.retry);
             if own != retry && own.backoff > own.backoff_max {
                 let message = format!(
                     "`backoff` in `retry` of sink `{name}` is more than {}",

@@ -2,48 +2,9 @@
 //!
 //! Who keeps them, for how long, and how they are given again is not said here.
 
+pub use crate::batch::LetterReason;
 use crate::block::EntryView;
 use std::io;
-
-/// Why an entry is a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum LetterReason {
-    /// The sink understood it and refused it (400, 413, 422, an answer about single entries), or it cannot be encoded.
-    Rejected = 0,
-    /// The sink answered `max_retries` times that it could not work on what was sent.
-    RetriesSpent = 1,
-    /// The sink did not let us in for longer than `auth_grace`.
-    Denied = 2,
-    /// A step could not work on it and said `on_error: dead_letter`.
-    StepFailed = 3,
-    /// A step or a sink panicked on it.
-    Panic = 4,
-    /// It is larger than anything that could carry it.
-    TooLarge = 5,
-}
-
-impl LetterReason {
-    /// All reasons.
-    pub const ALL: [LetterReason; 6] = [
-        LetterReason::Rejected,
-        LetterReason::RetriesSpent,
-        LetterReason::Denied,
-        LetterReason::StepFailed,
-        LetterReason::Panic,
-        LetterReason::TooLarge,
-    ];
-
-    /// The reason's word in metrics, `/stats`, logs and records.
-    pub fn name(self) -> &'static str {
-        ["rejected", "retries_spent", "denied", "step_failed", "panic", "too_large"][self as usize]
-    }
-
-    /// Whether the same entry may be taken later though nobody changed it.
-    pub fn may_pass(self) -> bool {
-        matches!(self, LetterReason::RetriesSpent | LetterReason::Denied)
-    }
-}
 
 /// One refused entry.
 #[derive(Clone, Copy)]
@@ -71,17 +32,4 @@ pub trait DeadLetters: Send + Sync {
     /// Errors: it cannot now (a full disk); none of them counts as kept. The caller waits and tries again with the same
     /// letters, and its lane waits with it.
     fn keep(&self, letters: &[Letter<'_>]) -> io::Result<()>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_reason_has_a_word_of_its_own_and_only_two_may_pass_by_themselves() {
-        let words: Vec<_> = LetterReason::ALL.map(LetterReason::name).into();
-        assert_eq!(words, ["rejected", "retries_spent", "denied", "step_failed", "panic", "too_large"]);
-        let passing = LetterReason::ALL.into_iter().filter(|reason| reason.may_pass());
-        assert_eq!(passing.collect::<Vec<_>>(), [LetterReason::RetriesSpent, LetterReason::Denied]);
-    }
 }

@@ -94,6 +94,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
             live,
             ended: Condvar::new(),
             window,
+            outlets: Arc::default(),
             helpers: Arc::default(),
             working,
         },

@@ -1,6 +1,8 @@
 //! The moment in which another config takes its place.
 
+use super::live::LiveSink;
 use super::reload::Stage;
+use crate::delivery::fallback::Outlet;
 use crate::thread::Latch;
 use std::sync::Arc;
 
@@ -49,6 +51,11 @@ impl Stage<'_> {
             let row = usize::from(source.id.0);
             self.view.sources[row].removed = !self.sources.iter().any(|new| new.id == source.id);
         }
+        let outlet = |sink: &LiveSink| {
+            let outlet = Outlet { sink: Arc::clone(&sink.sink), circuit: Arc::clone(&sink.circuit) };
+            (sink.config.name.clone(), outlet)
+        };
+        core.outlets.set(self.sinks.iter().map(outlet).collect());
         live.retiring.extend(removed);
         live.letters = self.letters.take();
         live.leaving.append(&mut self.leaving);

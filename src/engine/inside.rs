@@ -2,11 +2,12 @@
 
 use super::letters::{Desk, ask};
 use super::remote::Remote;
-use super::vigil::Vigil;
+use super::vigil::{Looked, News, Vigil};
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
+use crate::delivery::circuit::Circuit;
 use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
 use crate::lane::{Lane, LaneView};
@@ -61,6 +62,8 @@ pub(super) struct SinkView {
     pub lane: Arc<Lane>,
     /// The sink itself, while the config has it.
     pub sink: Option<Arc<dyn Sink>>,
+    /// What its senders know of it.
+    pub circuit: Arc<Circuit>,
     /// Where it delivers to, in words.
     pub what: String,
     /// It is not in the config any more.
@@ -99,7 +102,7 @@ pub(super) struct House {
     pub pulse: Mutex<Pulse>,
     pub vigil: Mutex<Vigil>,
     /// Who makes no progress, as of the last tick.
-    pub stuck: Mutex<Option<String>>,
+    pub stuck: Mutex<Looked>,
 }
 
 impl House {
@@ -141,8 +144,14 @@ impl House {
     /// Once a second: rates, and the histograms' samples into their buckets.
     pub fn tick(&self, now: Instant) {
         self.pulse.lock().tick(now, &self.view.load().ledger);
-        let stuck = self.vigil.lock().look(&self.threads.rows(), now);
-        *self.stuck.lock() = stuck;
+        let looked = self.vigil.lock().look(&self.threads.rows(), now);
+        for news in &looked.news {
+            match news {
+                News::Stuck(what) => tracing::error!("{what}"),
+                News::GoesOn(what) => tracing::info!("{what}"),
+            }
+        }
+        *self.stuck.lock() = looked;
         self.telemetry.upkeep();
         self.taps.sweep(now);
         crate::logs::sweep(now);
@@ -253,8 +262,11 @@ impl Inside for House {
                 }));
             }
         }
-        for (stats, SinkView { lane, sink, removed, .. }) in snapshot.sinks.iter_mut().zip(&view.sinks) {
+        for (stats, SinkView { lane, sink, circuit, removed, .. }) in
+            snapshot.sinks.iter_mut().zip(&view.sinks)
+        {
             let view = lane.view(now);
+            stats.show_circuit(circuit.view(now));
             stats.lane = Self::lane_stats(&view);
             stats.removed = *removed;
             stats.attempt = u32::from(stats.batches_out > 0);
@@ -266,8 +278,9 @@ impl Inside for House {
             }
         }
         snapshot.domains = self.domain_stats();
+        let Looked { stuck, slow, count, .. } = self.stuck.lock().clone();
+        (snapshot.stuck, snapshot.slow, snapshot.threads_stuck) = (stuck, slow, count);
         snapshot.dlq = self.desk.as_ref().map(|desk| desk.stats(now));
-        snapshot.stuck = self.stuck.lock().clone();
         let workers = rows.iter().filter(|row| row.name.starts_with("worker-"));
         let active = workers.clone().filter(|row| row.doing() == Doing::Working).count() as u64;
         snapshot.workers = WorkerStats { active, idle: workers.count() as u64 - active };

@@ -12,6 +12,8 @@ use super::upkeep::Upkeep;
 use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::delivery::circuit::Circuit;
+use crate::delivery::fallback::{Fallback, Outlets};
 use crate::labels::SourceId;
 use crate::lane::{Crew, Lane};
 use crate::ledger::{Ledger, Named, SourceLedger};
@@ -39,6 +41,8 @@ pub(super) struct Core {
     pub ended: Condvar,
     /// How many blocks a sequencer lets run ahead.
     pub window: usize,
+    /// The sinks in force, for those they are a fallback of.
+    pub outlets: Arc<Outlets>,
     /// Short-lived threads that see something off.
     pub helpers: Arc<Latch>,
     /// Left when the engine ends.
@@ -189,6 +193,12 @@ impl Core {
         opened.domains.iter().for_each(|id| self.house.domains.remove(*id));
     }
 
+    /// Who takes the sink's place when it is out of reach.
+    pub fn fallback(&self, sink: &SinkConfig) -> Option<Fallback> {
+        let (name, outlets) = (sink.lane.fallback.clone()?, Arc::clone(&self.outlets));
+        Some(Fallback { name, after: sink.lane.fallback_after, outlets })
+    }
+
     /// Shares the memory out among the lanes there are.
     pub fn share_memory(&self, live: &Live) {
         let largest = self.hallway.blocks.class(usize::MAX);
@@ -210,6 +220,8 @@ pub(super) struct LiveSink {
     pub row: usize,
     pub lane: Arc<Lane>,
     pub sink: Arc<dyn Sink>,
+    /// What its senders know of it.
+    pub circuit: Arc<Circuit>,
     pub crew: Crew,
     /// The senders of the crew in charge.
     pub senders: Arc<Latch>,
@@ -221,7 +233,7 @@ impl LiveSink {
     /// What it shows of itself.
     pub fn view(&self, what: String) -> SinkView {
         let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
-        SinkView { lane, sink, what, removed: false }
+        SinkView { lane, sink, circuit: Arc::clone(&self.circuit), what, removed: false }
     }
 }
 

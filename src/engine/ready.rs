@@ -4,7 +4,8 @@ use super::StartError;
 use super::build::{manner, plan, shares};
 use super::changes::{Change, Changes};
 use super::inside::{SinkView, SourceView};
-use super::live::{Core, Leaving, LiveSink, LiveSource, Running, Wanted};
+use super::letters::wants_letters;
+use super::live::{Leaving, LiveSink, LiveSource, Running, Wanted};
 use super::overlap;
 use super::reload::Stage;
 use super::sinks::{describe_sink, open_sink};
@@ -12,23 +13,25 @@ use super::sources::{longest_entry, producers};
 use super::upkeep::Upkeep;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
-use crate::delivery::dlq::given_up::GivenUp;
-use crate::delivery::dlq::store::NAME;
+use crate::delivery::circuit::Circuit;
+use crate::delivery::patience::Patience;
 use crate::delivery::retry::Retry;
 use crate::labels::SourceId;
 use crate::lane::batcher::Batcher;
 use crate::lane::{FIRST_CREW, Lane, LaneSpec, Manner, Quota};
 use crate::ledger::Named;
 use crate::sinks::Sink;
-use crate::sinks::config::{Jitter, SinkKeys, SinkKind};
-use crate::sinks::custom::CustomSink;
+use crate::sinks::config::{Jitter, RetryConfig};
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Gate;
 use crate::sources::submit::Submitter;
 use crate::thread::Inside;
 use crate::worker::Plan;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long one attempt at a sink may take at least before somebody should look at it.
+const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 
 impl Stage<'_> {
     pub(super) fn make_ready(&mut self, changes: &Changes) -> Result<(), StartError> {
@@ -99,24 +102,6 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// A lane for what steps give up, once there are any.
-    fn make_letters(&mut self, quota: Quota) -> Result<(), StartError> {
-        self.letters = self.live.letters.clone();
-        if self.letters.is_some() || !wants_letters(self.core, self.config) {
-            return Ok(());
-        }
-        let config = letters_config();
-        let row = self.sink_row(&config);
-        let lane = self.new_lane(row, &config, quota);
-        let sink: Arc<dyn Sink> = Arc::new(GivenUp);
-        let (crew, senders) = (FIRST_CREW, Arc::default());
-        let made = LiveSink { config, row, lane, sink, crew, senders, upkeep: None };
-        self.view_sink(row, made.view("dead letters: what steps give up".into()));
-        self.man(made)?;
-        self.letters = self.sinks.pop();
-        Ok(())
-    }
-
     /// What each lane may hold on to.
     fn share_memory(&mut self) -> Result<Quota, StartError> {
         let largest = self.core.hallway.blocks.class(usize::MAX);
@@ -163,9 +148,11 @@ impl Stage<'_> {
             let row = self.sink_row(sink);
             let lane = self.new_lane(row, sink, quota);
             let opened = self.open_sink(sink)?;
+            let circuit = self.circuit(row, sink);
             let made = LiveSink {
                 config: sink.clone(),
                 row,
+                circuit,
                 lane,
                 sink: opened,
                 crew: FIRST_CREW,
@@ -188,8 +175,10 @@ impl Stage<'_> {
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
         let upkeep = old.upkeep.clone().filter(|_| same_sink);
-        let next =
-            LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), upkeep, ..old };
+        // A sink that is another now is judged anew.
+        let circuit = self.circuit(row, sink);
+        let (config, senders) = (sink.clone(), Arc::default());
+        let next = LiveSink { config, sink: opened, circuit, crew, senders, upkeep, ..old };
         self.view_sink(row, next.view(what));
         self.man(next)
     }
@@ -200,7 +189,12 @@ impl Stage<'_> {
         Ok(opened)
     }
 
-    fn sink_row(&mut self, sink: &SinkConfig) -> usize {
+    pub(super) fn circuit(&self, row: usize, sink: &SinkConfig) -> Arc<Circuit> {
+        let row = Arc::clone(&self.ledger.sinks[row].row);
+        Arc::new(Circuit::new(sink.lane.circuit_breaker, row))
+    }
+
+    pub(super) fn sink_row(&mut self, sink: &SinkConfig) -> usize {
         let rows = &mut self.ledger.sinks;
         match rows.iter().position(|row| *row.name == *sink.name) {
             Some(at) => {
@@ -214,14 +208,14 @@ impl Stage<'_> {
         }
     }
 
-    fn view_sink(&mut self, row: usize, view: SinkView) {
+    pub(super) fn view_sink(&mut self, row: usize, view: SinkView) {
         match self.view.sinks.get_mut(row) {
             Some(place) => *place = view,
             None => self.view.sinks.push(view),
         }
     }
 
-    fn new_lane(&mut self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
+    pub(super) fn new_lane(&mut self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
         let Manner { ordered, limits, flow } = manner(sink);
         let lane = Arc::new(Lane::new(LaneSpec {
             sink: self.ledger.sinks[row].clone(),
@@ -236,14 +230,18 @@ impl Stage<'_> {
     }
 
     /// Starts the sink's senders, which wait until they are in charge.
-    fn man(&mut self, mut sink: LiveSink) -> Result<(), StartError> {
+    pub(super) fn man(&mut self, mut sink: LiveSink) -> Result<(), StartError> {
         let cores = &self.config.decided.cores.senders;
         for number in 0..sink.config.lane.concurrency {
             let sender = Sender {
                 lane: Arc::clone(&sink.lane),
                 crew: sink.crew,
                 sink: Arc::clone(&sink.sink),
-                retry: retry(&sink.config),
+                circuit: Arc::clone(&sink.circuit),
+                patience: patience(&sink.config),
+                fallback: self.core.fallback(&sink.config),
+                letters: self.core.keeps(),
+                attempt_max: ATTEMPT_MAX.max(2 * sink.config.kind.timeout()),
                 telemetry: self.core.house.telemetry.sink(&sink.config.name),
                 taps: Arc::clone(&self.core.house.taps),
             };
@@ -400,35 +398,12 @@ impl Stage<'_> {
     }
 }
 
-/// Whether steps may give something up, and that is kept.
-fn wants_letters(core: &Core, config: &Config) -> bool {
-    let has_steps =
-        |source: &SourceConfig| source.pipeline.is_some() || matches!(source.kind, SourceKind::Syslog(_));
-    core.desk.is_some() && config.sources.iter().any(has_steps)
-}
-
-/// The lane for what steps give up, as if a config had it among its sinks.
-fn letters_config() -> SinkConfig {
-    let dispatcher = crate::config::keys::DispatcherConfig::default();
-    SinkConfig {
-        name: NAME.into(),
-        enabled: true,
-        when: None,
-        lane: crate::config::lane(&dispatcher, &SinkKeys::default()),
-        kind: SinkKind::Custom(CustomSink(Arc::new(GivenUp))),
-    }
-}
-
 pub(super) fn thread_refused(error: std::io::Error) -> StartError {
     StartError::start("cannot start a thread", error)
 }
 
-fn retry(sink: &SinkConfig) -> Retry {
-    let retry = &sink.lane.retry;
-    Retry {
-        backoff: retry.backoff,
-        backoff_max: retry.backoff_max,
-        multiplier: retry.multiplier,
-        jitter: retry.jitter == Jitter::Full,
-    }
+fn patience(sink: &SinkConfig) -> Patience {
+    let RetryConfig { backoff, backoff_max, multiplier, jitter, max_retries, auth_grace } = sink.lane.retry;
+    let retry = Retry { backoff, backoff_max, multiplier, jitter: jitter == Jitter::Full };
+    Patience { retry, max_retries, auth_grace }
 }

@@ -8,6 +8,9 @@
 pub mod ask;
 mod door;
 mod job;
+mod lane;
+
+pub use lane::wants_letters;
 
 use super::inside::SourceView;
 use super::live::{Core, Live};
