@@ -68,7 +68,7 @@ fn sink<'a>(stats: &'a Value, name: &str) -> &'a Value {
 }
 
 fn rejected(stats: &Value) -> u64 {
-    number(&sink(stats, "out")["dropped"], "rejected")
+    number(sink(stats, "out"), "dead_lettered")
 }
 
 fn changes(stats: &Value) -> BTreeMap<String, u64> {

@@ -61,6 +61,16 @@ const SHOWN: &[(&str, &str)] = &[
         "dispatcher.flow_control.adjustment_factor",
         "a_request_that_takes_too_long_makes_the_next_batch_smaller",
     ),
+    ("dispatcher.dlq.enabled", "tests/dlq.rs:without_a_queue_for_them_refused_entries_are_dropped_and_counted"),
+    ("dispatcher.dlq.max_size", "tests/dlq.rs:at_max_size_the_oldest_go_exactly_counted_and_health_says_so"),
+    (
+        "dispatcher.dlq.max_bytes",
+        "src/delivery/dlq/store/tests.rs:a_letter_larger_than_a_record_is_kept_in_pieces_and_one_that_is_too_large_is_dropped",
+    ),
+    ("dispatcher.dlq.retention_period", "tests/dlq.rs:letters_whose_time_is_over_go_by_themselves_and_others_stay"),
+    ("dispatcher.dlq.auto_retry", "tests/dlq.rs:what_may_pass_is_tried_again_by_itself_as_often_as_it_was_told"),
+    ("dispatcher.dlq.retry_interval", "tests/dlq.rs:what_may_pass_is_tried_again_by_itself_as_often_as_it_was_told"),
+    ("dispatcher.dlq.max_auto_retries", "tests/dlq.rs:what_may_pass_is_tried_again_by_itself_as_often_as_it_was_told"),
     // Who runs ahead of whom is the scheduler's choice.
     (
         "dispatcher.worker_pool.queue_size",

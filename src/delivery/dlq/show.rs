@@ -48,8 +48,8 @@ pub fn json(id: u64, letter: &DeadLetter) -> Value {
 /// The letter as a row of a table, under [`HEAD`].
 pub fn row(id: u64, letter: &DeadLetter) -> [String; 7] {
     let text = String::from_utf8_lossy(letter.entry.text());
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut shown: String = text.chars().take(SHOWN).map(clean).collect();
+    let clean = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let mut shown: String = clean(&text.chars().take(SHOWN).collect::<String>());
     if text.chars().nth(SHOWN).is_some() {
         shown.push_str("...");
     }
@@ -58,10 +58,10 @@ pub fn row(id: u64, letter: &DeadLetter) -> [String; 7] {
     [
         id.to_string(),
         millis(letter.dead_ms),
-        sink.into(),
+        clean(sink),
         format!("{}{status}", letter.reason.name()),
         letter.retries.to_string(),
-        letter.entry.source.to_string(),
+        clean(&letter.entry.source),
         shown,
     ]
 }
