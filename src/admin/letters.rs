@@ -44,6 +44,11 @@ fn tally(page: &Page, row: &TallyStats) {
     }
     page.counter("dispatcher_dlq_retried_total", "Dead letters tried again by themselves.", of, row.retried);
     page.counter("dispatcher_dlq_replayed_total", "Dead letters given again by hand.", of, row.replayed);
-    page.counter("dispatcher_dlq_settled_total", "Dead letters given again that are none any more.", of, row.settled);
+    page.counter(
+        "dispatcher_dlq_settled_total",
+        "Dead letters given again that are none any more.",
+        of,
+        row.settled,
+    );
     page.counter("dispatcher_dlq_purged_total", "Dead letters removed by hand.", of, row.purged);
 }

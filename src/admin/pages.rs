@@ -116,7 +116,10 @@ fn read(path: &str, inside: &dyn Inside) -> Response {
         }
         "/dlq" => match inside.letters() {
             Some(letters) => json(Status::OK, &letters),
-            None => Response::text(Status::NOT_FOUND, "There are no dead letters: `dispatcher.dlq.enabled` is false.\n"),
+            None => Response::text(
+                Status::NOT_FOUND,
+                "There are no dead letters: `dispatcher.dlq.enabled` is false.\n",
+            ),
         },
         "/ready" => match inside.ready() {
             Ok(()) => Response::text(Status::OK, "ready\n"),

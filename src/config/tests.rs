@@ -209,6 +209,20 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "",
         ),
         (
+            "dispatcher: { dlq: { max_bytes: 1MiB } }",
+            "`max_bytes` in `dispatcher.dlq` is 1MiB",
+            "1:33",
+            "^^^^ expected at least 9MiB",
+            "",
+        ),
+        (
+            "dispatcher: { dlq: { retention_period: 0s } }",
+            "`retention_period` in `dispatcher.dlq` cannot be `0s`",
+            "1:40",
+            "^^",
+            "",
+        ),
+        (
             "quotas: { max_memory: 5GB5 }",
             "`max_memory` in `quotas` cannot be `5GB5`",
             "1:23",

@@ -86,9 +86,8 @@ pub(super) fn list(args: &ListArgs) -> Done {
         rows.push(row(id, &letter));
         Ok(())
     })?;
-    let widths: Vec<usize> = (0..HEAD.len())
-        .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> =
+        (0..HEAD.len()).map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
     for row in &rows {
         let mut line = String::new();
@@ -113,7 +112,9 @@ pub(super) fn show(args: &ShowArgs) -> Done {
     })?;
     match missing.first() {
         None => Ok(ExitCode::from(exit::CLEAN)),
-        Some(id) => Err(fail(exit::USAGE, &format!("there is no dead letter {id}; `ringmain dlq list` shows all"))),
+        Some(id) => {
+            Err(fail(exit::USAGE, &format!("there is no dead letter {id}; `ringmain dlq list` shows all")))
+        }
     }
 }
 
@@ -166,17 +167,20 @@ fn each(place: &PlaceArgs, filter: &Filter, show: &mut Show<'_>) -> Done {
 }
 
 fn none(dir: &Path) -> ExitCode {
-    let says = format!("there are no dead letters in {}: name their data directory by --data-dir", dir.display());
+    let says =
+        format!("there are no dead letters in {}: name their data directory by --data-dir", dir.display());
     fail(exit::NOT_STARTED, &says)
 }
 
 pub(super) fn purge(args: &PurgeArgs) -> Done {
     if args.filter.is_empty() != args.all {
-        let says = if args.all { "--all and a filter do not go together" } else { "which? name a filter, or --all" };
+        let says =
+            if args.all { "--all and a filter do not go together" } else { "which? name a filter, or --all" };
         return Err(fail(exit::USAGE, says));
     }
     let filter = args.filter.filter()?;
-    let purged = if args.running { purge_running(&args.admin, &filter)? } else { purge_files(args, &filter)? };
+    let purged =
+        if args.running { purge_running(&args.admin, &filter)? } else { purge_files(args, &filter)? };
     Ok(print(&match args.json {
         true => format!("{}\n", json!({ "purged": purged })),
         false => format!("{purged} dead letters removed\n"),

@@ -59,7 +59,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<ExitCode, ExitCode> {
         let letters = answered(ask::get(&args.admin, "/dlq"))?;
         let replay = &letters["replay"];
         if replay["id"] != id {
-            return Err(fail(exit::NOT_STARTED, &format!("replay {id} is not known any more: was it restarted?")));
+            return Err(fail(
+                exit::NOT_STARTED,
+                &format!("replay {id} is not known any more: was it restarted?"),
+            ));
         }
         let done = replay["done"] == true;
         if shows {

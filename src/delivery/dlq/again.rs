@@ -42,7 +42,8 @@ pub fn put(
     );
     block.begin_run(&Arc::new(stream.given_again(again)));
     let text = entry.text();
-    if block.capacity() <= text.len() || !block.has_room_to_give(entry.fields.len(), bytes_of(&entry.fields)) {
+    if block.capacity() <= text.len() || !block.has_room_to_give(entry.fields.len(), bytes_of(&entry.fields))
+    {
         return Err(format!("it has {} bytes, more than blocks of this config have", room_for(entry)));
     }
     let offset = block.append(text).unwrap_or_default();
@@ -74,7 +75,10 @@ mod tests {
         let same = KeptEntry::of(view);
         let as_processed = KeptEntry { received: b"pin=****".to_vec(), replaced: None, ..kept.clone() };
         assert_eq!(same, as_processed);
-        assert_eq!(view.stream().bucket, Stream::new(SourceId(1), kept.source, "file", kept.origin, kept.labels).bucket);
+        assert_eq!(
+            view.stream().bucket,
+            Stream::new(SourceId(1), kept.source, "file", kept.origin, kept.labels).bucket
+        );
     }
 
     #[test]

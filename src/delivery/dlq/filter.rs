@@ -81,9 +81,7 @@ mod reason {
     use serde::Serializer;
     use serde::de::Error;
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<LetterReason>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LetterReason>, D::Error> {
         let name = Option::<String>::deserialize(deserializer)?;
         name.map(|name| reason_named(&name).map_err(D::Error::custom)).transpose()
     }

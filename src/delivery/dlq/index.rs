@@ -48,7 +48,8 @@ struct Names {
 
 impl Names {
     fn of(&mut self, name: &str) -> u16 {
-        let name = if self.by_name.contains_key(name) || self.all.len() < 2 * NAMES_MAX { name } else { OTHERS };
+        let name =
+            if self.by_name.contains_key(name) || self.all.len() < 2 * NAMES_MAX { name } else { OTHERS };
         if let Some(at) = self.by_name.get(name) {
             return *at;
         }

@@ -24,8 +24,7 @@ const REPLACED: u8 = 2;
 /// In a field's kind: its key has JSON escapes.
 const KEY_ESCAPED: u8 = 0x80;
 const ENTRY_FLAGS: u8 = Entry::CUT | Entry::OWN_TIME | Entry::NEWLINES;
-const KINDS: [Kind; 6] =
-    [Kind::Plain, Kind::Escaped, Kind::Number, Kind::Bool, Kind::Null, Kind::Json];
+const KINDS: [Kind; 6] = [Kind::Plain, Kind::Escaped, Kind::Number, Kind::Bool, Kind::Null, Kind::Json];
 
 /// One dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -94,7 +94,8 @@ impl Numbers {
 
     /// What was dropped at a limit not long before `now`, in words.
     pub fn alarm(&self, now: Instant) -> Option<String> {
-        let (since, limit, count) = self.alarm.filter(|(at, ..)| now.saturating_duration_since(*at) < ALARM)?;
+        let (since, limit, count) =
+            self.alarm.filter(|(at, ..)| now.saturating_duration_since(*at) < ALARM)?;
         let minutes = now.saturating_duration_since(since).as_secs() / 60;
         Some(format!(
             "{count} dead letters were dropped since the start, the last {minutes} min ago at `dlq.{}`",
@@ -160,7 +161,10 @@ impl TallyStats {
             letters: tally.letters,
             bytes: tally.bytes,
             kept: tally.kept,
-            dropped: Limit::ALL.into_iter().map(|limit| (limit.name(), tally.dropped[limit as usize])).collect(),
+            dropped: Limit::ALL
+                .into_iter()
+                .map(|limit| (limit.name(), tally.dropped[limit as usize]))
+                .collect(),
             retried: tally.retried,
             replayed: tally.replayed,
             settled: tally.settled,

@@ -173,7 +173,9 @@ mod tests {
     #[test]
     fn lengths_are_not_believed() {
         let mut gatherer = Gatherer::default();
-        for payload in [&[][..], &[9], &[FIRST, 255, 255, 255, 255, 1], &[FIRST, 1, 0, 0, 0, 1], &[GONE, 1, 2]] {
+        for payload in
+            [&[][..], &[9], &[FIRST, 255, 255, 255, 255, 1], &[FIRST, 1, 0, 0, 0, 1], &[GONE, 1, 2]]
+        {
             assert!(gatherer.take(1, payload).is_err(), "{payload:?}");
         }
     }

@@ -153,9 +153,8 @@ pub fn look(
     show: &mut dyn FnMut(u64, DeadLetter) -> io::Result<bool>,
 ) -> io::Result<Seen> {
     let state = state(io, dir)?;
-    let is_done = |record: u64| {
-        record < state.committed || state.holes.iter().any(|hole| hole.contains(&record))
-    };
+    let is_done =
+        |record: u64| record < state.committed || state.holes.iter().any(|hole| hole.contains(&record));
     let mut seen = Seen::default();
     let (mut gone, mut lengths) = (HashSet::new(), HashMap::new());
     // First who is there: what says that a letter is gone stands behind it.
@@ -197,11 +196,7 @@ pub fn look(
 }
 
 /// Everything that records come to, in order, until `take` says no. Gives how many records cannot be read.
-fn walk(
-    io: &dyn StorageIo,
-    dir: &Path,
-    take: &mut dyn FnMut(Came) -> io::Result<bool>,
-) -> io::Result<usize> {
+fn walk(io: &dyn StorageIo, dir: &Path, take: &mut dyn FnMut(Came) -> io::Result<bool>) -> io::Result<usize> {
     let mut damaged = 0;
     let (mut gatherer, mut payload) = (Gatherer::default(), Vec::new());
     for (_, path) in segments(io, dir)? {

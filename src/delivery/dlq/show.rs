@@ -116,7 +116,10 @@ mod tests {
         assert_eq!(value["fields"], json!({ "n": 1.5, "a\n": "x\ty" }));
         let letter = &value["dead_letter"];
         assert_eq!((&letter["id"], &letter["reason"]), (&7.into(), &"retries_spent".into()));
-        assert_eq!((&letter["status"], &letter["dead_at"]), (&500.into(), &"1970-01-01T00:00:02.000Z".into()));
+        assert_eq!(
+            (&letter["status"], &letter["dead_at"]),
+            (&500.into(), &"1970-01-01T00:00:02.000Z".into())
+        );
     }
 
     #[test]

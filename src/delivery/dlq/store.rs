@@ -1,15 +1,18 @@
 //! The letters of a running instance: kept, removed, and thrown away at their limits.
 
+mod inner;
+mod limits;
+
 use super::config::DlqConfig;
 use super::filter::Filter;
 use super::index::{Index, Row};
 use super::letter::DeadLetter;
 use super::numbers::{LettersStats, Limit, Numbers, TallyStats};
-use super::pieces::{self, Came, Gatherer};
+use super::pieces;
 use crate::buffer::{AppendError, Buffer, BufferSpec, Content, Full, NewRecord, OpenError, Opened};
-use crate::buffer::{Reader, Writer};
 use crate::delivery::letters::{DeadLetters, Letter};
 use crate::storage_io::StorageIo;
+use inner::Inner;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -24,12 +27,24 @@ pub const NAME: &str = "dlq";
 pub const RETENTION_PASS: Duration = Duration::from_secs(60);
 /// A wall clock that moved by so much more or less than time went by is not believed at once.
 const JUMP: Duration = Duration::from_secs(3600);
+/// Bytes of a segment, at most: letters are few, and go by the segment.
+const SEGMENT_MAX: u64 = 4 << 20;
 /// Most numbers in one record of letters that are gone.
 const GONE_MAX: usize = 4096;
 
 /// The dead letters below a data directory.
 pub fn dir_of(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
+}
+
+/// The buffer for letters of this config.
+fn spec(dir: PathBuf, config: &DlqConfig) -> BufferSpec {
+    let usual = BufferSpec::new(dir, config.max_bytes as u64);
+    BufferSpec {
+        content: Content::Letters,
+        segment_size: usual.segment_size.min(SEGMENT_MAX),
+        ..usual
+    }
 }
 
 /// How a letter came to its end.
@@ -50,24 +65,6 @@ pub struct Store {
     dir: PathBuf,
 }
 
-struct Inner {
-    writer: Writer,
-    reader: Reader,
-    index: Index,
-    /// The first record that the reader has not given yet.
-    read_to: u64,
-    /// From here on it belongs to letters that are being written: not yet known, and not to be taken for done.
-    hold: Option<u64>,
-    /// Letters, or pieces of some, that are gone and not yet said to be so on disk.
-    gone: Vec<u64>,
-    /// When the wall clock was last looked at, by both clocks.
-    looked: (Instant, u64),
-    /// The wall clock jumped, and not all that seems to be over since has been removed.
-    jumped: bool,
-    retained_at: Instant,
-    spare: Vec<u8>,
-}
-
 impl Store {
     /// Opens the letters in `dir`, and looks through all of them.
     ///
@@ -79,10 +76,8 @@ impl Store {
         now: Instant,
         now_ms: u64,
     ) -> Result<Self, OpenError> {
-        let spec = BufferSpec {
-            content: Content::Letters,
-            ..BufferSpec::new(dir.clone(), config.max_bytes as u64)
-        };
+        let spec =
+            BufferSpec { content: Content::Letters, ..BufferSpec::new(dir.clone(), config.max_bytes as u64) };
         let Opened { writer, reader, shared, .. } = Buffer::open(io, spec, now_ms)?;
         let mut inner = Inner {
             writer,
@@ -132,13 +127,7 @@ impl Store {
         kept
     }
 
-    fn write(
-        &self,
-        inner: &mut Inner,
-        letters: &[Letter<'_>],
-        now: Instant,
-        now_ms: u64,
-    ) -> io::Result<()> {
+    fn write(&self, inner: &mut Inner, letters: &[Letter<'_>], now: Instant, now_ms: u64) -> io::Result<()> {
         if inner.writer.pending() > 0 {
             // Left from an attempt that failed: nothing is put on top of it while it does.
             inner.sync(now_ms)?;
@@ -192,8 +181,7 @@ impl Store {
 
     fn next_try(&self, letter: &DeadLetter, now_ms: u64) -> u64 {
         let DlqConfig { auto_retry, max_auto_retries, retry_interval, .. } = self.config;
-        let again =
-            auto_retry && letter.reason.may_pass() && (letter.retries as usize) < max_auto_retries;
+        let again = auto_retry && letter.reason.may_pass() && (letter.retries as usize) < max_auto_retries;
         if again { now_ms + retry_interval.as_millis() as u64 } else { 0 }
     }
 
@@ -219,89 +207,6 @@ impl Store {
                 }
             }
         }
-    }
-
-    /// Drops as many of the oldest letters as a segment may hold, so that the oldest segment can go.
-    fn make_room(&self, inner: &mut Inner, now: Instant, now_ms: u64) -> io::Result<()> {
-        inner.sync(now_ms)?;
-        inner.catch_up(&self.shared);
-        let segment = BufferSpec::new(PathBuf::new(), self.config.max_bytes as u64).segment_size;
-        let (mut freed, mut dropped) = (0, 0);
-        while freed < segment
-            && let Some((number, row)) = inner.index.oldest()
-        {
-            self.drop_at(inner, number, Limit::MaxBytes, now);
-            (freed, dropped) = (freed + u64::from(row.bytes), dropped + 1);
-        }
-        if dropped > 0 {
-            tracing::error!("dead letters: the {dropped} oldest dropped at `dlq.max_bytes`");
-        }
-        self.shared.persist()
-    }
-
-    /// Drops the oldest beyond `max_size`.
-    fn limit_size(&self, inner: &mut Inner, now: Instant) {
-        let mut dropped = 0;
-        while inner.index.len() > self.config.max_size
-            && let Some((number, _)) = inner.index.oldest()
-        {
-            self.drop_at(inner, number, Limit::MaxSize, now);
-            dropped += 1;
-        }
-        if dropped > 0 {
-            tracing::error!("dead letters: the {dropped} oldest dropped at `dlq.max_size`");
-        }
-    }
-
-    /// Drops those whose time is over; after a jump of the clock no more than a segment holds, each [`RETENTION_PASS`].
-    fn retain(&self, inner: &mut Inner, now: Instant, now_ms: u64) {
-        let (then, then_ms) = std::mem::replace(&mut inner.looked, (now, now_ms));
-        let went = now.saturating_duration_since(then).as_millis() as u64;
-        if now_ms.abs_diff(then_ms.saturating_add(went)) > JUMP.as_millis() as u64 && !inner.jumped {
-            tracing::warn!("dead letters: the clock jumped; what is old by it goes slowly");
-            inner.jumped = true;
-            inner.retained_at = now;
-        } else if inner.jumped && now.saturating_duration_since(inner.retained_at) < self.pass() {
-            return;
-        }
-        let most = match inner.jumped {
-            true => BufferSpec::new(PathBuf::new(), self.config.max_bytes as u64).segment_size,
-            false => u64::MAX,
-        };
-        inner.retained_at = now;
-        let period = self.config.retention_period.as_millis() as u64;
-        let (mut freed, mut dropped) = (0, 0);
-        loop {
-            let over = inner.index.oldest().filter(|(_, row)| row.dead_ms.saturating_add(period) <= now_ms);
-            let Some((number, row)) = over else {
-                inner.jumped = false;
-                break;
-            };
-            if freed >= most {
-                break;
-            }
-            self.drop_at(inner, number, Limit::Retention, now);
-            (freed, dropped) = (freed + u64::from(row.bytes), dropped + 1);
-        }
-        if dropped > 0 {
-            tracing::warn!("dead letters: {dropped} dropped, their `dlq.retention_period` is over");
-        }
-    }
-
-    /// How often letters are looked through when none comes.
-    fn pass(&self) -> Duration {
-        RETENTION_PASS.min(self.config.retention_period)
-    }
-
-    fn drop_at(&self, inner: &mut Inner, number: u64, limit: Limit, now: Instant) {
-        let Some((sink, row)) = inner.take_out(number, &self.shared) else { return };
-        if inner.index.iter().next().is_some_and(|(first, _)| first < number) {
-            // One before it is given again now: the buffer cannot say by itself that this one is gone.
-            inner.gone.push(number);
-        }
-        let mut numbers = self.numbers.lock();
-        numbers.dropped(&sink, row.reason, limit, now);
-        forget(numbers.of(&sink, row.reason), &row);
     }
 
     /// What is due about once a second: those whose time is over go, and what is done leaves the disk.
@@ -447,113 +352,6 @@ impl DeadLetters for Store {
 /// The wall clock now, in milliseconds since 1970-01-01 UTC.
 pub fn unix_millis() -> u64 {
     (crate::clock::unix_nanos() / 1_000_000).unsigned_abs()
-}
-
-impl Inner {
-    /// Reads everything there is.
-    fn load(&mut self, shared: &Buffer) -> io::Result<()> {
-        let mut gatherer = Gatherer::default();
-        let mut payload = std::mem::take(&mut self.spare);
-        let mut done = Vec::new();
-        while let Some(head) = self.reader.next(&mut payload)? {
-            self.read_to = head.seq + u64::from(head.entries);
-            match gatherer.take(head.seq, &payload) {
-                Ok(Came::Letter { number, records, bytes }) => match DeadLetter::decode(&bytes) {
-                    Ok(letter) => {
-                        self.index.add(number, records, bytes.len(), &letter);
-                        continue;
-                    }
-                    Err(error) => {
-                        tracing::error!("dead letters: number {number} cannot be read: {error}");
-                        done.extend(number..number + u64::from(records));
-                    }
-                },
-                Ok(Came::Gone(numbers)) => {
-                    for number in numbers {
-                        if let Some(row) = self.index.remove(number) {
-                            done.extend(number..number + u64::from(row.records));
-                        }
-                        done.push(number);
-                    }
-                    done.push(head.seq);
-                }
-                // Done, unless it becomes a letter.
-                Ok(Came::Nothing) => {}
-                Err(error) => {
-                    tracing::error!("dead letters: record {} cannot be read: {error}", head.seq);
-                    done.push(head.seq);
-                }
-            }
-            if !gatherer.is_open() {
-                continue;
-            }
-            done.push(head.seq);
-        }
-        self.spare = payload;
-        done.retain(|record| !self.index.holds(*record));
-        done.into_iter().for_each(|record| shared.complete(record));
-        Ok(())
-    }
-
-    /// Makes what was appended durable, with what is gone. After an error all of it is still to be written, and is at
-    /// the next call.
-    fn sync(&mut self, now_ms: u64) -> io::Result<()> {
-        if !self.gone.is_empty() {
-            let numbers = std::mem::take(&mut self.gone);
-            for chunk in numbers.chunks(GONE_MAX) {
-                let record = NewRecord { payload: &pieces::gone(chunk), entries: 1, time_ms: now_ms };
-                if self.writer.append(record).is_err() {
-                    self.gone.extend_from_slice(chunk);
-                }
-            }
-        }
-        self.writer.sync().map(drop)
-    }
-
-    /// Lets the reader pass what was written: only what it has given can be done. What is no letter is done at once.
-    fn catch_up(&mut self, shared: &Buffer) {
-        let mut payload = std::mem::take(&mut self.spare);
-        loop {
-            let is_held = |seq| self.hold.is_some_and(|hold| seq >= hold);
-            match self.reader.peek() {
-                Ok(Some(head)) if is_held(head.seq) => break,
-                _ => {}
-            }
-            match self.reader.next(&mut payload) {
-                Ok(Some(head)) => {
-                    self.read_to = head.seq + u64::from(head.entries);
-                    if !self.index.holds(head.seq) {
-                        shared.complete(head.seq);
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!("dead letters: cannot be read now, trying again: {error}");
-                    break;
-                }
-            }
-        }
-        self.spare = payload;
-    }
-
-    /// Takes a letter out, and frees its records.
-    fn take_out(&mut self, number: u64, shared: &Buffer) -> Option<(Arc<str>, Row)> {
-        let row = self.index.remove(number)?;
-        for record in number..number + u64::from(row.records) {
-            // What the reader has not given yet is freed when it does.
-            if record < self.read_to {
-                shared.complete(record);
-            }
-        }
-        Some((self.index.sink(&row), row))
-    }
-
-    /// None of what was appended counts: whoever brought it will bring it again.
-    fn take_back(&mut self, written: &[u64], error: io::Error) -> io::Error {
-        self.gone.extend_from_slice(written);
-        self.hold = None;
-        error
-    }
 }
 
 #[cfg(test)]

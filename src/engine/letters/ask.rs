@@ -17,7 +17,10 @@ pub fn post(desk: Option<&Desk>, path: &str, body: &[u8]) -> Option<Response> {
         _ => return None,
     };
     let Some(desk) = desk else {
-        return Some(Response::text(Status::CONFLICT, "There are no dead letters: `dispatcher.dlq.enabled` is false.\n"));
+        return Some(Response::text(
+            Status::CONFLICT,
+            "There are no dead letters: `dispatcher.dlq.enabled` is false.\n",
+        ));
     };
     Some(answer(desk, body).unwrap_or_else(|refused| refused))
 }
@@ -37,9 +40,10 @@ fn purge(desk: &Desk, body: &[u8]) -> Result<Response, Response> {
         return Err(Response::text(Status::BAD_REQUEST, says));
     }
     let filter: Filter = read(body)?;
-    let purged = desk.store.purge(&filter, Instant::now(), unix_millis()).map_err(|error| {
-        Response::text(Status::UNAVAILABLE, format!("not yet gone from disk: {error}\n"))
-    })?;
+    let purged = desk
+        .store
+        .purge(&filter, Instant::now(), unix_millis())
+        .map_err(|error| Response::text(Status::UNAVAILABLE, format!("not yet gone from disk: {error}\n")))?;
     tracing::info!("dead letters: {purged} removed, asked for over HTTP");
     Ok(said(&json!({ "purged": purged })))
 }

@@ -89,7 +89,9 @@ impl Job {
     /// Gives as many as may be under way.
     pub(super) fn give(&mut self, core: &Core, desk: &Desk, pages: &mut Pages) {
         while self.out.len() < self.at_once {
-            let Some((number, letter)) = self.waiting.take().or_else(|| self.next(desk, pages)) else { return };
+            let Some((number, letter)) = self.waiting.take().or_else(|| self.next(desk, pages)) else {
+                return;
+            };
             if let Err(stopped) = self.ship(core, desk, number, &letter) {
                 match stopped {
                     Stopped::Full => {

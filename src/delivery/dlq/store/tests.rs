@@ -21,8 +21,7 @@ impl Rig {
     fn new(change: impl FnOnce(&mut DlqConfig)) -> Rig {
         let mut config = DlqConfig { max_bytes: DlqConfig::MAX_BYTES_MIN, ..DlqConfig::default() };
         change(&mut config);
-        let mut rig =
-            Rig { dir: tempfile::tempdir().unwrap(), config, begun: Instant::now(), store: None };
+        let mut rig = Rig { dir: tempfile::tempdir().unwrap(), config, begun: Instant::now(), store: None };
         rig.reopen(0);
         rig
     }
@@ -106,7 +105,10 @@ fn what_was_kept_is_there_after_a_restart_and_can_be_read_by_number() {
         let last = pages.letter(numbers[2], 1).unwrap().unwrap();
         assert_eq!((last.reason, last.dead_ms, &last.sink[..]), (LetterReason::Panic, 20, "out"));
         let first = pages.letter(numbers[0], 1).unwrap().unwrap();
-        assert_eq!((&first.entry.received[..], first.status, first.first_failed_ms), (&b"a"[..], Some(400), 5));
+        assert_eq!(
+            (&first.entry.received[..], first.status, first.first_failed_ms),
+            (&b"a"[..], Some(400), 5)
+        );
         let filter = Filter { reason: Some(LetterReason::Rejected), limit: Some(1), ..Filter::default() };
         assert_eq!(rig.store().select(&filter), numbers[..1]);
         let stats = rig.store().stats(rig.at(30), 30);
