@@ -34,7 +34,10 @@ const STILL: &[(&str, &str)] = &[
         "dispatcher_source_refused_entries_total",
         "there is no source of requests here: tests/http.rs moves it",
     ),
-    ("dispatcher_sink_bisect_requests_total", "no sink here refuses what it is sent: tests/delivery.rs moves it"),
+    (
+        "dispatcher_sink_bisect_requests_total",
+        "no sink here refuses what it is sent: tests/delivery.rs moves it",
+    ),
     ("dispatcher_sink_denied_since_seconds", "no sink here asks who we are: tests/delivery.rs moves it"),
     ("dispatcher_sink_fallback_total", "no sink here has a fallback: tests/delivery.rs moves it"),
     ("dispatcher_sink_breaker_open", "no sink here is out of reach for long: tests/delivery.rs moves it"),
