@@ -225,12 +225,14 @@ pub struct BufferView {
     pub degraded: Option<String>,
 }
 
+pub mod check;
 mod persist;
 mod progress;
 mod quarantine;
 mod reader;
 pub mod record;
 mod recover;
+pub mod repair;
 pub mod scan;
 pub mod segment;
 mod shared;
