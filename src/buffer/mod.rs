@@ -239,6 +239,7 @@ mod shared;
 pub mod state;
 mod writer;
 
+pub use quarantine::NAME as QUARANTINE;
 pub use reader::Reader;
 pub use shared::Buffer;
 pub use writer::Writer;

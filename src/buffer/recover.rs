@@ -171,7 +171,9 @@ impl Survey {
         for name in io.list(dir).map_err(failed)? {
             let name = name.to_string_lossy().into_owned();
             let Some(id) = segment::id_of(&name).filter(|id| *id < NUMBER_MAX) else {
-                if ![state::NAME, "state.tmp", "repair.tmp", "lock", RESERVE, quarantine::NAME].contains(&&*name) {
+                if ![state::NAME, "state.tmp", "repair.tmp", "lock", RESERVE, quarantine::NAME]
+                    .contains(&&*name)
+                {
                     found.note(format!("{}: not ours, left alone", dir.join(name).display()));
                 }
                 continue;

@@ -117,7 +117,7 @@ impl World {
         (self.out, self.read, self.checked, self.skip_runs) = (Vec::new(), BTreeSet::new(), 0, 0);
         self.skipped.clear();
         self.lost = 0;
-        self.reached = opened.writer.durable() - opened.found.entries;
+        self.reached = opened.shared.inner.lock().progress.committed();
         self.expected_entries = opened.found.entries;
         self.opened = Some(opened);
     }
