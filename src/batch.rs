@@ -3,7 +3,7 @@
 use crate::ack::{Hold, Status};
 use crate::block::EntryView;
 use crate::block::{Block, count_selected, selected};
-use crate::labels::Stream;
+use crate::labels::{SourceId, Stream};
 use crate::ledger::{Reason, SinkLedger};
 use crate::pool::Shared;
 use crossbeam_utils::CachePadded;
@@ -37,7 +37,7 @@ pub struct Part {
 
 impl Part {
     /// The selected entries' places in the block.
-    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
+    pub fn places(&self) -> impl Iterator<Item = usize> + Clone + '_ {
         selected(self.block.selection(self.row.into()), self.range.start as usize..self.range.end as usize)
     }
 
@@ -197,6 +197,27 @@ impl Batch {
             hold.settle(if has_refused { worse } else { other });
             first = end;
         }
+    }
+
+    /// How many of its entries are of the source.
+    pub fn entries_of(&self, source: SourceId) -> u64 {
+        let of_it = self.parts.iter().filter(|part| part.stream().source == source);
+        of_it.map(|part| u64::from(part.entries)).sum()
+    }
+
+    /// Settles it: it is on disk, but for what was dropped, so many entries for each reason.
+    pub fn persist(mut self, dropped: &[(Reason, u32)]) -> Spare {
+        let lost: u64 = dropped.iter().map(|(_, entries)| u64::from(*entries)).sum();
+        self.ledger.in_flight.sub(self.entries as u64);
+        self.ledger.persisted.add(self.entries as u64 - lost);
+        dropped.iter().for_each(|(reason, entries)| self.ledger.dropped.add(*reason, u64::from(*entries)));
+        self.entries = 0;
+        self.parts.clear();
+        let status = if lost == 0 { Status::Persisted } else { Status::Dropped };
+        for hold in self.holds.drain(..) {
+            hold.settle(status);
+        }
+        Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
     }
 
     /// Drops what no attempt has settled of it: counted under `reason`, and forgotten by its sources.

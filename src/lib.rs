@@ -31,6 +31,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod expr;
 pub mod ledger;
+pub mod payload;
 pub mod route;
 
 pub mod block;

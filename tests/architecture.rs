@@ -16,7 +16,7 @@ const FLOORS: &[&str] = &[
     "config admin",
     "worker sequencer delivery lane tap",
     "sources steps sinks buffer",
-    "route expr checkpoint batch ledger ack",
+    "route expr checkpoint payload batch ledger ack",
     "block pool labels entry",
     "auth ring thread metrics logs clock units sys storage_io http tls secret",
 ];

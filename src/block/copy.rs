@@ -43,4 +43,16 @@ impl Block {
         self.copy_refusal(from, index);
         true
     }
+
+    /// How many rows the field table has, and how many bytes the arena.
+    pub fn side(&self) -> (usize, usize) {
+        (self.fields.len(), self.arena.len())
+    }
+
+    /// Puts rows behind the field table, and bytes behind the arena: for entries that were kept elsewhere, whose rows of
+    /// the index and whose slices count with what [`Block::side`] said before.
+    pub fn add_side(&mut self, fields: &[Field], arena: &[u8]) {
+        self.fields.extend_from_slice(fields);
+        self.arena.extend_from_slice(arena);
+    }
 }

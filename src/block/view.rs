@@ -17,6 +17,11 @@ impl<'a> EntryView<'a> {
         EntryView { block, index }
     }
 
+    /// The block it is in, and where.
+    pub fn place(&self) -> (&'a Block, usize) {
+        (self.block, self.index)
+    }
+
     /// Its row of the index.
     pub fn entry(&self) -> &'a Entry {
         &self.block.entries()[self.index]
