@@ -21,6 +21,7 @@ pub mod sequencer;
 pub mod tap;
 pub mod worker;
 
+pub mod buffer;
 pub mod sinks;
 pub mod sources;
 pub mod steps;
