@@ -265,6 +265,7 @@ impl Buffer {
     }
 }
 
+pub mod config;
 mod reader;
 pub mod record;
 pub mod segment;

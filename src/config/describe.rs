@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 use super::keys::GeneralConfig;
 use super::{Config, SinkConfig, SourceConfig};
+use crate::buffer::config::WhenFull;
 use crate::sinks::config::SinkKind;
 use crate::sources::config::{SourceKind, Strategy};
 
@@ -168,8 +169,30 @@ fn stops(config: &Config, out: &mut String) {
     let of = |wanted: fn(&SourceConfig) -> bool| -> Vec<&str> {
         config.sources.iter().filter(|source| wanted(source)).map(|source| source.name.as_str()).collect()
     };
-    let blocking = of(|source| source.strategy == Strategy::Block);
+    let blocking = of(|source| source.strategy.waits());
     for sink in config.enabled_sinks() {
+        let buffer = &sink.lane.buffer;
+        let on_disk = buffer.is_on_disk() || config.spills();
+        let size = format_size(buffer.max_size as u64);
+        if on_disk && buffer.when_full != WhenFull::Block {
+            let _ = writeln!(
+                out,
+                "  sink {} stops no source: what does not fit its {size} on disk is lost, counted ({})",
+                sink.name,
+                buffer.when_full.name()
+            );
+            continue;
+        }
+        if on_disk && !blocking.is_empty() {
+            let first = if buffer.is_on_disk() { "" } else { "memory and " };
+            let _ = writeln!(
+                out,
+                "  sink {}, when {first}its {size} on disk are full, stops: {}",
+                sink.name,
+                blocking.join(", ")
+            );
+            continue;
+        }
         let _ = match (blocking.is_empty(), &sink.when) {
             (true, _) => writeln!(out, "  sink {} stops no source", sink.name),
             (false, None) => writeln!(out, "  sink {}, when full, stops: {}", sink.name, blocking.join(", ")),
@@ -183,7 +206,7 @@ fn stops(config: &Config, out: &mut String) {
             }
         };
     }
-    for source in config.sources.iter().filter(|source| source.strategy != Strategy::Block) {
+    for source in config.sources.iter().filter(|source| !source.strategy.waits()) {
         let loses = match source.strategy {
             Strategy::DropNewest => "its newest entries",
             _ => "the oldest of its own queued entries",
@@ -214,6 +237,7 @@ fn strategy(strategy: Strategy) -> &'static str {
         Strategy::Block => "block",
         Strategy::DropOldest => "drop_oldest",
         Strategy::DropNewest => "drop_newest",
+        Strategy::Spill => "spill",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Makes everything ready that another config needs: opened, bound, started, and waiting.
 
 use super::StartError;
-use super::build::{manner, plan, shares};
+use super::build::{lanes, manner, plan, shares};
 use super::changes::{Change, Changes};
 use super::inside::{SinkView, SourceView};
 use super::live::{Leaving, LiveSink, LiveSource, Running, Wanted};
@@ -34,7 +34,7 @@ impl Stage<'_> {
         for sink in config.enabled_sinks() {
             self.make_sink(sink, quota, changes)?;
         }
-        let lanes: Vec<_> = self.sinks.iter().map(|sink| Arc::clone(&sink.lane)).collect();
+        let lanes: Vec<_> = self.sinks.iter().map(|sink| Arc::clone(sink.entrance())).collect();
         let sinks: Vec<&SinkConfig> = config.enabled_sinks().collect();
         // Readers last: from their first look on they are known to have run.
         let order = |source: &&SourceConfig| matches!(source.kind, SourceKind::File(_));
@@ -102,10 +102,14 @@ impl Stage<'_> {
             )));
         }
         let going = |sink: &&LiveSink| !self.config.enabled_sinks().any(|one| one.name == sink.config.name);
-        let going = self.live.sinks.iter().filter(going).count() + self.live.retiring.len();
-        let enabled = self.config.enabled_sinks().count();
-        let shares =
-            shares(self.config, enabled + going, self.config.sources.iter().map(producers).sum(), largest)?;
+        let going = self.live.sinks.iter().filter(going).chain(&self.live.retiring);
+        let going: usize = going.map(LiveSink::shares).sum();
+        let shares = shares(
+            self.config,
+            lanes(self.config) + going,
+            self.config.sources.iter().map(producers).sum(),
+            largest,
+        )?;
         let share = shares.lane.high + shares.transit;
         let now = Instant::now();
         let held = self.live.lanes().map(|sink| (&sink.config.name, sink.lane.view(now).pinned));
@@ -132,8 +136,16 @@ impl Stage<'_> {
         let what = describe_sink(sink);
         let Some(old) = old else {
             let row = self.sink_row(sink);
-            let lane = self.new_lane(row, sink, quota);
             let opened = self.open_sink(sink)?;
+            let disk = match self.config.has_buffer(sink) {
+                true => Some(self.open_disk(row, sink, quota)?),
+                false => None,
+            };
+            let lane = match &disk {
+                Some(disk) => Arc::clone(&disk.lane.back),
+                None => self.new_lane(row, sink, quota),
+            };
+            self.lanes.push(Arc::clone(&lane));
             let made = LiveSink {
                 config: sink.clone(),
                 row,
@@ -142,6 +154,7 @@ impl Stage<'_> {
                 crew: FIRST_CREW,
                 senders: Arc::default(),
                 upkeep: None,
+                disk,
             };
             self.view_sink(row, made.view(what));
             return self.man(made);
@@ -192,18 +205,16 @@ impl Stage<'_> {
         }
     }
 
-    fn new_lane(&mut self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
+    fn new_lane(&self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
         let Manner { ordered, limits, flow } = manner(sink);
-        let lane = Arc::new(Lane::new(LaneSpec {
+        Arc::new(Lane::new(LaneSpec {
             sink: self.ledger.sinks[row].clone(),
             quota,
             ordered,
             gates: Vec::new(),
             blocks: self.core.hallway.blocks.clone(),
             batcher: Batcher::new(limits, flow),
-        }));
-        self.lanes.push(Arc::clone(&lane));
-        lane
+        }))
     }
 
     /// Starts the sink's senders, which wait until they are in charge.

@@ -102,10 +102,10 @@ fn hang_up(engine: &Engine, path: Option<&Path>, number: u64) {
 }
 
 fn say(ended: Ended, took: Duration) {
-    let Ended { received, delivered, dropped, undelivered, all_ended } = ended;
+    let Ended { received, delivered, kept, dropped, undelivered, all_ended } = ended;
     let line = format!(
-        "ended after {took:.1?}: {received} entries received, {delivered} copies delivered, {dropped} dropped, \
-         {undelivered} not delivered"
+        "ended after {took:.1?}: {received} entries received, {delivered} copies delivered, {kept} kept on disk, \
+         {dropped} dropped, {undelivered} not delivered"
     );
     match undelivered {
         0 => tracing::info!("{line}"),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::buffer::config::BufferConfig;
 use crate::sinks::config::{Ordering, RetryConfig};
 use crate::sources::config::Strategy;
 use crate::units;
@@ -19,6 +20,8 @@ pub struct LaneConfig {
     pub ordering: Ordering,
     /// How long failed attempts wait.
     pub retry: RetryConfig,
+    /// Where entries wait.
+    pub buffer: BufferConfig,
     /// From `dispatcher.batch_timeout`: longest an entry waits for company.
     #[serde(skip)]
     pub batch_timeout: Duration,

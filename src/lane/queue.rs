@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) bytes: u64,
     pub(super) batches_out: usize,
     pub(super) pinned: usize,
+    /// What of it the sink's row shows.
+    pub(super) pinned_shown: usize,
     pub(super) gates_closed: bool,
     /// A sender is asleep until the next batch is due; the others sleep until they are told.
     pub(super) timer_held: bool,
@@ -93,6 +95,7 @@ impl State {
             bytes: 0,
             batches_out: 0,
             pinned: 0,
+            pinned_shown: 0,
             gates_closed: false,
             timer_held: false,
             closed: false,
@@ -240,6 +243,14 @@ impl State {
         if block.unpin(pin.into()) {
             self.pinned -= block.footprint();
         }
+    }
+
+    /// How many of the entries that wait are of the source.
+    pub(super) fn waiting_of(&self, source: SourceId) -> u64 {
+        let items = self.buckets.iter().flat_map(|bucket| &bucket.queue);
+        let waiting = items.filter(|item| item.text.source() == Some(source)).map(|item| item.cut.entries);
+        let returned = self.returned.iter().map(|taken| taken.batch.entries_of(source));
+        waiting.map(u64::from).sum::<u64>() + returned.sum::<u64>()
     }
 
     /// Drops everything that waits in buckets; gives how many entries went.

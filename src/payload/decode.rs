@@ -43,7 +43,14 @@ impl Decoder {
     /// For payloads whose entries count as of `source` in this process. A source whose type is not among `types` is of the
     /// type `unknown`.
     pub fn new(source: SourceId, types: &'static [&'static str]) -> Self {
-        Decoder { source, types, known: HashMap::new(), known_bytes: 0, streams: Vec::new(), fields: Vec::new() }
+        Decoder {
+            source,
+            types,
+            known: HashMap::new(),
+            known_bytes: 0,
+            streams: Vec::new(),
+            fields: Vec::new(),
+        }
     }
 
     /// Reads `payload`, and puts its entries in order into blocks behind those in `out`; gives how many they are.
@@ -103,7 +110,8 @@ impl Decoder {
                     if !open.as_ref().is_some_and(|block| chunk.fits(block)) {
                         out.extend(open.take());
                     }
-                    let block = open.get_or_insert_with(|| blocks.get(left.min(ORDINARY).max(chunk.text.len())));
+                    let block =
+                        open.get_or_insert_with(|| blocks.get(left.min(ORDINARY).max(chunk.text.len())));
                     ensure(chunk.fits(block), "a chunk is larger than any block")?;
                     chunk.put(block, stream, &mut self.fields)?;
                 }
@@ -181,12 +189,7 @@ impl<'a> Chunk<'a> {
     }
 
     /// Puts the entries behind those of `block`, in which they fit.
-    fn put(
-        &self,
-        block: &mut Block,
-        stream: &Arc<Stream>,
-        moved: &mut Vec<Field>,
-    ) -> Result<(), Malformed> {
+    fn put(&self, block: &mut Block, stream: &Arc<Stream>, moved: &mut Vec<Field>) -> Result<(), Malformed> {
         let Some(base) = block.append(self.text) else {
             return Err(Malformed::Bytes("a chunk is larger than any block"));
         };
@@ -220,7 +223,10 @@ impl<'a> Chunk<'a> {
             }
         }
         ensure(own.next().is_none(), "there are more fields than entries have")?;
-        ensure(at + 1 == self.text.len() && self.text[at] == b'\n', "the text does not end behind the last entry")?;
+        ensure(
+            at + 1 == self.text.len() && self.text[at] == b'\n',
+            "the text does not end behind the last entry",
+        )?;
         block.add_side(moved, self.beside);
         Ok(())
     }

@@ -24,9 +24,9 @@ struct Said {
 
 fn said(block: &Block, place: usize) -> Said {
     let (view, stream) = (block.view(place), block.stream_of(place));
-    let fields = view.fields().map(|field| {
-        (field.key().to_vec(), field.key_escaped(), field.kind(), field.raw().to_vec())
-    });
+    let fields = view
+        .fields()
+        .map(|field| (field.key().to_vec(), field.key_escaped(), field.kind(), field.raw().to_vec()));
     Said {
         stream: format!(
             "{} {} {} {:?} {}",
@@ -261,8 +261,7 @@ fn line() -> impl Strategy<Value = Line> {
 }
 
 fn built(lines: &[Line]) -> Block {
-    const KINDS: [Kind; 6] =
-        [Kind::Plain, Kind::Escaped, Kind::Number, Kind::Bool, Kind::Null, Kind::Json];
+    const KINDS: [Kind; 6] = [Kind::Plain, Kind::Escaped, Kind::Number, Kind::Bool, Kind::Null, Kind::Json];
     let mut block = Block::new(lines.iter().map(|line| line.text.len() + line.gap).sum());
     let mut number = 0;
     block.begin_run(&stream("app", "0", &[]));

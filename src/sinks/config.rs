@@ -14,6 +14,7 @@ pub use super::file::rotate::{Compress, RotateConfig};
 pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
 pub use super::loki::config::LokiSinkConfig;
+use crate::buffer::config::BufferConfig;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -33,6 +34,8 @@ pub struct SinkKeys {
     pub ordering: Ordering,
     /// How long failed attempts wait; absent keys: as `dispatcher.retry_...` say.
     pub retry: RetryKeys,
+    /// Where its entries wait (`type: memory`).
+    pub buffer: BufferConfig,
 }
 
 impl Default for SinkKeys {
@@ -44,6 +47,7 @@ impl Default for SinkKeys {
             concurrency: None,
             ordering: Ordering::Stream,
             retry: RetryKeys::default(),
+            buffer: BufferConfig::default(),
         }
     }
 }
