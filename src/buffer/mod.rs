@@ -8,11 +8,10 @@
 //! deleted; damage costs the damaged records and no others, and their entries are counted exactly, because every record
 //! says the number of its first entry.
 //!
-//! The pieces: `record`, [`segment`] and `state` are the bytes (also in `docs/format.md`), `scan` finds records
+//! The pieces: [`record`], [`segment`] and [`state`] are the bytes (also in `docs/format.md`), [`scan`] finds records
 //! in them, `recover` opens a directory, `progress` decides what is done. Not here: what a record's payload means, when
 //! to sync, what to do when it is full, and who waits for whom (see `lane`).
 
-use crate::storage_io::StorageIo;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -226,50 +225,30 @@ pub struct BufferView {
     pub degraded: Option<String>,
 }
 
-/// What the threads of a buffer share.
-pub struct Buffer {}
-
-impl Buffer {
-    /// Opens the buffer of `spec`, creating it if there is none. `now_ms` is in milliseconds since 1970.
-    ///
-    /// Only the heads of segments and the last segment are read. A torn end of the last segment is cut off; damage
-    /// elsewhere is met while reading. A disk that is full or cannot be written is no error: the backlog can be read, and
-    /// [`BufferView::degraded`] says what is wrong.
-    pub fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Result<Opened, OpenError> {
-        let _ = (io, spec, now_ms);
-        Err(OpenError::Spec("no engine yet".into()))
-    }
-
-    /// The record with this number, as the reader gave it, is done with: it may be removed. In any order; what counts on
-    /// disk is everything below the first that is not done. A number that is not handed out is ignored.
-    pub fn complete(&self, seq: Seq) {
-        let _ = seq;
-    }
-
-    /// Writes durably what is done, then removes the segments that are done as a whole. Call it about once a second, when
-    /// the buffer is full, and at the end. Cheap if nothing changed. After an error everything is as before.
-    pub fn persist(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Makes durable what was written: all there is to do with [`Fsync::None`], nothing otherwise.
-    ///
-    /// Errors: what was written may be lost in a power cut; this is said again until the reader is through with it.
-    pub fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// What there is now.
-    pub fn view(&self) -> BufferView {
-        BufferView::default()
-    }
-}
-
 pub mod config;
+mod persist;
+mod progress;
+mod quarantine;
 mod reader;
 pub mod record;
+mod recover;
+pub mod scan;
 pub mod segment;
+mod shared;
+pub mod state;
 mod writer;
 
 pub use reader::Reader;
+pub use shared::Buffer;
 pub use writer::Writer;
+
+/// Numbers beyond this are taken for damage: nobody counts so far, and sums of them cannot overflow.
+const NUMBER_MAX: u64 = 1 << 62;
+
+/// Whether an error says that the file system or the quota has no room.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests;

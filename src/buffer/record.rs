@@ -12,7 +12,7 @@
 //! ```
 //! All numbers are little-endian.
 
-use super::{PAYLOAD_MAX, RecordHead, Seq};
+use super::{NUMBER_MAX, PAYLOAD_MAX, RecordHead, Seq};
 
 /// Bytes of a head.
 pub const HEAD: usize = 32;
@@ -58,9 +58,8 @@ impl Claim {
             Kind::Data => head.entries > 0 && head.len as usize <= PAYLOAD_MAX,
             Kind::Seal => head.entries == 0 && head.len as usize == SEAL_PAYLOAD,
         };
-        let sound = bytes[..2] == marker(salt)
-            && bytes[3] == 0
-            && head.seq.checked_add(head.entries.into()).is_some();
+        let sound =
+            bytes[..2] == marker(salt) && bytes[3] == 0 && head.seq <= NUMBER_MAX - u64::from(u32::MAX);
         (fits && sound).then(|| Claim { kind, head, crc: u32_at(28) })
     }
 

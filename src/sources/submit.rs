@@ -6,7 +6,7 @@
 //! Not here: what becomes of shipped blocks (see `inlet`).
 
 use super::ending::Ending;
-use super::inlet::{InletSpec, Strategy};
+use super::inlet::InletSpec;
 use super::net::filler::Filler;
 use crate::entry::Entry;
 use crate::labels::{Labels, SourceId, Stream};
@@ -331,6 +331,7 @@ impl Shipper {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use super::super::inlet::Strategy;
     use super::*;
     use crate::sources::net::tests::House;
     use crate::thread::Threads;
