@@ -7,7 +7,7 @@ use super::live::{Core, LiveSink};
 use super::ready::thread_refused;
 use super::reload::Stage;
 use crate::admin::snapshot::UnusedBuffer;
-use crate::buffer::{Buffer, BufferSpec, Fsync};
+use crate::buffer::{Buffer, BufferSpec, Fsync, OpenError, Opened};
 use crate::clock::unix_nanos;
 use crate::config::{Config, SinkConfig};
 use crate::labels::SourceId;
@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 10_000;
 /// How often it is looked, while the engine ends, whether a sink is unwell: it is not waited for then.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a locked buffer is waited for.
+const LOCKED: Duration = Duration::from_secs(1);
 
 /// A sink's buffer on disk, with its threads.
 #[derive(Clone)]
@@ -60,6 +62,18 @@ fn unused(config: &Config) -> Vec<UnusedBuffer> {
     all
 }
 
+/// Opens a buffer. One of this process that has just ended may take a moment to let go of its lock.
+fn open(spec: BufferSpec) -> Result<Opened, OpenError> {
+    let until = Instant::now() + LOCKED;
+    loop {
+        let now_ms = (unix_nanos() / 1_000_000).max(0) as u64;
+        match Buffer::open(Arc::new(Disk), spec.clone(), now_ms) {
+            Err(OpenError::Locked(_)) if Instant::now() < until => std::thread::sleep(LOOK),
+            other => return other,
+        }
+    }
+}
+
 impl Stage<'_> {
     /// Opens the sink's buffer, makes its lanes and starts its threads, which wait for the word.
     pub(super) fn open_disk(
@@ -72,9 +86,7 @@ impl Stage<'_> {
         let dir = root(&self.config.data_dir).join(&sink.name);
         let fsync: Fsync = buffer.fsync.into();
         let spec = BufferSpec { fsync, ..BufferSpec::new(dir, buffer.max_size as u64) };
-        let now_ms = (unix_nanos() / 1_000_000).max(0) as u64;
-        let opened = Buffer::open(Arc::new(Disk), spec, now_ms)
-            .map_err(|error| StartError::start(format!("sink {}", sink.name), error))?;
+        let opened = open(spec).map_err(|error| StartError::start(format!("sink {}", sink.name), error))?;
         let source = self.buffer_source(&sink.name)?;
         let named = &self.ledger.sinks[row];
         let lane = |batcher: Batcher, ordered: bool| LaneSpec {

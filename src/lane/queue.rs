@@ -253,21 +253,28 @@ impl State {
         waiting.map(u64::from).sum::<u64>() + returned.sum::<u64>()
     }
 
-    /// Drops everything that waits in buckets; gives how many entries went.
-    pub(super) fn drop_all(&mut self) -> u64 {
-        let mut entries = 0;
+    /// Forgets everything that waits in buckets, and gives what answered for it.
+    pub(super) fn forget_all(&mut self) -> Vec<Hold> {
+        let mut holds = Vec::new();
         for bucket in 0..BUCKETS {
             let place = &mut self.buckets[bucket];
             (place.entries, place.bytes) = (0, 0);
             for item in std::mem::take(&mut place.queue) {
-                entries += u64::from(item.cut.entries);
                 let block = self.compactor.block_of(item.text, &mut self.pinned);
                 self.unpin(&block, item.pin);
-                item.hold.settle(Status::Dropped);
+                holds.push(item.hold);
             }
         }
         self.oldest.clear();
         (self.entries, self.bytes) = (0, 0);
+        holds
+    }
+
+    /// Drops everything that waits in buckets; gives how many entries went.
+    pub(super) fn drop_all(&mut self) -> u64 {
+        let holds = self.forget_all();
+        let entries = holds.iter().map(|hold| u64::from(hold.copies())).sum();
+        holds.into_iter().for_each(|hold| hold.settle(Status::Dropped));
         entries
     }
 

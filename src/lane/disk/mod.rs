@@ -12,6 +12,8 @@
 //! Not here: files and records (see `buffer`), what a record holds (see `payload`).
 
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub use read::Fetcher;
@@ -282,11 +284,21 @@ impl Lane {
         self.sink.row.persisted.add(entries);
     }
 
+    /// Lets go of all that waits: what is on disk is on disk, the rest stays with its sources.
     fn return_to_disk(&self) {
-        if let Role::Back(source) = self.role {
-            let waiting = self.state.lock().waiting_of(source);
-            self.is_on_disk(waiting);
+        let Role::Back(source) = self.role else { return };
+        let mut state = self.state.lock();
+        self.is_on_disk(state.waiting_of(source));
+        let holds = state.forget_all();
+        let returned = std::mem::take(&mut state.returned);
+        for super::Taken { batch, buckets, .. } in returned {
+            self.release(&mut state, &batch, buckets);
+            batch.abandon();
         }
+        self.watch_quota(&mut state);
+        drop(state);
+        // Nobody settled them: that means failed, and then they are kept wherever they came from.
+        drop(holds);
     }
 
     /// Settles what is on disk now, but for what was dropped.
