@@ -115,7 +115,7 @@ impl Reader {
                     self.failures += 1;
                     return Err(error);
                 }
-                Err(_) => scanner.pass_bad(here.limit, &mut self.payload)?,
+                Err(_) => scanner.pass_unreadable(here.limit, &mut self.payload)?,
                 Ok(step) => step,
             },
             _ => Step::End,

@@ -62,13 +62,15 @@ impl Scanner {
                 Kind::Seal => Step::Seal(claim.head),
             });
         }
-        self.pass_bad(limit, payload)
+        let from = self.at;
+        self.at = self.search(from + ALIGN, limit, payload, false)?;
+        Ok(Step::Bad(from, self.at))
     }
 
-    /// Takes what stands here for damaged, unread, and goes to the next record.
-    pub fn pass_bad(&mut self, limit: u64, payload: &mut Vec<u8>) -> io::Result<Step> {
+    /// Takes what stands here for damaged, unread, and so whatever cannot be read on the way to the next record.
+    pub fn pass_unreadable(&mut self, limit: u64, payload: &mut Vec<u8>) -> io::Result<Step> {
         let from = self.at;
-        self.at = self.search(from + ALIGN, limit, payload);
+        self.at = self.search(from + ALIGN, limit, payload, true)?;
         Ok(Step::Bad(from, self.at))
     }
 
@@ -89,23 +91,31 @@ impl Scanner {
         Ok((read == len && claim.holds(&head, payload, self.salt)).then_some(claim))
     }
 
-    /// The first place at or behind `at` where a valid record stands, or the limit. What cannot be read has no records.
-    fn search(&self, mut at: u64, limit: u64, payload: &mut Vec<u8>) -> u64 {
+    /// The first place at or behind `at` where a valid record stands, or the limit. With `force`, what cannot be read has
+    /// no records.
+    fn search(&self, mut at: u64, limit: u64, payload: &mut Vec<u8>, force: bool) -> io::Result<u64> {
         let mut window = vec![0; WINDOW + HEAD];
         while at < limit {
             let want = window.len().min((limit - at) as usize);
-            let read = self.file.read_at(&mut window[..want], at).unwrap_or(0);
+            let read = match self.file.read_at(&mut window[..want], at) {
+                Err(_) if force => 0,
+                read => read?,
+            };
             let places = read.saturating_sub(HEAD - 1).min(WINDOW);
             for place in (0..places).step_by(ALIGN as usize) {
-                let claims =
-                    window[place..].first_chunk().is_some_and(|head| Claim::read(head, self.salt).is_some());
+                let head = window[place..].first_chunk();
+                if head.is_none_or(|head| Claim::read(head, self.salt).is_none()) {
+                    continue;
+                }
                 let here = at + place as u64;
-                if claims && matches!(self.record_at(here, limit, payload), Ok(Some(_))) {
-                    return here;
+                match self.record_at(here, limit, payload) {
+                    Ok(Some(_)) => return Ok(here),
+                    Err(error) if !force => return Err(error),
+                    _ => {}
                 }
             }
             at += WINDOW as u64;
         }
-        limit
+        Ok(limit)
     }
 }
