@@ -161,6 +161,9 @@ fn threads(config: &Config, out: &mut String) {
             most => format!("1 to {most}"),
         };
         kind(&format!("senders of {}", sink.name), count, &cores(&decided.cores.senders));
+        if config.has_buffer(sink) {
+            kind(&format!("buffer of {}", sink.name), "2".into(), &cores(&decided.cores.senders));
+        }
     }
 }
 

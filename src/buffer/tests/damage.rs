@@ -72,7 +72,8 @@ fn any_changed_byte_of_any_segment_costs_its_record_at_most() {
             wrong[at] ^= 1 << (at % 8);
             let broken = copied(&sim);
             broken.put(&path, &wrong);
-            let touched = records.iter().filter(|(_, range)| range.contains(&at)).map(|(id, _)| *id).collect();
+            let touched =
+                records.iter().filter(|(_, range)| range.contains(&at)).map(|(id, _)| *id).collect();
             let what = format!("{} byte {at}", path.display());
             let missing = survives(&broken, 30, &touched, &what);
             assert_eq!(missing, touched, "{what}: a changed record cannot be read");
@@ -131,7 +132,8 @@ fn a_torn_end_that_nobody_was_promised_is_cut_off_and_no_loss() {
         let torn = copied(&sim);
         torn.put(&last, &bytes[..cut]);
         let mut opened = open(&torn, &spec());
-        let whole: Vec<u32> = records.iter().filter(|(_, range)| range.end <= cut).map(|(id, _)| *id).collect();
+        let whole: Vec<u32> =
+            records.iter().filter(|(_, range)| range.end <= cut).map(|(id, _)| *id).collect();
         assert_eq!(ids(&drain(&mut opened)), whole, "cut at {cut}");
         // Its place is used again, in the same segment.
         append(&mut opened, 9).unwrap();
@@ -195,11 +197,12 @@ fn files_of_others_are_left_alone() {
         opened.writer.sync().unwrap();
         sim.bytes(&segments(&sim)[0]).unwrap()
     };
-    let foreign: Vec<(PathBuf, Vec<u8>)> = [("notes.txt", b"mine".to_vec()), (&segment::name(3)[..9], vec![1; 99])]
-        .into_iter()
-        .map(|(name, bytes)| (Path::new(DIR).join(name), bytes))
-        .chain([(Path::new(DIR).join(segment::name(77)), other)])
-        .collect();
+    let foreign: Vec<(PathBuf, Vec<u8>)> =
+        [("notes.txt", b"mine".to_vec()), (&segment::name(3)[..9], vec![1; 99])]
+            .into_iter()
+            .map(|(name, bytes)| (Path::new(DIR).join(name), bytes))
+            .chain([(Path::new(DIR).join(segment::name(77)), other)])
+            .collect();
     foreign.iter().for_each(|(path, bytes)| sim.put(path, bytes));
     assert!(survives(&sim, 30, &BTreeSet::new(), "with files of others").is_empty());
     let mut opened = open(&sim, &spec());
@@ -226,7 +229,10 @@ fn a_later_version_is_refused_and_nothing_is_touched() {
         later.put(&path, &bytes);
         let before: Vec<_> = later.files(Path::new(DIR)).iter().map(|path| later.bytes(path)).collect();
         let Err(error) = Buffer::open(Arc::new(later.clone()), spec(), 0) else { panic!("it is opened") };
-        assert!(error.to_string().contains("version 2") && error.to_string().contains("nothing was touched"), "{error}");
+        assert!(
+            error.to_string().contains("version 2") && error.to_string().contains("nothing was touched"),
+            "{error}"
+        );
         let after: Vec<_> = later.files(Path::new(DIR)).iter().map(|path| later.bytes(path)).collect();
         assert!(before == after);
     }
@@ -292,5 +298,9 @@ fn damaged_ranges_are_copied_aside_up_to_a_limit() {
     let mut opened = open(&limited, &BufferSpec { quarantine_max: 10, ..spec() });
     drain(&mut opened);
     let view = opened.shared.view();
-    assert_eq!((view.quarantined_bytes, view.lost_entries), (0, u64::from(entries(2))), "counted all the same");
+    assert_eq!(
+        (view.quarantined_bytes, view.lost_entries),
+        (0, u64::from(entries(2))),
+        "counted all the same"
+    );
 }

@@ -54,7 +54,8 @@ fn it_is_full_at_its_size_and_has_room_again_once_a_segment_is_done() {
     assert_eq!((view.bytes, view.segments), (8 * 1024, 7), "seven segments and the reserve");
     assert_eq!(view.degraded, None, "a full buffer is well");
     let (first, _) = (drain(&mut opened)[0], ());
-    let seqs: Vec<Seq> = (0..id).scan(0, |seq, id| Some(std::mem::replace(seq, *seq + u64::from(entries(id))))).collect();
+    let seqs: Vec<Seq> =
+        (0..id).scan(0, |seq, id| Some(std::mem::replace(seq, *seq + u64::from(entries(id))))).collect();
     seqs.iter().skip(1).for_each(|seq| opened.shared.complete(*seq));
     opened.shared.persist().unwrap();
     assert!(append(&mut opened, id).is_err(), "the first record still holds the first segment");
