@@ -210,6 +210,7 @@ impl Batch {
         let lost: u64 = dropped.iter().map(|(_, entries)| u64::from(*entries)).sum();
         self.ledger.in_flight.sub(self.entries as u64);
         self.ledger.persisted.add(self.entries as u64 - lost);
+        self.ledger.stored.add(self.entries as u64 - lost);
         dropped.iter().for_each(|(reason, entries)| self.ledger.dropped.add(*reason, u64::from(*entries)));
         self.entries = 0;
         self.parts.clear();

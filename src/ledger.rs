@@ -58,22 +58,29 @@ pub enum Reason {
     Failed = 4,
     /// Its sink was taken out of the config, and could not be given it in time.
     Removed = 5,
+    /// It is larger than a record of the sink's buffer can be.
+    TooLarge = 6,
+    /// It was damaged on disk.
+    Corrupt = 7,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 6] = [
+    pub const ALL: [Reason; 8] = [
         Reason::DropNewest,
         Reason::DropOldest,
         Reason::Panic,
         Reason::Rejected,
         Reason::Failed,
         Reason::Removed,
+        Reason::TooLarge,
+        Reason::Corrupt,
     ];
 
     /// The reason's word in metrics, `/stats` and logs.
     pub fn name(self) -> &'static str {
-        ["drop_newest", "drop_oldest", "panic", "rejected", "failed", "removed"][self as usize]
+        ["drop_newest", "drop_oldest", "panic", "rejected", "failed", "removed", "too_large", "corrupt"]
+            [self as usize]
     }
 }
 
@@ -204,8 +211,10 @@ pub struct SinkLedger {
     pub delivered: Count,
     /// Bytes of their text.
     pub delivered_bytes: Count,
-    /// Copies on disk in the sink's buffer.
+    /// Copies on disk in the sink's buffer, and not on their way from there (gauge).
     pub persisted: Count,
+    /// Copies that were put there.
+    pub stored: Count,
     /// Copies among the dead letters.
     pub dead_lettered: Count,
     /// Copies dropped.

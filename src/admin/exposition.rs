@@ -6,7 +6,7 @@
 
 use super::letters;
 use super::process::{ProcessStats, ThreadStats};
-use super::rows::{DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
+use super::rows::{BufferStats, DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
 use crate::metrics::{Page, Telemetry};
 
@@ -289,6 +289,8 @@ fn sink_row(page: &Page, sink: &SinkStats) {
         "1 while a batch is tried again.",
         flag(sink.state == SinkState::Retrying),
     );
+    counter("dispatcher_sink_stored_total", "Copies that were put on disk.", sink.stored);
+    sink.buffer.iter().for_each(|buffer| buffer_row(page, &sink.name, buffer));
     let lane = &sink.lane;
     gauge("dispatcher_sink_queue_size", "Copies that wait for a sender.", lane.entries as f64);
     gauge("dispatcher_sink_queue_bytes", "Bytes of their text.", lane.bytes as f64);
@@ -296,6 +298,32 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     gauge("dispatcher_sink_gate_closed", "1 while it keeps sources from reading.", flag(lane.gate_closed));
     gauge("dispatcher_sink_batch_want", "Entries the next batch should have.", lane.batch_want as f64);
     dropped(page, "dispatcher_sink_dropped_total", "Copies dropped.", of[0], &sink.dropped);
+}
+
+fn buffer_row(page: &Page, sink: &str, buffer: &BufferStats) {
+    let of = &[("sink", sink)];
+    let gauge = |name, help, value| page.gauge(name, help, of, value);
+    gauge("dispatcher_sink_buffer_bytes", "Bytes of the buffer on disk.", buffer.bytes as f64);
+    gauge("dispatcher_sink_buffer_entries", "Entries in it that are not delivered.", buffer.entries as f64);
+    gauge("dispatcher_sink_buffer_age_seconds", "Age of the oldest of them.", buffer.oldest_ms as f64 / 1e3);
+    gauge("dispatcher_sink_buffer_segments", "Files it consists of.", buffer.segments as f64);
+    page.counter(
+        "dispatcher_sink_buffer_lost_entries_total",
+        "Entries in it that were damaged.",
+        of,
+        buffer.lost_entries,
+    );
+    gauge(
+        "dispatcher_sink_buffer_quarantined_bytes",
+        "Bytes of damaged ranges kept aside.",
+        buffer.quarantined_bytes as f64,
+    );
+    gauge("dispatcher_sink_buffer_in_use", "1 while entries go to disk.", flag(buffer.in_use));
+    gauge(
+        "dispatcher_sink_buffer_degraded",
+        "1 while it cannot make entries safe.",
+        flag(buffer.degraded.is_some()),
+    );
 }
 
 fn dropped(
@@ -371,7 +399,7 @@ mod tests {
         row.http.refused_entries.add(1);
         let row = &ledger.sinks[0].row;
         row.breaker_changes.iter().for_each(|count| count.add(2));
-        let counts: [&Count; 16] = [
+        let counts: [&Count; 17] = [
             &row.copies,
             &row.delivered,
             &row.delivered_bytes,
@@ -388,6 +416,7 @@ mod tests {
             &row.bisect_requests,
             &row.fallback,
             &row.denied_since,
+            &row.stored,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -426,6 +455,16 @@ mod tests {
         snapshot.sources[0].show_files([FileStats::default()]);
         snapshot.sinks[0].state = SinkState::Retrying;
         snapshot.sinks[0].breaker.state = "half_open";
+        snapshot.sinks[0].buffer = Some(BufferStats {
+            bytes: 1,
+            entries: 2,
+            oldest_ms: 3500,
+            segments: 4,
+            lost_entries: 5,
+            quarantined_bytes: 6,
+            in_use: true,
+            degraded: Some("so".into()),
+        });
         snapshot.sinks[0].lane = LaneStats {
             entries: 1,
             bytes: 2,
@@ -519,6 +558,9 @@ mod tests {
             ("dispatcher_sink_breaker_open{sink=\"out\"}", 0.5),
             ("dispatcher_sink_breaker_transitions_total{sink=\"out\",to=\"open\"}", 2.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),
+            ("dispatcher_sink_stored_total{sink=\"out\"}", 47.0),
+            ("dispatcher_sink_buffer_age_seconds{sink=\"out\"}", 3.5),
+            ("dispatcher_sink_buffer_lost_entries_total{sink=\"out\"}", 5.0),
             ("dispatcher_sink_dropped_total{sink=\"out\",reason=\"rejected\"}", 1.0),
             // A step's errors and panics, the sink's dead letters and refusals.
             ("dispatcher_entries_failed_total", 19.0 + 1.0 + 35.0 + 1.0),

@@ -110,6 +110,9 @@ fn of_sink(sink: &SinkStats) -> Option<String> {
     if let Some(why) = &sink.unwell {
         return Some(why.clone());
     }
+    if let Some(why) = sink.buffer.as_ref().and_then(|buffer| buffer.degraded.as_ref()) {
+        return Some(format!("its buffer: {why}"));
+    }
     let lane = &sink.lane;
     lane.gate_closed.then(|| {
         let (entries, seconds) = (lane.entries, lane.oldest_ms / 1000);

@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub sources: Vec<SourceStats>,
     /// The ways out, in the order of the config.
     pub sinks: Vec<SinkStats>,
+    /// Buffers on disk that no sink uses.
+    pub unused_buffers: Vec<UnusedBuffer>,
     /// Where order is restored.
     pub domains: Vec<DomainStats>,
     /// The workers.
@@ -194,6 +196,15 @@ impl LedgerStats {
         }
         all
     }
+}
+
+/// A buffer on disk that no sink uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UnusedBuffer {
+    /// The name a sink would need to use it.
+    pub name: String,
+    /// Bytes of its segments.
+    pub bytes: u64,
 }
 
 /// Where the order of one source's thread is restored.

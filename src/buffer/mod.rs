@@ -226,6 +226,7 @@ pub struct BufferView {
 }
 
 pub mod check;
+pub mod config;
 mod persist;
 mod progress;
 mod quarantine;

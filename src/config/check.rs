@@ -1,5 +1,6 @@
 //! What no single key can tell: names that must exist, limits that must fit each other, addresses taken twice.
 
+mod buffers;
 mod fallbacks;
 mod steps;
 
@@ -75,6 +76,8 @@ pub fn check(
     checker.addresses(written);
     checker.paths(written);
     checker.sinks(written);
+    checker.buffers(written);
+    checker.promises(written);
     checker.texts(written, languages);
     if let Some(general) = &written.general {
         checker.limits(general);

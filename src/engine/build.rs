@@ -46,8 +46,7 @@ const WINDOW_MIN: usize = 16;
 pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), StartError> {
     let lock = lock_data_dir(&config.data_dir)?;
     let largest = config.sources.iter().map(longest_entry).max().unwrap_or(0);
-    let shares =
-        shares(config, config.enabled_sinks().count(), config.sources.iter().map(producers).sum(), largest)?;
+    let shares = shares(config, lanes(config), config.sources.iter().map(producers).sum(), largest)?;
     let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;
@@ -77,6 +76,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         phase: AtomicU8::new(0),
         pulse: Mutex::new(Pulse::default()),
         vigil: Mutex::default(),
+        unused_buffers: Mutex::default(),
         stuck: Mutex::default(),
     });
     let keeper = Arc::new(Keeper::new(Arc::clone(&checkpoint), Arc::clone(&house)));
@@ -131,6 +131,11 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         ))
     })?;
     Ok(file)
+}
+
+/// How many lanes the sinks have: a buffer on disk has one before it and one behind.
+pub(super) fn lanes(config: &Config) -> usize {
+    config.enabled_sinks().map(|sink| 1 + usize::from(config.has_buffer(sink))).sum()
 }
 
 /// How the memory is shared out among `lanes` and `sources`, where blocks hold entries of `largest` bytes.

@@ -16,13 +16,19 @@ impl Stage<'_> {
             // Before anything is delivered by it.
             core.keeper.keep(&sink.sink, &sink.senders);
         }
+        for disk in self.sinks.iter().filter_map(|sink| Some((sink, sink.disk.as_ref()?))) {
+            let (sink, disk) = disk;
+            disk.lane.set_when_full(sink.config.lane.buffer.when_full);
+            core.keeper.keep_disk(&disk.lane);
+        }
+        self.found.drain(..).for_each(|count| count());
         let gates = self.sources.iter().map(|source| Arc::clone(&source.gate));
         let gates: Vec<_> = gates.chain(core.desk.iter().map(|desk| Arc::clone(&desk.gate))).collect();
         let (removed, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut live.sinks)
             .into_iter()
             .partition(|old| !self.sinks.iter().any(|new| Arc::ptr_eq(&new.lane, &old.lane)));
         for sink in self.sinks.iter().chain(&live.retiring).chain(&removed).chain(&self.letters) {
-            sink.lane.set_gates(gates.clone());
+            sink.entrance().set_gates(gates.clone());
         }
         for (lane, crew, manner, fresh) in std::mem::take(&mut self.crews) {
             lane.set_manner(manner, fresh);

@@ -5,11 +5,14 @@ use super::remote::Remote;
 use super::vigil::{Looked, News, Vigil};
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
-use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
-use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
+use crate::admin::rows::{BufferStats, FileStats, LaneStats, SinkState, StepStats};
+use crate::admin::snapshot::{
+    DomainStats, MemoryStats, Phase, RingStats, Snapshot, UnusedBuffer, WorkerStats,
+};
 use crate::delivery::circuit::Circuit;
 use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
+use crate::lane::disk::DiskLane;
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
@@ -60,6 +63,8 @@ impl SourceView {
 pub(super) struct SinkView {
     /// What is in front of it.
     pub lane: Arc<Lane>,
+    /// Its buffer on disk, before the lane.
+    pub disk: Option<Arc<DiskLane>>,
     /// The sink itself, while the config has it.
     pub sink: Option<Arc<dyn Sink>>,
     /// What its senders know of it.
@@ -101,6 +106,8 @@ pub(super) struct House {
     pub phase: AtomicU8,
     pub pulse: Mutex<Pulse>,
     pub vigil: Mutex<Vigil>,
+    /// Buffers on disk that no sink uses.
+    pub unused_buffers: Mutex<Vec<UnusedBuffer>>,
     /// Who makes no progress, as of the last tick.
     pub stuck: Mutex<Looked>,
 }
@@ -262,12 +269,17 @@ impl Inside for House {
                 }));
             }
         }
-        for (stats, SinkView { lane, sink, circuit, removed, .. }) in
+        for (stats, SinkView { lane, disk, sink, circuit, removed, .. }) in
             snapshot.sinks.iter_mut().zip(&view.sinks)
         {
             let view = lane.view(now);
             stats.show_circuit(circuit.view(now));
             stats.lane = Self::lane_stats(&view);
+            if let Some(disk) = disk {
+                let before = disk.front.view(now);
+                stats.lane.add_before(&Self::lane_stats(&before));
+                stats.buffer = Some(BufferStats::of(disk.view(), disk.uses_disk()));
+            }
             stats.removed = *removed;
             stats.attempt = u32::from(stats.batches_out > 0);
             stats.unwell = sink.as_ref().and_then(|sink| sink.is_healthy().err());
@@ -277,6 +289,7 @@ impl Inside for House {
                 stats.last_error = Some(trouble.why);
             }
         }
+        snapshot.unused_buffers = self.unused_buffers.lock().clone();
         snapshot.domains = self.domain_stats();
         let Looked { stuck, slow, count, .. } = self.stuck.lock().clone();
         (snapshot.stuck, snapshot.slow, snapshot.threads_stuck) = (stuck, slow, count);

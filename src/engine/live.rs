@@ -1,6 +1,7 @@
 //! What runs now: the sources and sinks of the config in force, and those of earlier ones that have not ended yet.
 
 use super::build::shares;
+use super::disks::LiveDisk;
 use super::go::Go;
 use super::inside::{House, SinkView, SourceView};
 use super::intake::IntakeSlot;
@@ -203,11 +204,14 @@ impl Core {
     pub fn share_memory(&self, live: &Live) {
         let largest = self.hallway.blocks.class(usize::MAX);
         let producers = live.sources.iter().map(|source| producers(&source.config)).sum();
-        let shares = shares(&live.config, live.lanes().count(), producers, largest);
+        let shares = shares(&live.config, live.lanes().map(LiveSink::shares).sum(), producers, largest);
         // There were as many before, or it was found that they fit.
         if let Ok(shares) = shares {
             self.hallway.transit.set_limit(shares.transit);
-            live.lanes().for_each(|sink| sink.lane.set_quota(shares.lane));
+            for sink in live.lanes() {
+                sink.lane.set_quota(shares.lane);
+                sink.disk.iter().for_each(|disk| disk.lane.front.set_quota(shares.lane));
+            }
         }
     }
 }
@@ -227,13 +231,26 @@ pub(super) struct LiveSink {
     pub senders: Arc<Latch>,
     /// What tends to its output; ends with the last of its kind.
     pub upkeep: Option<Arc<Upkeep>>,
+    /// Its buffer on disk; `lane` is what is behind that.
+    pub disk: Option<LiveDisk>,
 }
 
 impl LiveSink {
+    /// How many shares of the memory it has.
+    pub fn shares(&self) -> usize {
+        1 + usize::from(self.disk.is_some())
+    }
+
+    /// Where its entries come in.
+    pub fn entrance(&self) -> &Arc<Lane> {
+        self.disk.as_ref().map_or(&self.lane, |disk| &disk.lane.front)
+    }
+
     /// What it shows of itself.
     pub fn view(&self, what: String) -> SinkView {
         let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
-        SinkView { lane, sink, circuit: Arc::clone(&self.circuit), what, removed: false }
+        let (circuit, disk) = (Arc::clone(&self.circuit), self.disk.as_ref().map(|disk| Arc::clone(&disk.lane)));
+        SinkView { lane, disk, sink, circuit, what, removed: false }
     }
 }
 

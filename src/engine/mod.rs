@@ -10,6 +10,7 @@
 mod build;
 pub mod changes;
 mod commit;
+mod disks;
 mod go;
 mod inside;
 mod intake;
@@ -90,6 +91,8 @@ pub struct Ended {
     pub received: u64,
     /// Copies delivered.
     pub delivered: u64,
+    /// Copies that are on disk, for the next start.
+    pub kept: u64,
     /// Entries and copies dropped by a policy.
     pub dropped: u64,
     /// Entries and copies that were neither delivered nor dropped. Files give theirs again at the next start.
@@ -123,6 +126,7 @@ impl Engine {
             engine.stop(Instant::now());
             return Err(error);
         }
+        engine.core.report_unused();
         engine.core.house.set_running();
         Ok(engine)
     }
@@ -272,7 +276,8 @@ impl Engine {
         }
         core.hallway.ring.close();
         self.workers_done.wait(deadline);
-        lanes.iter().for_each(|sink| sink.lane.close());
+        lanes.iter().for_each(|sink| sink.entrance().close());
+        core.drain_disks(&lanes, deadline);
         let senders_done = |deadline| lanes.iter().all(|sink| sink.senders.wait(deadline));
         if !senders_done(deadline) {
             lanes.iter().for_each(|sink| sink.lane.leave());
@@ -317,6 +322,7 @@ impl Engine {
         Ended {
             received: sources.clone().map(|row| row.received.get()).sum(),
             delivered: sinks.clone().map(|row| row.delivered.get()).sum(),
+            kept: sinks.clone().map(|row| row.persisted.get()).sum(),
             dropped: sources.clone().map(|row| row.dropped.total()).sum::<u64>()
                 + sinks.clone().map(|row| row.dropped.total()).sum::<u64>(),
             undelivered: sources.map(|row| row.in_transit.get()).sum::<u64>()

@@ -1,7 +1,7 @@
 //! Makes everything ready that another config needs: opened, bound, started, and waiting.
 
 use super::StartError;
-use super::build::{manner, plan, shares};
+use super::build::{lanes, manner, plan, shares};
 use super::changes::{Change, Changes};
 use super::inside::{SinkView, SourceView};
 use super::letters::wants_letters;
@@ -41,7 +41,7 @@ impl Stage<'_> {
             self.make_sink(sink, quota, changes)?;
         }
         self.make_letters(quota)?;
-        let lanes: Vec<_> = self.sinks.iter().map(|sink| Arc::clone(&sink.lane)).collect();
+        let lanes: Vec<_> = self.sinks.iter().map(|sink| Arc::clone(sink.entrance())).collect();
         let letters = self.letters.as_ref().map(|letters| Arc::clone(&letters.lane));
         let sinks: Vec<&SinkConfig> = config.enabled_sinks().collect();
         // Readers last: from their first look on they are known to have run.
@@ -115,11 +115,15 @@ impl Stage<'_> {
             )));
         }
         let going = |sink: &&LiveSink| !self.config.enabled_sinks().any(|one| one.name == sink.config.name);
-        let going = self.live.sinks.iter().filter(going).count() + self.live.retiring.len();
+        let going = self.live.sinks.iter().filter(going).chain(&self.live.retiring);
+        let going: usize = going.map(LiveSink::shares).sum();
         let letters = wants_letters(self.core, self.config) || self.live.letters.is_some();
-        let enabled = self.config.enabled_sinks().count() + usize::from(letters);
-        let shares =
-            shares(self.config, enabled + going, self.config.sources.iter().map(producers).sum(), largest)?;
+        let shares = shares(
+            self.config,
+            lanes(self.config) + going + usize::from(letters),
+            self.config.sources.iter().map(producers).sum(),
+            largest,
+        )?;
         let share = shares.lane.high + shares.transit;
         let now = Instant::now();
         let held = self.live.lanes().map(|sink| (&sink.config.name, sink.lane.view(now).pinned));
@@ -146,9 +150,17 @@ impl Stage<'_> {
         let what = describe_sink(sink);
         let Some(old) = old else {
             let row = self.sink_row(sink);
-            let lane = self.new_lane(row, sink, quota);
             let opened = self.open_sink(sink)?;
             let circuit = self.circuit(row, sink);
+            let disk = match self.config.has_buffer(sink) {
+                true => Some(self.open_disk(row, sink, quota)?),
+                false => None,
+            };
+            let lane = match &disk {
+                Some(disk) => Arc::clone(&disk.lane.back),
+                None => self.new_lane(row, sink, quota),
+            };
+            self.lanes.push(Arc::clone(&lane));
             let made = LiveSink {
                 config: sink.clone(),
                 row,
@@ -158,6 +170,7 @@ impl Stage<'_> {
                 crew: FIRST_CREW,
                 senders: Arc::default(),
                 upkeep: None,
+                disk,
             };
             self.view_sink(row, made.view(what));
             return self.man(made);
@@ -215,18 +228,16 @@ impl Stage<'_> {
         }
     }
 
-    pub(super) fn new_lane(&mut self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
+    pub(super) fn new_lane(&self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
         let Manner { ordered, limits, flow } = manner(sink);
-        let lane = Arc::new(Lane::new(LaneSpec {
+        Arc::new(Lane::new(LaneSpec {
             sink: self.ledger.sinks[row].clone(),
             quota,
             ordered,
             gates: Vec::new(),
             blocks: self.core.hallway.blocks.clone(),
             batcher: Batcher::new(limits, flow),
-        }));
-        self.lanes.push(Arc::clone(&lane));
-        lane
+        }))
     }
 
     /// Starts the sink's senders, which wait until they are in charge.

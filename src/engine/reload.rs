@@ -6,6 +6,7 @@
 
 use super::StartError;
 use super::changes::Changes;
+use super::disks::Counting;
 use super::go::Go;
 use super::inside::View;
 use super::live::{Core, Leaving, Live, LiveSink, LiveSource};
@@ -65,6 +66,8 @@ pub(super) struct Stage<'a> {
     pub leaving: Vec<Leaving>,
     /// What the blocks of sources that are leaving go through from now on.
     pub plans: Vec<(Arc<Domain>, Plan)>,
+    /// What was found on disk, to be counted.
+    pub found: Vec<Counting>,
     pub committed: bool,
 }
 
@@ -120,6 +123,7 @@ impl Core {
             prepared: Vec::new(),
             leaving: Vec::new(),
             plans: Vec::new(),
+            found: Vec::new(),
             committed: false,
         };
         stage.make_ready(&changes)?;

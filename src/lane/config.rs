@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::buffer::config::BufferConfig;
 use crate::sinks::config::{BreakerConfig, Ordering, RetryConfig};
 use crate::sources::config::Strategy;
 use crate::units;
@@ -26,6 +27,8 @@ pub struct LaneConfig {
     /// How long its own must have been so.
     #[serde(with = "units::duration")]
     pub fallback_after: Duration,
+    /// Where entries wait.
+    pub buffer: BufferConfig,
     /// From `dispatcher.batch_timeout`: longest an entry waits for company.
     #[serde(skip)]
     pub batch_timeout: Duration,

@@ -15,6 +15,7 @@ pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
 pub use super::loki::config::LokiSinkConfig;
 pub use super::patience::{BreakerConfig, BreakerKeys, FALLBACK_AFTER, Jitter, RetryConfig, RetryKeys};
+use crate::buffer::config::BufferConfig;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -41,6 +42,8 @@ pub struct SinkKeys {
     /// How long it must have been so (1m).
     #[serde(with = "units::optional_duration")]
     pub fallback_after: Option<Duration>,
+    /// Where its entries wait (`type: memory`).
+    pub buffer: BufferConfig,
 }
 
 impl Default for SinkKeys {
@@ -55,6 +58,7 @@ impl Default for SinkKeys {
             circuit_breaker: BreakerKeys::default(),
             fallback: None,
             fallback_after: None,
+            buffer: BufferConfig::default(),
         }
     }
 }

@@ -39,10 +39,11 @@ impl Stage<'_> {
         let config = as_config();
         let row = self.sink_row(&config);
         let lane = self.new_lane(row, &config, quota);
+        self.lanes.push(Arc::clone(&lane));
         let circuit = self.circuit(row, &config);
         let sink: Arc<dyn Sink> = Arc::new(GivenUp);
         let (crew, senders) = (FIRST_CREW, Arc::default());
-        let made = LiveSink { config, row, circuit, lane, sink, crew, senders, upkeep: None };
+        let made = LiveSink { config, row, circuit, lane, disk: None, sink, crew, senders, upkeep: None };
         self.view_sink(row, made.view("dead letters: what steps give up".into()));
         self.man(made)?;
         self.letters = self.sinks.pop();
