@@ -225,6 +225,7 @@ pub struct BufferView {
     pub degraded: Option<String>,
 }
 
+pub mod check;
 pub mod config;
 mod persist;
 mod progress;
@@ -232,12 +233,14 @@ mod quarantine;
 mod reader;
 pub mod record;
 mod recover;
+pub mod repair;
 pub mod scan;
 pub mod segment;
 mod shared;
 pub mod state;
 mod writer;
 
+pub use quarantine::NAME as QUARANTINE;
 pub use reader::Reader;
 pub use shared::Buffer;
 pub use writer::Writer;

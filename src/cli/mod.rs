@@ -1,6 +1,7 @@
 //! The command line: answers on stdout, everything else on stderr, one exit code per meaning.
 
 mod ask;
+pub mod buffer;
 pub mod generate;
 pub mod health;
 pub mod pages;
@@ -61,6 +62,9 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Asks a running ringmain whether it is well: exit code 0, or 1 with the reason
     Health(health::HealthArgs),
+    /// Looks at the buffers on disk of a stopped ringmain, checks them, reads them out, repairs them
+    #[command(after_help = EXIT_CODES)]
+    Buffer(buffer::BufferArgs),
     /// Makes numbered lines of several kinds, to try a config or to load one
     Gen(generate::GenArgs),
     /// Prints the JSON schema of the config, for editors and checks
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Tap(args) => tap::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::Buffer(args) => buffer::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => pages::completions(&args),
