@@ -249,7 +249,8 @@ impl LiveSink {
     /// What it shows of itself.
     pub fn view(&self, what: String) -> SinkView {
         let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
-        let (circuit, disk) = (Arc::clone(&self.circuit), self.disk.as_ref().map(|disk| Arc::clone(&disk.lane)));
+        let (circuit, disk) =
+            (Arc::clone(&self.circuit), self.disk.as_ref().map(|disk| Arc::clone(&disk.lane)));
         SinkView { lane, disk, sink, circuit, what, removed: false }
     }
 }
