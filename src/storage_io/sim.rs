@@ -551,6 +551,22 @@ mod tests {
     }
 
     #[test]
+    fn appends_may_be_short_and_a_cut_of_power_ends_everything_until_the_crash() {
+        let sim = Sim::new(5);
+        sim.short_appends();
+        let file = open(&sim, "/d/a");
+        let taken: Vec<usize> =
+            (0..50).map(|_| file.append(&[IoSlice::new(b"1234"), IoSlice::new(b"5678")]).unwrap()).collect();
+        assert!(taken.contains(&8) && taken.iter().any(|taken| (1..8).contains(taken)));
+        assert_eq!(file.len().unwrap(), taken.iter().sum::<usize>() as u64);
+        sim.cut_power_after(1);
+        file.sync_data().unwrap();
+        assert!(file.sync_data().is_err() && sim.sync_dir(Path::new("/d")).is_err());
+        sim.crash();
+        sim.sync_dir(Path::new("/d")).unwrap();
+    }
+
+    #[test]
     fn a_rename_is_durable_after_the_directory_is_and_room_ends() {
         let old_or_new = outcomes(|sim| {
             sim.put(Path::new("/d/a"), b"old");

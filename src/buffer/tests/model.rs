@@ -316,7 +316,7 @@ impl World {
     }
 }
 
-/// How many cases: `BUFFER_CASES=10000 cargo test --release --lib buffer::tests::model`.
+/// How many cases: `BUFFER_CASES=10000 cargo test --lib buffer::tests::model`.
 fn cases() -> u32 {
     std::env::var("BUFFER_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
 }
