@@ -269,7 +269,8 @@ impl State {
 
     /// Whether files may grow by so many bytes.
     fn need(&self, bytes: u64) -> io::Result<()> {
-        let used: u64 = self.files.values().map(File::size).sum();
+        // What has no name takes up no room, though a crash may bring it back.
+        let used: u64 = self.names.values().filter_map(|id| self.files.get(id)).map(File::size).sum();
         match used.saturating_add(bytes) <= self.room {
             true => Ok(()),
             false => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
@@ -342,15 +343,6 @@ impl StorageIo for Sim {
             return Err(io::ErrorKind::NotFound.into());
         }
         state.changes.push(Change::Remove(path.to_owned()));
-        // What nobody has a name for takes up no room, now and after a crash that brings no name back.
-        let named: BTreeSet<u64> =
-            state.names.values().chain(state.durable_names.values()).copied().collect();
-        let unsure: BTreeSet<u64> = state.changes.iter().filter_map(Change::file).collect();
-        for (id, file) in &mut state.files {
-            if !named.contains(id) && !unsure.contains(id) {
-                (file.now, file.reserved) = (Vec::new(), 0);
-            }
-        }
         Ok(())
     }
 
@@ -395,15 +387,6 @@ impl StorageIo for Sim {
         let boot = state.boot;
         drop(state);
         Ok(Box::new(Lock(self.clone(), path.to_owned(), boot)))
-    }
-}
-
-impl Change {
-    fn file(&self) -> Option<u64> {
-        match self {
-            Change::Add(_, file) => Some(*file),
-            _ => None,
-        }
     }
 }
 
