@@ -89,10 +89,10 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
 
 fn check(spec: &BufferSpec) -> Result<(), OpenError> {
     let least = (HEADER + 2 * record::HEAD + SEAL) as u64;
-    if spec.segment_size < least || spec.segment_size > spec.max_size / 2 {
+    if spec.segment_size < least || spec.segment_size > spec.max_size / 4 {
         let why = format!("segments of {} bytes in a buffer of {}: ", spec.segment_size, spec.max_size);
         return Err(OpenError::Spec(format!(
-            "{why}at least {least} bytes, and at most half of it, would do"
+            "{why}at least {least} bytes, and at most a quarter of it, would do"
         )));
     }
     Ok(())

@@ -357,8 +357,7 @@ impl Buffer {
     /// Keeps room for one segment, if it can be had: records that were taken can then be saved on a full disk.
     pub(super) fn keep_reserve(&self) {
         let size = self.spec.segment_size;
-        // What is left must do for a segment more, or there would be room for nothing but the reserve.
-        if self.inner.lock().reserve > 0 || !self.has_room(2 * size) {
+        if self.inner.lock().reserve > 0 || !self.has_room(size) {
             return;
         }
         let path = self.spec.dir.join(RESERVE);

@@ -306,6 +306,15 @@ impl World {
         self.sim.heal();
         self.sim.set_room(u64::MAX);
         self.act(&Action::Sync);
+        if self.live().writer.pending() > 0 {
+            // It has reached its size, and what was appended waits for room.
+            while self.read() {}
+            for id in self.out.clone() {
+                self.complete_one(id);
+            }
+            self.persist();
+            self.act(&Action::Sync);
+        }
         assert_eq!(self.live().writer.pending(), 0, "the disk is well, and yet it is not written");
         self.crash(true);
         while self.read() {}
