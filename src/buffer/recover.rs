@@ -240,7 +240,9 @@ impl Survey {
 
     /// Scans from the back to the last segment that has a record.
     pub(super) fn end(&mut self, io: &dyn StorageIo, state: &State) -> Result<End, OpenError> {
-        let mut end = End { next: state.written, last: None, empty: 0 };
+        // No number is used twice, whatever stands where: a new record must not be taken for an old one.
+        let firsts = self.table.iter().filter_map(|segment| segment.first_seq);
+        let mut end = End { next: firsts.max().unwrap_or(0).max(state.written), last: None, empty: 0 };
         for segment in self.table.iter_mut().rev() {
             let scan = scan(io, segment).map_err(|error| OpenError::Io(segment.path.clone(), error))?;
             end.next = end.next.max(scan.next.or(segment.first_seq).unwrap_or(0));
