@@ -242,7 +242,9 @@ impl Survey {
     pub(super) fn end(&mut self, io: &dyn StorageIo, state: &State) -> Result<End, OpenError> {
         // No number is used twice, whatever stands where: a new record must not be taken for an old one.
         let firsts = self.table.iter().filter_map(|segment| segment.first_seq);
-        let mut end = End { next: firsts.max().unwrap_or(0).max(state.written), last: None, empty: 0 };
+        let dropped = state.holes.last().map_or(0, |hole| hole.end);
+        let next = firsts.max().unwrap_or(0).max(state.written).max(dropped);
+        let mut end = End { next, last: None, empty: 0 };
         for segment in self.table.iter_mut().rev() {
             let scan = scan(io, segment).map_err(|error| OpenError::Io(segment.path.clone(), error))?;
             end.next = end.next.max(scan.next.or(segment.first_seq).unwrap_or(0));
