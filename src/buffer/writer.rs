@@ -182,9 +182,12 @@ impl Writer {
         Some(Ok(()))
     }
 
-    /// Never touches the current file again.
+    /// Leaves the current file for good. What a failed sync left in memory is cut off, or the next process would find it there
+    /// and take it for safe; that may fail, and then it is only counted as lost after a power cut.
     fn give_up(&mut self) {
-        self.current = None;
+        if let Some(current) = self.current.take() {
+            let _ = current.file.set_len(current.end);
+        }
         self.shared.inner.lock().writing = None;
     }
 
