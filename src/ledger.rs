@@ -231,6 +231,14 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
+    /// Requests that looked for what was wrong with a batch.
+    pub bisect_requests: Count,
+    /// Of the delivered copies those that the sink's fallback took.
+    pub fallback: Count,
+    /// How often its breaker became what it is now, by what it became: closed, open, half open.
+    pub breaker_changes: [Count; 3],
+    /// Since when the sink has not let us in, in seconds since 1970-01-01 UTC (gauge); 0: it does.
+    pub denied_since: Count,
     /// Copies that went where all go whose own file or Loki stream would have been one too many.
     pub overflowed: Count,
     /// Entries that may have been written twice, as a failed attempt could not be undone.

@@ -4,6 +4,7 @@
 //! what every process has; base units; `_total` for what only grows. Labels are names from the config, words from a fixed
 //! list, and our threads: bounded.
 
+use super::letters;
 use super::process::{ProcessStats, ThreadStats};
 use super::rows::{BufferStats, DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
@@ -18,6 +19,7 @@ pub fn render(telemetry: &Telemetry, snapshot: &Snapshot) -> String {
         process(page, &snapshot.process);
         snapshot.sources.iter().for_each(|source| source_row(page, source));
         snapshot.sinks.iter().for_each(|sink| sink_row(page, sink));
+        snapshot.dlq.iter().for_each(|letters| letters::rows(page, letters));
         snapshot.threads.iter().for_each(|thread| thread_row(page, thread));
     })
 }
@@ -83,6 +85,12 @@ fn queue_and_workers(page: &Page, snapshot: &Snapshot) {
     );
     page.gauge("dispatcher_workers_active", "Workers with a block.", &[], snapshot.workers.active as f64);
     page.gauge("dispatcher_workers_idle", "Workers without a block.", &[], snapshot.workers.idle as f64);
+    page.gauge(
+        "dispatcher_threads_stuck",
+        "Threads that are at the same thing for too long.",
+        &[],
+        snapshot.threads_stuck as f64,
+    );
     let waiting: u64 = snapshot.domains.iter().map(|domain| domain.waiting).sum();
     page.gauge(
         "dispatcher_sequencer_waiting_blocks",
@@ -243,6 +251,34 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
     counter(
+        "dispatcher_sink_bisect_requests_total",
+        "Requests that looked for what was wrong with a batch.",
+        sink.bisect_requests,
+    );
+    counter("dispatcher_sink_fallback_total", "Delivered copies that its fallback took.", sink.fallback);
+    gauge(
+        "dispatcher_sink_breaker_open",
+        "0 while its breaker is closed, 1 while it is open, 0.5 while it is half open.",
+        match sink.breaker.state {
+            "open" => 1.0,
+            "half_open" => 0.5,
+            _ => 0.0,
+        },
+    );
+    gauge(
+        "dispatcher_sink_denied_since_seconds",
+        "When it began not to let us in, since unix epoch; 0 while it does.",
+        sink.denied_since as f64,
+    );
+    for (to, count) in &sink.breaker.changes {
+        page.counter(
+            "dispatcher_sink_breaker_transitions_total",
+            "Changes of its breaker, by what it became.",
+            &[of[0], ("to", to)],
+            *count,
+        );
+    }
+    counter(
         "dispatcher_sink_overflowed_total",
         "Copies beyond the bound on files or streams.",
         sink.overflowed,
@@ -362,7 +398,8 @@ mod tests {
         row.http.body_bytes.add(1);
         row.http.refused_entries.add(1);
         let row = &ledger.sinks[0].row;
-        let counts: [&Count; 14] = [
+        row.breaker_changes.iter().for_each(|count| count.add(2));
+        let counts: [&Count; 17] = [
             &row.copies,
             &row.delivered,
             &row.delivered_bytes,
@@ -377,6 +414,9 @@ mod tests {
             &row.overflowed,
             &row.duplicated,
             &row.stored,
+            &row.bisect_requests,
+            &row.fallback,
+            &row.denied_since,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -397,6 +437,7 @@ mod tests {
         snapshot.memory.transit_limit_bytes = 6;
         snapshot.memory.pools = vec![PoolStats { class_bytes: 4096, made: 3, free: 1 }];
         snapshot.workers = snapshot::WorkerStats { active: 1, idle: 2 };
+        snapshot.threads_stuck = 1;
         snapshot.domains = vec![DomainStats { waiting: 3, ..Default::default() }];
         snapshot.process.cpu_seconds = 2.9;
         snapshot.threads =
@@ -423,6 +464,7 @@ mod tests {
             in_use: true,
             degraded: Some("so".into()),
         });
+        snapshot.sinks[0].breaker.state = "half_open";
         snapshot.sinks[0].lane = LaneStats {
             entries: 1,
             bytes: 2,
@@ -512,6 +554,9 @@ mod tests {
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),
             ("dispatcher_sink_errors_total{sink=\"out\"}", 41.0),
             ("dispatcher_sink_overflowed_total{sink=\"out\"}", 42.0),
+            ("dispatcher_sink_fallback_total{sink=\"out\"}", 45.0),
+            ("dispatcher_sink_breaker_open{sink=\"out\"}", 0.5),
+            ("dispatcher_sink_breaker_transitions_total{sink=\"out\",to=\"open\"}", 2.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),
             ("dispatcher_sink_stored_total{sink=\"out\"}", 44.0),
             ("dispatcher_sink_buffer_age_seconds{sink=\"out\"}", 3.5),

@@ -1,10 +1,13 @@
 //! The rows of a snapshot: one per way in and one per way out.
 
 use crate::buffer::BufferView;
+use crate::delivery::breaker::BreakerState;
+use crate::delivery::circuit::CircuitView;
 use crate::ledger::{Dropped, HttpLedger, Named, Reason, SinkLedger, SourceLedger};
 use crate::steps::counts::StepView;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Most files shown per source; [`SourceStats::files_total`] says how many there are.
 pub const FILES_SHOWN: usize = 100;
@@ -213,6 +216,16 @@ pub struct SinkStats {
     pub batches_out: u64,
     /// Attempts that failed.
     pub errors: u64,
+    /// Requests that looked for what was wrong with a batch.
+    pub bisect_requests: u64,
+    /// Of the delivered copies those that the sink's fallback took.
+    pub fallback: u64,
+    /// Its breaker.
+    pub breaker: BreakerStats,
+    /// How long it has not let us in, in milliseconds.
+    pub denied_ms: u64,
+    /// Since when, in seconds since 1970-01-01 UTC; 0: it lets us in.
+    pub denied_since: u64,
     /// A reload took it out of the config; what its lane held is delivered, or dropped when its time is over.
     pub removed: bool,
     /// Copies that went where all go whose own file or Loki stream would have been one too many.
@@ -253,10 +266,47 @@ impl SinkStats {
             batches: row.batches.get(),
             batches_out: row.batches_out.get(),
             errors: row.errors.get(),
+            bisect_requests: row.bisect_requests.get(),
+            fallback: row.fallback.get(),
+            breaker: BreakerStats {
+                changes: BreakerState::ALL
+                    .map(|to| (to.name(), row.breaker_changes[to as usize].get()))
+                    .into(),
+                ..BreakerStats::default()
+            },
+            denied_since: row.denied_since.get(),
             overflowed: row.overflowed.get(),
             duplicated: row.duplicated.get(),
             ..SinkStats::default()
         }
+    }
+}
+
+impl SinkStats {
+    /// Shows what its senders know of it.
+    pub fn show_circuit(&mut self, view: CircuitView) {
+        let millis = |time: Option<Duration>| time.map_or(0, |time| time.as_millis() as u64);
+        self.breaker.state = view.state.name();
+        self.breaker.open_ms = millis(view.open_for);
+        self.denied_ms = millis(view.denied_for);
+    }
+}
+
+/// A sink's breaker.
+#[derive(Debug, Clone, Serialize)]
+pub struct BreakerStats {
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// How long it has not been closed, in milliseconds.
+    pub open_ms: u64,
+    /// How often it became what, by that.
+    pub changes: BTreeMap<&'static str, u64>,
+}
+
+impl Default for BreakerStats {
+    fn default() -> Self {
+        let changes = BreakerState::ALL.map(|to| (to.name(), 0)).into();
+        BreakerStats { state: BreakerState::default().name(), open_ms: 0, changes }
     }
 }
 

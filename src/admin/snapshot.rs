@@ -7,6 +7,7 @@ use super::process::{self, ProcessStats, ThreadStats};
 use super::pulse::{Pulse, Rates};
 use super::rows::{SinkStats, SourceStats};
 use crate::block::Blocks;
+use crate::delivery::dlq::numbers::LettersStats;
 use crate::ledger::{Ledger, Named, Reason};
 use crate::pool::Budget;
 use crate::thread::Row;
@@ -46,8 +47,14 @@ pub struct Snapshot {
     pub domains: Vec<DomainStats>,
     /// The workers.
     pub workers: WorkerStats,
+    /// The dead letters; none if the config wants none.
+    pub dlq: Option<LettersStats>,
     /// Who of those everything depends on makes no progress.
     pub stuck: Option<String>,
+    /// Who else is at the same thing for too long.
+    pub slow: Option<String>,
+    /// How many threads these are.
+    pub threads_stuck: usize,
     /// Every thread and what it does.
     pub threads: Vec<ThreadStats>,
 }

@@ -40,6 +40,7 @@ impl Block {
             self.fields.push(if field.key_escaped() { copy.with_escaped_key() } else { copy });
         }
         self.push(Entry { offset, len: text.len() as u32, fields_first, fields_spare: 0, ..entry });
+        self.copy_refusal(from, index);
         true
     }
 

@@ -133,9 +133,13 @@ fn sink(config: &Config, sink: &SinkConfig, out: &mut String) {
     };
     for (key, value) in own.into_iter().chain(flat(&sink.lane)) {
         let path = format!("{prefix}.{key}");
-        let from = match key.strip_prefix("retry.") {
-            Some(retry) => inherited(config, &path, &format!("dispatcher.retry_{retry}")),
-            None => origin(config, &path),
+        let from = match key.split_once('.') {
+            Some(("retry", own @ ("max_retries" | "auth_grace"))) => {
+                inherited(config, &path, &format!("dispatcher.{own}"))
+            }
+            Some(("retry", own)) => inherited(config, &path, &format!("dispatcher.retry_{own}")),
+            Some(("circuit_breaker", _)) => inherited(config, &path, &format!("dispatcher.{key}")),
+            _ => origin(config, &path),
         };
         line(out, &key, &value, from);
     }

@@ -26,7 +26,7 @@ pub use keys::{AdminConfig, AffinityConfig, DispatcherConfig, QuotasConfig, Work
 pub use report::{Problem, Report};
 
 use crate::lane::config::{BatchConfig, LaneConfig};
-use crate::sinks::config::{RetryConfig, RetryKeys, SinkKeys, SinkKind};
+use crate::sinks::config::{FALLBACK_AFTER, SinkKeys, SinkKind};
 use crate::sources::config::{SourceKind, Strategy};
 use crate::sources::net::http::Promise;
 use crate::steps::config::StepConfig;
@@ -254,21 +254,14 @@ pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig
         },
         concurrency: keys.concurrency.unwrap_or(1),
         ordering: keys.ordering,
-        retry: resolve_retry(dispatcher.retry(), &keys.retry),
+        retry: dispatcher.retry().with(&keys.retry),
+        circuit_breaker: dispatcher.circuit_breaker.with(&keys.circuit_breaker),
+        fallback: keys.fallback.clone(),
+        fallback_after: keys.fallback_after.unwrap_or(FALLBACK_AFTER),
         buffer: keys.buffer,
         batch_timeout: dispatcher.batch_timeout,
         backpressure: dispatcher.backpressure,
         flow_control: dispatcher.flow_control,
-    }
-}
-
-/// What a sink says itself, over what the dispatcher says.
-fn resolve_retry(general: RetryConfig, own: &RetryKeys) -> RetryConfig {
-    RetryConfig {
-        backoff: own.backoff.unwrap_or(general.backoff),
-        backoff_max: own.backoff_max.unwrap_or(general.backoff_max),
-        multiplier: own.multiplier.unwrap_or(general.multiplier),
-        jitter: own.jitter.unwrap_or(general.jitter),
     }
 }
 

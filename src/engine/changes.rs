@@ -10,11 +10,12 @@ use std::fmt;
 
 /// The general keys that can change while the engine runs, by how they begin: they become part of sources and sinks, or
 /// are only looked at when their time comes. All others take a restart.
-const MAY_CHANGE: [&str; 8] = [
+const MAY_CHANGE: [&str; 9] = [
     "dispatcher.batch_size",
     "dispatcher.batch_timeout",
     "dispatcher.max_retries",
     "dispatcher.retry_",
+    "dispatcher.auth_grace",
     "dispatcher.drain_timeout",
     "dispatcher.backpressure.strategy",
     "dispatcher.flow_control.",

@@ -1,6 +1,8 @@
 //! The moment in which another config takes its place.
 
+use super::live::LiveSink;
 use super::reload::Stage;
+use crate::delivery::fallback::Outlet;
 use crate::thread::Latch;
 use std::sync::Arc;
 
@@ -20,11 +22,12 @@ impl Stage<'_> {
             core.keeper.keep_disk(&disk.lane);
         }
         self.found.drain(..).for_each(|count| count());
-        let gates: Vec<_> = self.sources.iter().map(|source| Arc::clone(&source.gate)).collect();
+        let gates = self.sources.iter().map(|source| Arc::clone(&source.gate));
+        let gates: Vec<_> = gates.chain(core.desk.iter().map(|desk| Arc::clone(&desk.gate))).collect();
         let (removed, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut live.sinks)
             .into_iter()
             .partition(|old| !self.sinks.iter().any(|new| Arc::ptr_eq(&new.lane, &old.lane)));
-        for sink in self.sinks.iter().chain(&live.retiring).chain(&removed) {
+        for sink in self.sinks.iter().chain(&live.retiring).chain(&removed).chain(&self.letters) {
             sink.entrance().set_gates(gates.clone());
         }
         for (lane, crew, manner, fresh) in std::mem::take(&mut self.crews) {
@@ -54,7 +57,13 @@ impl Stage<'_> {
             let row = usize::from(source.id.0);
             self.view.sources[row].removed = !self.sources.iter().any(|new| new.id == source.id);
         }
+        let outlet = |sink: &LiveSink| {
+            let outlet = Outlet { sink: Arc::clone(&sink.sink), circuit: Arc::clone(&sink.circuit) };
+            (sink.config.name.clone(), outlet)
+        };
+        core.outlets.set(self.sinks.iter().map(outlet).collect());
         live.retiring.extend(removed);
+        live.letters = self.letters.take();
         live.leaving.append(&mut self.leaving);
         live.sinks = std::mem::take(&mut self.sinks);
         live.sources = std::mem::take(&mut self.sources);

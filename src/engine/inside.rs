@@ -1,13 +1,16 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
+use super::letters::{Desk, ask};
 use super::remote::Remote;
-use super::vigil::Vigil;
+use super::vigil::{Looked, News, Vigil};
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{BufferStats, FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{
     DomainStats, MemoryStats, Phase, RingStats, Snapshot, UnusedBuffer, WorkerStats,
 };
+use crate::delivery::circuit::Circuit;
+use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
 use crate::lane::disk::DiskLane;
 use crate::lane::{Lane, LaneView};
@@ -64,6 +67,8 @@ pub(super) struct SinkView {
     pub disk: Option<Arc<DiskLane>>,
     /// The sink itself, while the config has it.
     pub sink: Option<Arc<dyn Sink>>,
+    /// What its senders know of it.
+    pub circuit: Arc<Circuit>,
     /// Where it delivers to, in words.
     pub what: String,
     /// It is not in the config any more.
@@ -83,6 +88,8 @@ pub(super) struct View {
 
 /// Everything that can be looked at.
 pub(super) struct House {
+    /// The dead letters, unless the config wants none.
+    pub desk: Option<Arc<Desk>>,
     pub threads: Threads,
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
@@ -102,7 +109,7 @@ pub(super) struct House {
     /// Buffers on disk that no sink uses.
     pub unused_buffers: Mutex<Vec<UnusedBuffer>>,
     /// Who makes no progress, as of the last tick.
-    pub stuck: Mutex<Option<String>>,
+    pub stuck: Mutex<Looked>,
 }
 
 impl House {
@@ -144,8 +151,14 @@ impl House {
     /// Once a second: rates, and the histograms' samples into their buckets.
     pub fn tick(&self, now: Instant) {
         self.pulse.lock().tick(now, &self.view.load().ledger);
-        let stuck = self.vigil.lock().look(&self.threads.rows(), now);
-        *self.stuck.lock() = stuck;
+        let looked = self.vigil.lock().look(&self.threads.rows(), now);
+        for news in &looked.news {
+            match news {
+                News::Stuck(what) => tracing::error!("{what}"),
+                News::GoesOn(what) => tracing::info!("{what}"),
+            }
+        }
+        *self.stuck.lock() = looked;
         self.telemetry.upkeep();
         self.taps.sweep(now);
         crate::logs::sweep(now);
@@ -256,9 +269,11 @@ impl Inside for House {
                 }));
             }
         }
-        for (stats, SinkView { lane, disk, sink, removed, .. }) in snapshot.sinks.iter_mut().zip(&view.sinks)
+        for (stats, SinkView { lane, disk, sink, circuit, removed, .. }) in
+            snapshot.sinks.iter_mut().zip(&view.sinks)
         {
             let view = lane.view(now);
+            stats.show_circuit(circuit.view(now));
             stats.lane = Self::lane_stats(&view);
             if let Some(disk) = disk {
                 let before = disk.front.view(now);
@@ -276,7 +291,9 @@ impl Inside for House {
         }
         snapshot.unused_buffers = self.unused_buffers.lock().clone();
         snapshot.domains = self.domain_stats();
-        snapshot.stuck = self.stuck.lock().clone();
+        let Looked { stuck, slow, count, .. } = self.stuck.lock().clone();
+        (snapshot.stuck, snapshot.slow, snapshot.threads_stuck) = (stuck, slow, count);
+        snapshot.dlq = self.desk.as_ref().map(|desk| desk.stats(now));
         let workers = rows.iter().filter(|row| row.name.starts_with("worker-"));
         let active = workers.clone().filter(|row| row.doing() == Doing::Working).count() as u64;
         snapshot.workers = WorkerStats { active, idle: workers.count() as u64 - active };
@@ -296,8 +313,12 @@ impl Inside for House {
         self.taps.ask(wish, Instant::now())
     }
 
-    fn post(&self, path: &str, _: &[u8]) -> Option<Response> {
-        self.remote.post(path)
+    fn letters(&self) -> Option<LettersStats> {
+        self.desk.as_ref().map(|desk| desk.stats(Instant::now()))
+    }
+
+    fn post(&self, path: &str, body: &[u8]) -> Option<Response> {
+        ask::post(self.desk.as_deref(), path, body).or_else(|| self.remote.post(path))
     }
 
     fn telemetry(&self) -> &Telemetry {

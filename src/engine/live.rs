@@ -6,12 +6,15 @@ use super::go::Go;
 use super::inside::{House, SinkView, SourceView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
+use super::letters::Desk;
 use super::ready::thread_refused;
 use super::sources::{Opened, Opener, producers};
 use super::upkeep::Upkeep;
 use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::delivery::circuit::Circuit;
+use crate::delivery::fallback::{Fallback, Outlets};
 use crate::labels::SourceId;
 use crate::lane::{Crew, Lane};
 use crate::ledger::{Ledger, Named, SourceLedger};
@@ -31,12 +34,16 @@ pub(super) struct Core {
     pub hallway: Arc<Hallway>,
     pub checkpoint: Arc<Checkpoint>,
     pub keeper: Arc<Keeper>,
+    /// The dead letters, unless the config wants none.
+    pub desk: Option<Arc<Desk>>,
     /// Held by whoever changes what runs.
     pub live: Mutex<Live>,
     /// Something that was to end has ended.
     pub ended: Condvar,
     /// How many blocks a sequencer lets run ahead.
     pub window: usize,
+    /// The sinks in force, for those they are a fallback of.
+    pub outlets: Arc<Outlets>,
     /// Short-lived threads that see something off.
     pub helpers: Arc<Latch>,
     /// Left when the engine ends.
@@ -57,6 +64,8 @@ pub(super) struct Live {
     pub sinks: Vec<LiveSink>,
     /// Sinks that were taken out and still deliver what they have.
     pub retiring: Vec<LiveSink>,
+    /// The lane for what steps gave up, once there are any.
+    pub letters: Option<LiveSink>,
     pub intake: IntakeSlot,
     /// The intake thread.
     pub intake_done: Arc<Latch>,
@@ -185,6 +194,12 @@ impl Core {
         opened.domains.iter().for_each(|id| self.house.domains.remove(*id));
     }
 
+    /// Who takes the sink's place when it is out of reach.
+    pub fn fallback(&self, sink: &SinkConfig) -> Option<Fallback> {
+        let (name, outlets) = (sink.lane.fallback.clone()?, Arc::clone(&self.outlets));
+        Some(Fallback { name, after: sink.lane.fallback_after, outlets })
+    }
+
     /// Shares the memory out among the lanes there are.
     pub fn share_memory(&self, live: &Live) {
         let largest = self.hallway.blocks.class(usize::MAX);
@@ -209,6 +224,8 @@ pub(super) struct LiveSink {
     pub row: usize,
     pub lane: Arc<Lane>,
     pub sink: Arc<dyn Sink>,
+    /// What its senders know of it.
+    pub circuit: Arc<Circuit>,
     pub crew: Crew,
     /// The senders of the crew in charge.
     pub senders: Arc<Latch>,
@@ -233,7 +250,7 @@ impl LiveSink {
     pub fn view(&self, what: String) -> SinkView {
         let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
         let disk = self.disk.as_ref().map(|disk| Arc::clone(&disk.lane));
-        SinkView { lane, disk, sink, what, removed: false }
+        SinkView { lane, disk, sink, circuit: Arc::clone(&self.circuit), what, removed: false }
     }
 }
 
@@ -249,6 +266,7 @@ impl Live {
             leaving: Vec::new(),
             sinks: Vec::new(),
             retiring: Vec::new(),
+            letters: None,
             intake: IntakeSlot::default(),
             intake_done: Arc::default(),
             ending: false,
@@ -263,6 +281,6 @@ impl Live {
 
     /// All lanes there are, also of sinks that were taken out.
     pub fn lanes(&self) -> impl Iterator<Item = &LiveSink> {
-        self.sinks.iter().chain(&self.retiring)
+        self.sinks.iter().chain(&self.retiring).chain(&self.letters)
     }
 }

@@ -15,6 +15,7 @@ mod go;
 mod inside;
 mod intake;
 mod keeper;
+mod letters;
 mod live;
 mod memory;
 pub mod notify;
@@ -157,6 +158,13 @@ impl Engine {
             let _done = done;
             keeper.run(row);
         });
+        spawned.map(drop).map_err(ready::thread_refused)?;
+        let Some(desk) = core.desk.clone() else { return Ok(()) };
+        let (core, done) = (Arc::clone(core), InLatch::new(&desk.done));
+        let spawned = self.core.house.threads.spawn("letters", &[], move |row| {
+            let _done = done;
+            desk.run(&core, row);
+        });
         spawned.map(drop).map_err(ready::thread_refused)
     }
 
@@ -259,8 +267,12 @@ impl Engine {
             (producers, live.lanes().cloned().collect::<Vec<_>>())
         };
         producers.iter().for_each(|source| source.ending.stop());
+        core.desk.iter().for_each(|desk| desk.ending.stop());
         for source in &producers {
             source.ending.wait_shipped(deadline);
+        }
+        if let Some(desk) = &core.desk {
+            desk.ending.wait_shipped(deadline);
         }
         core.hallway.ring.close();
         self.workers_done.wait(deadline);
@@ -274,9 +286,13 @@ impl Engine {
         let upkeep = || lanes.iter().filter_map(|sink| sink.upkeep.as_ref());
         upkeep().for_each(|upkeep| upkeep.stop());
         // Whatever is settled by now has been heard of; nothing more will be.
-        let sources_done = |deadline| producers.iter().all(|source| source.done.wait(deadline));
+        let sources_done = |deadline| {
+            producers.iter().all(|source| source.done.wait(deadline))
+                && core.desk.iter().all(|desk| desk.done.wait(deadline))
+        };
         if !sources_done(deadline.min(Instant::now() + GRACE)) {
             producers.iter().for_each(|source| source.ending.leave());
+            core.desk.iter().for_each(|desk| desk.ending.leave());
         }
         let grace = Instant::now() + GRACE;
         let mut all_ended = sources_done(grace);
@@ -295,6 +311,7 @@ impl Engine {
         let now = Instant::now();
         all_ended &= self.workers_done.wait(now) && senders_done(now);
         core.keeper.let_go_all();
+        core.desk.iter().for_each(|desk| desk.close());
         self.ended(all_ended)
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Stage<'a> {
     pub view: View,
     pub ledger: Ledger,
     pub sinks: Vec<LiveSink>,
+    /// The lane for what steps give up.
+    pub letters: Option<LiveSink>,
     /// Lanes that get another crew, each with how it goes about things then and whether its sink is another.
     pub crews: Vec<(Arc<Lane>, Crew, Manner, bool)>,
     /// Lanes that are new.
@@ -112,6 +114,7 @@ impl Core {
             view,
             ledger,
             sinks: Vec::new(),
+            letters: None,
             crews: Vec::new(),
             lanes: Vec::new(),
             opened_sinks: Vec::new(),

@@ -297,28 +297,38 @@ impl Lane {
         Next::Batch(taken)
     }
 
-    /// The sink answered: all but `refused` entries were delivered.
-    pub fn finish(&self, taken: Taken, latency: Duration, refused: usize) {
+    /// The sink took the batch by one attempt that took `latency`; see [`Batch::settle`] for `letters`.
+    pub fn finish(&self, taken: Taken, latency: Duration, letters: usize) {
+        self.finish_after(taken, Some(latency), letters);
+    }
+
+    /// The batch is settled. `latency` is that of the one attempt that took all of it; where there were several, nothing is
+    /// learned of the sink's cost.
+    pub fn finish_after(&self, taken: Taken, latency: Option<Duration>, letters: usize) {
         let mut state = self.state.lock();
         self.put_down(&mut state, &taken);
         let Taken { batch, buckets, pressed, .. } = taken;
-        state.batcher.answered(batch.len(), latency, pressed, Answer::Took);
+        if let Some(latency) = latency {
+            state.batcher.answered(batch.len(), latency, pressed, Answer::Took);
+        }
         state.trouble = None;
         self.release(&mut state, &batch, buckets);
         drop(state);
         self.sink.row.batches.add(1);
-        let spare = batch.settle(refused);
+        let spare = batch.settle(letters);
         self.state.lock().spare.push(spare);
         self.ready.notify_one();
     }
 
-    /// An attempt at the batch failed and there will be another.
-    pub fn failed(&self, why: String, failures: u32, now: Instant) {
+    /// An attempt at the batch failed and there will be another; `overloaded` if smaller batches may fare better.
+    pub fn failed(&self, why: String, failures: u32, now: Instant, overloaded: bool) {
         self.sink.row.errors.add(1);
         let mut state = self.state.lock();
         let since = state.trouble.as_ref().map_or(now, |trouble| trouble.since);
-        let entries = state.batcher.optimal_batch_size();
-        state.batcher.answered(entries, Duration::ZERO, false, Answer::Overloaded);
+        if overloaded {
+            let entries = state.batcher.optimal_batch_size();
+            state.batcher.answered(entries, Duration::ZERO, false, Answer::Overloaded);
+        }
         state.trouble = Some(Trouble { why, failures, since });
     }
 
