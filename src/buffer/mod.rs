@@ -226,18 +226,21 @@ pub struct BufferView {
 }
 
 pub mod config;
+pub mod check;
 mod persist;
 mod progress;
 mod quarantine;
 mod reader;
 pub mod record;
 mod recover;
+pub mod repair;
 pub mod scan;
 pub mod segment;
 mod shared;
 pub mod state;
 mod writer;
 
+pub use quarantine::NAME as QUARANTINE;
 pub use reader::Reader;
 pub use shared::Buffer;
 pub use writer::Writer;

@@ -48,8 +48,13 @@ impl StateFile {
         StateFile { file, last: found.slots.best.clone().unwrap_or_default() }
     }
 
+    /// The first write makes a new file, whatever is there.
+    pub(super) fn anew(found: &Loaded) -> StateFile {
+        StateFile { file: None, last: found.slots.best.clone().unwrap_or_default() }
+    }
+
     /// Writes the slot that does not count. After an error the other one counts as before.
-    fn write(&mut self, io: &dyn StorageIo, dir: &Path, mut state: State) -> io::Result<()> {
+    pub(super) fn write(&mut self, io: &dyn StorageIo, dir: &Path, mut state: State) -> io::Result<()> {
         state.generation = self.last.generation + 1;
         let slot = (state.generation % 2) as usize * SLOT;
         // A file whose write or sync failed is given up: it may say later that all is well.
@@ -100,7 +105,7 @@ impl Buffer {
             if !done.is_empty() {
                 // Into the other slot too: were the newer one damaged, the older one would miss segments that are gone.
                 file.write(&*self.io, dir, state)?;
-                self.remove(done)?;
+                self.remove(&done)?;
             }
             Ok(())
         })();
@@ -109,15 +114,17 @@ impl Buffer {
         written
     }
 
-    /// Removes segments, each from the table once it is removed from the disk.
-    fn remove(&self, done: Vec<(u64, PathBuf)>) -> io::Result<()> {
-        for (place, path) in done {
-            match self.io.remove(&path) {
+    /// Removes segments from the disk, and from the table once that is durable: till then they count.
+    fn remove(&self, done: &[(u64, PathBuf)]) -> io::Result<()> {
+        for (_, path) in done {
+            match self.io.remove(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => self.inner.lock().table.retain(|segment| segment.place != place),
+                _ => {}
             }
         }
-        self.io.sync_dir(&self.spec.dir)
+        self.io.sync_dir(&self.spec.dir)?;
+        self.inner.lock().table.retain(|segment| !done.iter().any(|(place, _)| *place == segment.place));
+        Ok(())
     }
 }
 

@@ -50,6 +50,18 @@ impl Progress {
         range.end.saturating_sub(range.start) - self.holes.iter().map(inside).sum::<u64>()
     }
 
+    /// What of a range is in no hole.
+    pub(super) fn without_holes(&self, range: Range<Seq>) -> Vec<Range<Seq>> {
+        let (mut at, mut parts) = (range.start, Vec::new());
+        for hole in self.holes.iter().filter(|hole| hole.start < range.end && hole.end > range.start) {
+            parts.push(at..hole.start);
+            at = at.max(hole.end);
+        }
+        parts.push(at..range.end);
+        parts.retain(|part| part.start < part.end);
+        parts
+    }
+
     /// Whether an entry is in a hole.
     pub(super) fn in_hole(&self, seq: Seq) -> bool {
         self.holes.iter().any(|hole| hole.contains(&seq))
@@ -165,6 +177,8 @@ mod tests {
             (progress.outside_holes(0..60), progress.in_hole(39), progress.in_hole(40)),
             (31, true, false)
         );
+        assert_eq!(progress.without_holes(15..45), [15..20, 40..41]);
+        assert_eq!(progress.without_holes(0..60), [0..20, 40..41, 50..60]);
         progress.complete(10);
         assert_eq!((progress.committed(), progress.holes()), (40, &[41..50][..]));
         progress.complete(40);

@@ -97,7 +97,11 @@ impl Reader {
     /// Looks for the next record, unless it is there.
     fn look(&mut self) -> io::Result<()> {
         while self.head.is_none() {
-            let Some(here) = self.shared.inner.lock().here(self.place) else { return Ok(()) };
+            let here = self.shared.inner.lock().here(self.place);
+            let Some(here) = here else {
+                self.without_segment();
+                return Ok(());
+            };
             if !self.step(&here)? {
                 return Ok(());
             }
@@ -182,6 +186,17 @@ impl Reader {
         here.more
     }
 
+    /// Nowhere to look: what was on disk and is not read yet is gone with its segments.
+    fn without_segment(&self) {
+        let mut inner = self.shared.inner.lock();
+        let (read, durable) = (inner.progress.read(), inner.durable);
+        let lost = inner.lose(durable);
+        drop(inner);
+        if lost > 0 {
+            self.say(lost, read, "their segments are gone");
+        }
+    }
+
     /// What is missing up to `seq` is lost: it is counted, and what stands in its place copied aside. A damaged range that
     /// took nothing with it, as the torn end of a segment whose records were written again, is none of our business.
     fn close_gap(&mut self, here: &Here, seq: Seq) {
@@ -189,37 +204,30 @@ impl Reader {
         let (shared, bad) = (&self.shared, std::mem::take(&mut open.bad));
         let mut inner = shared.inner.lock();
         let read = inner.progress.read();
-        let lost = inner.progress.outside_holes(read..seq.max(read));
-        inner.progress.pass(seq);
-        inner.lost += lost;
+        let lost = inner.lose(seq);
         if lost == 0 && (bad.is_empty() || !here.nameless) {
             return;
         }
         inner.damaged += bad.len() as u64;
         let mut used = inner.quarantined;
         drop(inner);
-        let dir = &shared.spec.dir;
-        for range in &bad {
+        let mut why = String::from("they are in none of the segments");
+        for (from, to) in bad {
+            why = format!("bytes {from} to {to} of {} are damaged", here.path.display());
             let Some(scanner) = &open.scanner else { break };
             let segment = (here.id, scanner.file());
-            match quarantine::copy(&*shared.io, dir, segment, *range, [used, shared.spec.quarantine_max]) {
+            let room = [used, shared.spec.quarantine_max];
+            match quarantine::copy(&*shared.io, &shared.spec.dir, segment, (from, to), room) {
                 Ok(added) => used += added,
-                Err(error) => tracing::warn!(
-                    "buffer {}: bytes {} to {} are damaged and cannot be copied aside: {error}",
-                    here.path.display(),
-                    range.0,
-                    range.1
-                ),
+                Err(error) => tracing::warn!("buffer: {why}, and cannot be copied aside: {error}"),
             }
         }
         shared.inner.lock().quarantined = used;
-        tracing::error!(
-            "buffer {}: {lost} entries are lost, from number {read} on: {}",
-            here.path.display(),
-            match bad.first() {
-                Some((from, to)) => format!("bytes {from} to {to} are damaged"),
-                None => "they are in none of the segments".into(),
-            }
-        );
+        self.say(lost, read, &why);
+    }
+
+    fn say(&self, lost: u64, from: Seq, why: &str) {
+        let dir = self.shared.spec.dir.display();
+        tracing::error!("buffer {dir}: {lost} entries are lost, from number {from} on: {why}");
     }
 }

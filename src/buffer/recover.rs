@@ -16,6 +16,7 @@ use crate::storage_io::{Access, PRIVATE, StorageFile, StorageIo};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most sentences about what is unusual.
@@ -32,14 +33,14 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
         _ => OpenError::Io(dir.join("lock"), error),
     })?;
     let mut found = Found::default();
-    let loaded = load_state(&*io, &spec, &mut found)?;
-    let mut survey = Survey::of(&*io, &spec, &loaded, &mut found)?;
+    let loaded = load_state(&*io, &dir, &mut found)?;
+    let mut survey = Survey::of(&*io, &dir, &loaded, &mut found)?;
     let state = loaded.slots.best.clone().unwrap_or_default();
     let end = survey.end(&*io, &state)?;
-    let committed = match &loaded.slots.best {
-        Some(state) => state.committed,
-        None => survey.table.iter().find_map(|segment| segment.first_seq).unwrap_or(0),
-    };
+    for husk in &survey.husks {
+        let _ = io.remove(husk);
+    }
+    let committed = survey.committed(&loaded);
     let next = end.next.max(state.written).max(committed);
     let progress = Progress::new(committed, state.holes.clone());
     found.entries = progress.open(next).0;
@@ -106,9 +107,9 @@ impl Found {
     }
 }
 
-fn load_state(io: &dyn StorageIo, spec: &BufferSpec, found: &mut Found) -> Result<Loaded, OpenError> {
-    let path = spec.dir.join(state::NAME);
-    match persist::load(io, &spec.dir) {
+pub(super) fn load_state(io: &dyn StorageIo, dir: &Path, found: &mut Found) -> Result<Loaded, OpenError> {
+    let path = dir.join(state::NAME);
+    match persist::load(io, dir) {
         Ok(Ok(loaded)) => {
             if loaded.slots.damaged && !loaded.missing {
                 let what = if loaded.slots.best.is_some() {
@@ -132,12 +133,14 @@ pub(super) struct Survey {
     pub(super) next_id: u64,
     /// The buffer's own number.
     pub(super) buffer: u64,
+    /// Files that were to become segments, and did not: all they hold is room.
+    pub(super) husks: Vec<PathBuf>,
 }
 
 /// How the segments end.
-struct End {
+pub(super) struct End {
     /// The number behind the last entry.
-    next: Seq,
+    pub(super) next: Seq,
     /// The last segment, scanned; None if there is none.
     last: Option<Scan>,
     /// How many segments at the end have no record.
@@ -157,24 +160,26 @@ pub(super) struct Scan {
 
 impl Survey {
     /// Reads the heads of all segments. Files of others are left alone.
-    fn of(
+    pub(super) fn of(
         io: &dyn StorageIo,
-        spec: &BufferSpec,
+        dir: &Path,
         loaded: &Loaded,
         found: &mut Found,
     ) -> Result<Survey, OpenError> {
-        let failed = |error| OpenError::Io(spec.dir.clone(), error);
+        let failed = |error| OpenError::Io(dir.to_owned(), error);
         let (mut heads, mut next_id) = (Vec::new(), 1);
-        for name in io.list(&spec.dir).map_err(failed)? {
+        for name in io.list(dir).map_err(failed)? {
             let name = name.to_string_lossy().into_owned();
             let Some(id) = segment::id_of(&name).filter(|id| *id < NUMBER_MAX) else {
-                if ![state::NAME, "state.tmp", "lock", RESERVE, quarantine::NAME].contains(&&*name) {
-                    found.note(format!("{}: not ours, left alone", spec.dir.join(name).display()));
+                if ![state::NAME, "state.tmp", "repair.tmp", "lock", RESERVE, quarantine::NAME]
+                    .contains(&&*name)
+                {
+                    found.note(format!("{}: not ours, left alone", dir.join(name).display()));
                 }
                 continue;
             };
             next_id = next_id.max(id + 1);
-            let path = spec.dir.join(&name);
+            let path = dir.join(&name);
             let head = head(io, &path).map_err(|error| OpenError::Io(path.clone(), error))?;
             if let (_, Err(Bad::Version(major))) = head {
                 return Err(OpenError::Version { path, major });
@@ -186,9 +191,13 @@ impl Survey {
         let known = loaded.slots.best.as_ref().map(|state| state.buffer);
         let first = heads.iter().find_map(|(_, _, (_, head))| Some(segment::buffer_of(head.as_ref().ok()?)));
         let buffer = known.or(first).unwrap_or_else(|| fastrand::u64(..));
-        let mut survey = Survey { table: VecDeque::new(), next_id, buffer };
+        let mut survey = Survey { table: VecDeque::new(), next_id, buffer, husks: Vec::new() };
         for (id, path, (len, head)) in heads {
             let header = head.ok();
+            if len == 0 {
+                survey.husks.push(path);
+                continue;
+            }
             if header.is_some_and(|header| segment::buffer_of(&header) != buffer) {
                 found.note(format!("{}: a segment of another buffer, left alone", path.display()));
                 continue;
@@ -200,7 +209,7 @@ impl Survey {
                     first_record(io, &path, salt, len).map_err(|error| OpenError::Io(path.clone(), error))?
                 }
             };
-            if header.is_none() && len > 0 {
+            if header.is_none() {
                 found.note(format!("{}: its header is damaged", path.display()));
             }
             let id = header.map_or(id, |header| header.id);
@@ -212,7 +221,7 @@ impl Survey {
                 first_seq,
                 created_ms: header.map_or(0, |header| header.created_ms),
                 salt,
-                capacity: header.map_or(spec.segment_size, |header| header.capacity).max(len),
+                capacity: header.map_or(len, |header| header.capacity.max(len)),
                 len,
                 entered: 0,
                 passed: None,
@@ -221,8 +230,16 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Everything below is done: the state says so, or else nothing is.
+    pub(super) fn committed(&self, loaded: &Loaded) -> Seq {
+        match &loaded.slots.best {
+            Some(state) => state.committed,
+            None => self.table.iter().find_map(|segment| segment.first_seq).unwrap_or(0),
+        }
+    }
+
     /// Scans from the back to the last segment that has a record.
-    fn end(&mut self, io: &dyn StorageIo, state: &State) -> Result<End, OpenError> {
+    pub(super) fn end(&mut self, io: &dyn StorageIo, state: &State) -> Result<End, OpenError> {
         let mut end = End { next: state.written, last: None, empty: 0 };
         for segment in self.table.iter_mut().rev() {
             let scan = scan(io, segment).map_err(|error| OpenError::Io(segment.path.clone(), error))?;
@@ -244,7 +261,7 @@ impl Survey {
 }
 
 /// Length and header of a segment's file.
-pub(super) fn head(io: &dyn StorageIo, path: &std::path::Path) -> io::Result<(u64, Result<Header, Bad>)> {
+pub(super) fn head(io: &dyn StorageIo, path: &Path) -> io::Result<(u64, Result<Header, Bad>)> {
     let file = io.open(path, Access::Read, PRIVATE)?;
     let mut bytes = [0; HEADER];
     let read = file.read_at(&mut bytes, 0)?;
@@ -255,7 +272,7 @@ pub(super) fn head(io: &dyn StorageIo, path: &std::path::Path) -> io::Result<(u6
 }
 
 /// The number of the first valid record.
-fn first_record(io: &dyn StorageIo, path: &std::path::Path, salt: u64, len: u64) -> io::Result<Option<Seq>> {
+fn first_record(io: &dyn StorageIo, path: &Path, salt: u64, len: u64) -> io::Result<Option<Seq>> {
     let mut scanner = Scanner::new(io.open(path, Access::Read, PRIVATE)?, salt);
     let mut payload = Vec::new();
     loop {

@@ -221,6 +221,15 @@ impl Inner {
         })
     }
 
+    /// What is not read up to `seq` cannot be read: how many entries that costs.
+    pub(super) fn lose(&mut self, seq: Seq) -> u64 {
+        let read = self.progress.read();
+        let lost = self.progress.outside_holes(read..seq.max(read));
+        self.progress.pass(seq.max(read));
+        self.lost += lost;
+        lost
+    }
+
     /// Everything below `next` is safe now, in `len` bytes of the segment at `place`; the first of it came in at
     /// `first_ms`.
     pub(super) fn written(&mut self, place: u64, len: u64, next: Seq, first_ms: u64) {

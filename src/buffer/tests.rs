@@ -48,6 +48,12 @@ fn append(opened: &mut Opened, id: u32) -> Result<Seq, AppendError> {
     })
 }
 
+fn append_all(opened: &mut Opened, ids: std::ops::Range<u32>) {
+    for id in ids {
+        append(opened, id).unwrap();
+    }
+}
+
 /// The id of a record, which must be whole.
 fn id_of(head: &RecordHead, bytes: &[u8]) -> u32 {
     let id = u32::from_le_bytes(*bytes.first_chunk().unwrap());

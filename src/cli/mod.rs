@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod dlq;
+pub mod buffer;
 pub mod generate;
 pub mod health;
 pub mod pages;
@@ -65,6 +66,9 @@ enum Command {
     /// Looks at the dead letters, gives them again, or removes them
     #[command(after_help = EXIT_CODES)]
     Dlq(dlq::DlqArgs),
+    /// Looks at the buffers on disk of a stopped ringmain, checks them, reads them out, repairs them
+    #[command(after_help = EXIT_CODES)]
+    Buffer(buffer::BufferArgs),
     /// Makes numbered lines of several kinds, to try a config or to load one
     Gen(generate::GenArgs),
     /// Prints the JSON schema of the config, for editors and checks
@@ -101,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Tap(args) => tap::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::Buffer(args) => buffer::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => pages::completions(&args),

@@ -13,7 +13,7 @@ fn records_come_out_as_they_went_in_and_only_when_they_are_durable() {
         assert_eq!(opened.found, Found::default());
         append(&mut opened, 0).unwrap();
         assert_eq!((drain(&mut opened), opened.writer.pending()), (vec![], payload(0).len()));
-        (1..20).for_each(|id| drop(append(&mut opened, id).unwrap()));
+        append_all(&mut opened, 1..20);
         let durable = opened.writer.sync().unwrap();
         assert_eq!((durable, opened.writer.pending()), (opened.writer.durable(), 0));
         assert_eq!(ids(&drain(&mut opened)), (0..20).collect::<Vec<_>>());
@@ -113,7 +113,7 @@ fn dropping_the_oldest_frees_room_though_older_records_are_handed_out() {
 fn bytes_to_drop_are_counted_in_whole_records() {
     let sim = Sim::new(1);
     let mut opened = open(&sim, &spec());
-    (0..10).for_each(|id| drop(append(&mut opened, id).unwrap()));
+    append_all(&mut opened, 0..10);
     opened.writer.sync().unwrap();
     let bytes = (payload(0).len() + payload(1).len()) as u64;
     let skipped = opened.reader.skip_oldest(bytes).unwrap();
@@ -182,7 +182,7 @@ fn a_full_disk_is_full_and_what_was_taken_is_saved_in_the_reserve() {
 fn a_disk_that_takes_nothing_is_an_error_value_and_the_backlog_can_be_read() {
     let sim = Sim::new(1);
     let mut opened = open(&sim, &spec());
-    (0..30).for_each(|id| drop(append(&mut opened, id).unwrap()));
+    append_all(&mut opened, 0..30);
     opened.writer.sync().unwrap();
     drop(opened);
     for op in [Op::Allocate, Op::SetLen, Op::Write, Op::SyncData, Op::SyncDir, Op::Rename] {
@@ -239,7 +239,7 @@ fn without_syncing_a_flush_makes_durable_and_says_again_what_it_could_not() {
 fn what_cannot_be_read_many_times_in_a_row_counts_as_damaged() {
     let sim = Sim::new(1);
     let mut opened = open(&sim, &spec());
-    (0..3).for_each(|id| drop(append(&mut opened, id).unwrap()));
+    append_all(&mut opened, 0..3);
     opened.writer.sync().unwrap();
     let mut bytes = Vec::new();
     sim.fail(Op::Read, 0, 5, libc::EIO);
@@ -248,7 +248,7 @@ fn what_cannot_be_read_many_times_in_a_row_counts_as_damaged() {
     }
     // It was a passing fault: nothing is lost.
     assert_eq!(ids(&drain(&mut opened)), [0, 1, 2]);
-    (3..6).for_each(|id| drop(append(&mut opened, id).unwrap()));
+    append_all(&mut opened, 3..6);
     opened.writer.sync().unwrap();
     sim.fail(Op::Read, 0, 6, libc::EIO);
     for _ in 0..5 {
@@ -263,7 +263,7 @@ fn the_view_says_how_old_the_oldest_is() {
     let sim = Sim::new(1);
     let mut opened = open(&sim, &spec());
     assert_eq!(opened.shared.view().oldest_ms, None);
-    (0..3).for_each(|id| drop(append(&mut opened, id).unwrap()));
+    append_all(&mut opened, 0..3);
     opened.writer.sync().unwrap();
     assert_eq!(opened.shared.view().oldest_ms, Some(1_000));
     let records = drain(&mut opened);

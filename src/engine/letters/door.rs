@@ -60,7 +60,8 @@ impl Door {
         let (plan, lane) = match way {
             Way::Sink(name) => {
                 let sink = live.sinks.iter().find(|sink| sink.config.name == name);
-                let lane = Arc::clone(&sink.ok_or_else(|| format!("there is no sink `{name}` now"))?.lane);
+                let sink = sink.ok_or_else(|| format!("there is no sink `{name}` now"))?;
+                let lane = Arc::clone(sink.entrance());
                 let pipeline = Pipeline::compile(Vec::<crate::steps::pipeline::StepSpec>::new());
                 let pipeline = pipeline.map_err(|error| error.to_string())?;
                 (Plan::new(pipeline, Routes::new(vec![None]), vec![Arc::clone(&lane)]), Some(lane))
@@ -78,7 +79,7 @@ impl Door {
                     kind: SourceKind::Submit(SubmitSourceConfig {}),
                 };
                 let sinks: Vec<_> = config.enabled_sinks().collect();
-                let lanes: Vec<_> = live.sinks.iter().map(|sink| Arc::clone(&sink.lane)).collect();
+                let lanes: Vec<_> = live.sinks.iter().map(|sink| Arc::clone(sink.entrance())).collect();
                 let letters = live.letters.as_ref().map(|letters| &letters.lane);
                 let plan = build::plan(&config, &source, &sinks, &lanes, letters);
                 (plan.map_err(|error| error.to_string())?, None)

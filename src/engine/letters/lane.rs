@@ -39,6 +39,7 @@ impl Stage<'_> {
         let config = as_config();
         let row = self.sink_row(&config);
         let lane = self.new_lane(row, &config, quota);
+        self.lanes.push(Arc::clone(&lane));
         let circuit = self.circuit(row, &config);
         let sink: Arc<dyn Sink> = Arc::new(GivenUp);
         let (crew, senders) = (FIRST_CREW, Arc::default());
