@@ -12,13 +12,15 @@ pub struct Progress {
     /// A bit per entry; as long as the last settled one needs.
     bits: Vec<u64>,
     settled: usize,
+    /// Everything is settled: no bit says so then.
+    all: bool,
     refused: Vec<Refused>,
 }
 
 impl Progress {
     /// Whether the entry was taken or refused already.
     pub fn is_settled(&self, place: usize) -> bool {
-        self.bits.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
+        self.all || self.bits.get(place / 64).is_some_and(|word| word >> (place % 64) & 1 == 1)
     }
 
     /// Whether nothing is settled yet.
@@ -36,6 +38,11 @@ impl Progress {
         for place in places {
             self.settle(place);
         }
+    }
+
+    /// Notes that the destination took all of `entries` that it did not refuse. Costs the same however many they are.
+    pub fn take_rest(&mut self, entries: usize) {
+        (self.all, self.settled) = (true, entries);
     }
 
     /// Notes that the destination refused the entry for good.
@@ -74,6 +81,9 @@ impl Progress {
 
     /// False if it was settled before.
     fn settle(&mut self, place: usize) -> bool {
+        if self.all {
+            return false;
+        }
         if self.bits.len() <= place / 64 {
             self.bits.resize(place / 64 + 1, 0);
         }
@@ -101,6 +111,16 @@ mod tests {
         assert!(progress.is_settled(60) && progress.is_settled(71) && !progress.is_settled(72));
         let refused: Vec<_> = progress.into_refused().into_iter().map(|one| (one.place, one.said)).collect();
         assert_eq!(refused, [(70, "bad".into())]);
+    }
+
+    #[test]
+    fn the_rest_is_what_was_not_refused() {
+        let mut progress = Progress::default();
+        progress.refuse(1, "bad");
+        progress.take_rest(3);
+        progress.refuse(2, "too late");
+        assert!((0..3).all(|place| progress.is_settled(place)));
+        assert_eq!((progress.settled(), progress.refused().len()), (3, 1));
     }
 
     #[test]

@@ -172,7 +172,13 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "^^ `retry_backoff_max` must not be shorter",
             "",
         ),
-        ("dispatcher: { max_retries: 3 }", "unknown key `max_retries` in `dispatcher`", "1:15", "", ""),
+        (
+            "dispatcher: { max_retires: 3 }",
+            "unknown key `max_retires` in `dispatcher`",
+            "1:15",
+            "^^^^^^^^^^^ did you mean `max_retries`?",
+            "",
+        ),
         (
             "dispatcher: { backpressure: { enabled: yes } }",
             "`enabled` in `dispatcher.backpressure` cannot be `yes`",
@@ -545,7 +551,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `pathh` in sink `s`",
             "1:36",
             "^^^^^ did you mean `path`?",
-            "known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, \
+            "known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, \
+             fallback_after, path, format, open_files, fsync, \
              max_files, rotate",
         ),
         (
@@ -702,7 +709,7 @@ error: unknown key `pathh` in sink `archive`
    |
 17 |     pathh: \"./data/out\"
    |     ^^^^^ did you mean `path`?
-   = known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, max_files, rotate
+   = known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, fallback_after, path, format, open_files, fsync, max_files, rotate
 ";
     let shown = parse(&text).unwrap_err().to_string().replace("is missing\n\n", "is missing\n");
     assert!(shown.starts_with(expected), "{shown}");
@@ -737,7 +744,9 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (7, 1, 5));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
-    assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);
+    let mut lane = config.sinks[0].lane.clone();
+    assert_eq!(lane.fallback.take().as_deref(), Some("console"), "an example");
+    assert_eq!(lane, plain.sinks[0].lane);
     let SinkKind::File(mut file) = config.sinks[0].kind.clone() else { panic!("archive is a file sink") };
     assert!(file.rotate.take().is_some(), "an example: without the section nothing is rotated");
     assert_eq!(SinkKind::File(file), plain.sinks[0].kind);

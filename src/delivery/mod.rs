@@ -205,13 +205,13 @@ impl Sender {
         let all = batch.len();
         let attempt = match result {
             Ok(Ok(())) => {
-                batch.progress().take(0..all);
+                batch.progress().take_rest(all);
                 Attempt::Settled
             }
             Ok(Err(SendError::Partial(refused))) => {
                 let mut progress = batch.progress();
                 refused.into_iter().for_each(|(place, said)| progress.refuse(place, said));
-                progress.take(0..all);
+                progress.take_rest(all);
                 Attempt::Settled
             }
             Ok(Err(SendError::Retry { why, after })) => failed(why.into(), Failure::Unwell { after }),

@@ -2,6 +2,7 @@
 
 use super::patience::Trial;
 use crate::batch::{Batch, LetterReason, Said};
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Entries of a batch that are sent together.
@@ -13,17 +14,20 @@ pub(super) struct Piece {
 }
 
 /// The pieces of one batch, first ones last.
-pub(super) struct Work(Vec<Piece>);
+pub(super) struct Work(SmallVec<[Piece; 1]>);
 
 impl Work {
     /// All of a batch as one.
     pub fn of(batch: &Batch) -> Self {
-        Work(vec![Piece { range: 0..batch.len(), trial: Trial::default() }])
+        Work(SmallVec::from_buf([Piece { range: 0..batch.len(), trial: Trial::default() }]))
     }
 
     /// The piece to be sent next: the first of which anything is left.
     pub fn next(&mut self, batch: &Batch) -> Option<&mut Piece> {
         let progress = batch.progress();
+        if progress.settled() == batch.len() {
+            return None;
+        }
         while self.0.last()?.range.clone().all(|place| progress.is_settled(place)) {
             self.0.pop();
         }
@@ -79,7 +83,7 @@ mod tests {
                 work.split(&batch, &"bad".into(), LetterReason::Rejected);
             } else {
                 taken.extend(texts);
-                slice.batch().progress().take(0..slice.batch().len());
+                slice.batch().progress().take_rest(slice.batch().len());
                 slice.note_in(&batch);
             }
         }

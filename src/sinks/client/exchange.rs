@@ -43,7 +43,14 @@ pub fn exchange(
             }
         }
     }
-    trouble.map_or(Ok(()), Err)
+    if let Some(trouble) = trouble {
+        return Err(trouble);
+    }
+    if progress.refused().is_empty() {
+        // All of it was taken: there is nothing to be remembered entry by entry.
+        *progress = Progress::default();
+    }
+    Ok(())
 }
 
 fn entries(spans: &[Span]) -> impl Iterator<Item = usize> {
