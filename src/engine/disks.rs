@@ -115,6 +115,7 @@ impl Stage<'_> {
             source,
             spills: !buffer.is_on_disk(),
             hurry: self.core.keeper.hurry(),
+            note: self.core.keeper.alarm(),
         });
         // Rows are shared with what runs: nothing is counted before it is sure that this will.
         let (ledger, found) = (Arc::clone(&self.ledger.sources[usize::from(source.0)].row), opened.found);
