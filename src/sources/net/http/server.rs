@@ -184,6 +184,7 @@ impl HttpServer {
                 }
             }
         }
+        self.doors.retain(|door| !door.leaving || door.ready);
     }
 
     fn take_answers(&mut self) {
