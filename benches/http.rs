@@ -93,7 +93,8 @@ impl Kind {
     fn push() -> Kind {
         let push = push::push(&lines(), |n| 1_795_428_000_000_000_000 + n as u64 * 1_000_003);
         let body = push::packed(&push);
-        let head = "POST /loki/api/v1/push HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-protobuf\r\n";
+        let head =
+            "POST /loki/api/v1/push HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-protobuf\r\n";
         Kind {
             name: "loki/push_4_clients",
             source: "type: loki",

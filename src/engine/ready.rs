@@ -158,7 +158,8 @@ impl Stage<'_> {
         let opened = if same_sink { Arc::clone(&old.sink) } else { self.open_sink(sink)? };
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
-        let (upkeep, before) = if same_sink { (old.upkeep.clone(), None) } else { (None, old.upkeep.clone()) };
+        let (upkeep, before) =
+            if same_sink { (old.upkeep.clone(), None) } else { (None, old.upkeep.clone()) };
         let next =
             LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), upkeep, ..old };
         self.view_sink(row, next.view(what));

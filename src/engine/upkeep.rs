@@ -36,7 +36,8 @@ impl Upkeep {
             return Ok(None);
         }
         let (stop, done) = (Flag::default(), Arc::new(Latch::default()));
-        let (stopped, inside, sink, go) = (stop.clone(), Inside::new(&done), Arc::clone(sink), Arc::clone(go));
+        let (stopped, inside, sink, go) =
+            (stop.clone(), Inside::new(&done), Arc::clone(sink), Arc::clone(go));
         let handle = threads.spawn(format!("keep-{name}"), &[], move |row| {
             let _inside = inside;
             if !go.wait() {

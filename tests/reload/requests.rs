@@ -9,7 +9,8 @@ fn free() -> SocketAddr {
 }
 
 fn push(stream: &str, numbers: std::ops::Range<u64>) -> String {
-    let value = |n: u64| serde_json::json!([(1_795_428_000_000_000_000 + n).to_string(), line(stream, n, 90)]);
+    let value =
+        |n: u64| serde_json::json!([(1_795_428_000_000_000_000 + n).to_string(), line(stream, n, 90)]);
     let values: Vec<Value> = numbers.map(value).collect();
     serde_json::json!({ "streams": [{ "stream": { "app": stream }, "values": values }] }).to_string()
 }

@@ -273,7 +273,8 @@ impl Decoder {
 
     /// Begins with a request, unless it can be answered at once.
     fn begin(&mut self, job: Job, now: Instant) {
-        let Job { who, reading: Reading { encoding, reader, .. }, body, charge, stream, arrived, terms } = job;
+        let Job { who, reading: Reading { encoding, reader, .. }, body, charge, stream, arrived, terms } =
+            job;
         self.change(terms);
         let deadline = arrived + self.terms.settings.promise_timeout;
         if deadline <= now {
@@ -308,7 +309,8 @@ impl Decoder {
             None => self.answer(who, &Outcome::Late { begun: false }),
             Some(number) => {
                 let shipped = !self.writer.holds(number);
-                let due = self.requests.complete(number, entries, refusals, shipped, self.terms.settings.promise);
+                let due =
+                    self.requests.complete(number, entries, refusals, shipped, self.terms.settings.promise);
                 if let Some(due) = due {
                     Self::reply_due(due, &*self.terms.service, &self.answers, &mut self.answered);
                 }

@@ -114,9 +114,8 @@ impl Intake {
         let (sender, answers) = unbounded();
         let memory = BodyMemory::new(settings.body_memory, settings.limits.wire, self.waker());
         let terms = Arc::new(Terms { settings, service, strategy: way.strategy });
-        let decoder = |spec| {
-            Decoder::new(Arc::clone(&terms), spec, Arc::clone(ending), sender.clone(), self.waker())
-        };
+        let decoder =
+            |spec| Decoder::new(Arc::clone(&terms), spec, Arc::clone(ending), sender.clone(), self.waker());
         let (decoders, inboxes) = specs.into_iter().map(decoder).unzip();
         let desk = Desk::new(terms, way, ledger, memory, inboxes);
         self.add(Box::new(HttpServer {
