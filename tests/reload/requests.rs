@@ -84,8 +84,14 @@ fn sources_of_requests_that_change_under_load_refuse_nobody_and_lose_nothing() {
         assert_ne!(row(&stats, "sources", source)["removed"], true, "{stats:#}");
     }
     assert_eq!(instance.terminate(), 0);
-    let recount = Recount::of(&dir.path().join("out"));
-    sent.iter().for_each(|(name, count)| recount.assert_exact(name, *count));
+    let mut recount = Recount::of(&dir.path().join("out"));
+    for (name, count) in &sent {
+        // Order is that of a connection; these come by a new one each time.
+        if ["c", "d", "f"].contains(name) {
+            recount.streams.get_mut(*name).expect("it came").sort_unstable();
+        }
+        recount.assert_exact(name, *count);
+    }
     println!("{} reloads: {sent:?} lines, none lost, none twice, nobody refused", reloads());
 }
 
