@@ -4,6 +4,7 @@ mod ask;
 pub mod generate;
 pub mod health;
 pub mod pages;
+pub mod positions;
 pub mod reload;
 pub mod schema;
 pub mod send;
@@ -61,6 +62,9 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Asks a running ringmain whether it is well: exit code 0, or 1 with the reason
     Health(health::HealthArgs),
+    /// Shows or resets how far files were read, in the data directory of one that does not run
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Positions(positions::PositionsCommand),
     /// Makes numbered lines of several kinds, to try a config or to load one
     Gen(generate::GenArgs),
     /// Prints the JSON schema of the config, for editors and checks
@@ -96,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => reload::run(&args),
         Command::Tap(args) => tap::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::Positions(command) => positions::run(&command),
         Command::Gen(args) => generate::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => pages::completions(&args),

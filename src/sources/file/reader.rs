@@ -5,7 +5,8 @@
 
 use super::FileSettings;
 use super::cursor::{Flush, Limits};
-use super::discover::{self, Globs, NeverRead};
+use super::discover::{self, Globs, Listing, NeverRead};
+use super::finish::{is_out_of_files, open_max};
 use super::identity::FileId;
 use super::marks::Marks;
 use super::positions::Positions;
@@ -17,6 +18,7 @@ use crate::checkpoint::{Checkpoint, Start};
 use crate::pool::Owned;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::Inlet;
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
@@ -83,6 +85,8 @@ pub struct Reader {
     pub(super) globs: Globs,
     pub(super) never: NeverRead,
     pub(super) watch: Watch,
+    /// Asked while much else is borrowed.
+    pub(super) listing: RefCell<Listing>,
     pub(super) checkpoint: Arc<Checkpoint>,
     pub(super) start: Start,
     pub(super) ending: Arc<Ending>,
@@ -97,9 +101,11 @@ pub struct Reader {
     pub(super) origins: HashMap<Arc<Path>, TailId>,
     pub(super) positions: Positions,
     /// Files that wait for others to be closed.
-    pub(super) short: VecDeque<PathBuf>,
+    pub(super) short: VecDeque<(PathBuf, FileId)>,
     pub(super) room_again: bool,
     pub(super) open_count: usize,
+    /// Most files open at once; less than was asked for while the system gives no more.
+    pub(super) open_max: usize,
     /// Files that are no text or our own, by the scan that saw them last.
     pub(super) skipped: HashMap<FileId, u64>,
     /// Files that cannot be read, likewise.
@@ -139,12 +145,14 @@ impl Reader {
             line: settings.max_line.clamp(1, largest.max(2) - 1),
             rules: settings.multiline.clone(),
         };
+        let open_max = open_max(settings.open_files);
         Ok(Reader {
             globs: Globs::new(&settings.include, &settings.exclude)?,
             never: NeverRead::new(settings.never_read.clone(), &settings.never_match)?,
             start: checkpoint.start(&name),
             positions: Positions::new(checkpoint.loaded(&name)),
             watch: Watch::new(),
+            listing: RefCell::default(),
             settings,
             name,
             checkpoint,
@@ -158,6 +166,7 @@ impl Reader {
             short: VecDeque::new(),
             room_again: false,
             open_count: 0,
+            open_max,
             skipped: HashMap::new(),
             refused: HashMap::new(),
             finished: VecDeque::new(),
@@ -288,11 +297,16 @@ impl Reader {
             return Ok(Some(Did::Parked));
         }
         if !self.make_room() {
-            self.short.push_back(tail.path.to_path_buf());
+            self.short.push_back((tail.path.to_path_buf(), tail.id));
             return Ok(Some(Did::Parked));
         }
         let opened = match discover::open(&tail.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Did::Moved)),
+            Err(error) if is_out_of_files(&error) => {
+                self.out_of_files(&error);
+                self.short.push_back((tail.path.to_path_buf(), tail.id));
+                return Ok(Some(Did::Parked));
+            }
             other => other?,
         };
         if FileId::of(&opened.meta) != tail.id {
