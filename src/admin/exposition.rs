@@ -148,28 +148,6 @@ fn thread_row(page: &Page, thread: &ThreadStats) {
     );
 }
 
-fn files(page: &Page, source: &SourceStats, of: &[(&str, &str)]) {
-    for (name, help, count) in [
-        (
-            "dispatcher_source_files_rotated_total",
-            "Files that were renamed or deleted while they were followed.",
-            source.files_rotated,
-        ),
-        (
-            "dispatcher_source_files_truncated_total",
-            "Files that were cut or written anew in place.",
-            source.files_truncated,
-        ),
-        (
-            "dispatcher_source_files_vanished_total",
-            "Files that could not be read to their end.",
-            source.files_vanished,
-        ),
-    ] {
-        page.counter(name, help, of, count);
-    }
-}
-
 fn source_row(page: &Page, source: &SourceStats) {
     let of = &[("source", &*source.name)];
     let counter = |name, help, value| page.counter(name, help, of, value);
@@ -197,7 +175,21 @@ fn source_row(page: &Page, source: &SourceStats) {
     gauge("dispatcher_source_lag_bytes", "Bytes known to wait outside.", source.lag_bytes as f64);
     gauge("dispatcher_source_lag_seconds", "Age of the oldest of them.", source.lag_ms as f64 / 1e3);
     gauge("dispatcher_source_streams", "Open streams: files, connections.", source.streams as f64);
-    files(page, source, of);
+    counter(
+        "dispatcher_source_files_rotated_total",
+        "Files that were renamed or deleted while they were followed.",
+        source.files_rotated,
+    );
+    counter(
+        "dispatcher_source_files_truncated_total",
+        "Files that were cut or written anew in place.",
+        source.files_truncated,
+    );
+    counter(
+        "dispatcher_source_files_vanished_total",
+        "Files that could not be read to their end.",
+        source.files_vanished,
+    );
     counter(
         "dispatcher_source_refused_connections_total",
         "Connections refused at a limit.",
