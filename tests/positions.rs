@@ -51,7 +51,9 @@ fn list(dir: &Path, more: &[&str]) -> Vec<Value> {
 }
 
 fn names(rows: &[Value]) -> Vec<String> {
-    let name = |row: &Value| PathBuf::from(row["path"].as_str().expect("a path")).file_name().map(|name| name.to_owned());
+    let name = |row: &Value| {
+        PathBuf::from(row["path"].as_str().expect("a path")).file_name().map(|name| name.to_owned())
+    };
     rows.iter().filter_map(name).map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
@@ -68,7 +70,10 @@ fn read_on(dir: &Path) -> Vec<u64> {
     assert_eq!(instance.terminate(), 0);
     let recount = Recount::of(&dir.join("out"));
     assert!(recount.foreign.is_empty(), "{:?}", recount.foreign);
-    ["a", "b", "c"].iter().map(|stream| recount.streams.get(*stream).map_or(0, |all| all.len() as u64)).collect()
+    ["a", "b", "c"]
+        .iter()
+        .map(|stream| recount.streams.get(*stream).map_or(0, |all| all.len() as u64))
+        .collect()
 }
 
 #[test]
@@ -99,7 +104,8 @@ fn list_shows_every_file_and_how_far_it_was_read() {
 fn reset_puts_positions_where_it_is_told_and_says_what_it_did() {
     let dir = read_and_stopped();
     let before = list(dir.path(), &[]);
-    let reset = |args: &[&str]| run(dir.path(), &[&["positions", "reset", "--data-dir", "state"], args].concat());
+    let reset =
+        |args: &[&str]| run(dir.path(), &[&["positions", "reset", "--data-dir", "state"], args].concat());
     let (code, out, err) = reset(&["--to", "beginning", "--path", "/**/a.log"]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     assert!(out.starts_with("app: ") && out.ends_with("a.log: from byte 2020 to 0\n"), "{out}");
@@ -118,7 +124,8 @@ fn reset_puts_positions_where_it_is_told_and_says_what_it_did() {
 #[test]
 fn reset_refuses_what_it_cannot_do_and_leaves_the_rest_as_it_was() {
     let dir = read_and_stopped();
-    let reset = |args: &[&str]| run(dir.path(), &[&["positions", "reset", "--data-dir", "state"], args].concat());
+    let reset =
+        |args: &[&str]| run(dir.path(), &[&["positions", "reset", "--data-dir", "state"], args].concat());
     let (code, _, err) = reset(&["--to", "99999"]);
     assert!(code == 3 && err.contains("only 2020 bytes") && err.contains("3 of 3"), "{err}");
     let (code, _, err) = reset(&["--to", "end", "--source", "nobody"]);
@@ -218,7 +225,9 @@ fn whatever_became_of_the_checkpoint_it_starts_and_nothing_is_lost() {
         instance.wait_stats("caught up", |stats| {
             let all = |source, files| {
                 let row = row(stats, "sources", source);
-                number(row, "lag_bytes") == 0 && number(row, "streams") == files && number(row, "received") >= 10 * files
+                number(row, "lag_bytes") == 0
+                    && number(row, "streams") == files
+                    && number(row, "received") >= 10 * files
             };
             at_rest(stats) && all("app", 2) && all("other", 1)
         });

@@ -69,9 +69,10 @@ fn place(text: &str) -> Result<Place, String> {
     match text {
         "beginning" => Ok(Place::Beginning),
         "end" => Ok(Place::End),
-        _ => {
-            text.parse().map(Place::Offset).map_err(|_| "neither `beginning` nor `end` nor a number of bytes".into())
-        }
+        _ => text
+            .parse()
+            .map(Place::Offset)
+            .map_err(|_| "neither `beginning` nor `end` nor a number of bytes".into()),
     }
 }
 
@@ -110,7 +111,9 @@ fn lock(dir: &Path) -> Result<Box<dyn Send + Sync>, ExitCode> {
     }
     Disk.lock(&dir.join("lock")).map_err(|error| match error.kind() {
         ErrorKind::WouldBlock => {
-            let says = format!("a ringmain is using {shown}: stop it first; `ringmain stats` shows its files meanwhile");
+            let says = format!(
+                "a ringmain is using {shown}: stop it first; `ringmain stats` shows its files meanwhile"
+            );
             fail(exit::NOT_STARTED, &says)
         }
         _ => fail(exit::NOT_STARTED, &format!("{shown}: {error}")),
@@ -188,8 +191,7 @@ impl Shown {
         }
         let offset = self.position.offset.to_string();
         let (size, behind) = (number(self.size()), number(self.behind()));
-        let cells =
-            [path, self.source.to_string(), self.identity(), offset, size, behind, self.last_seen()];
+        let cells = [path, self.source.to_string(), self.identity(), offset, size, behind, self.last_seen()];
         cells.map(|cell| printable(&cell)).to_vec()
     }
 
@@ -242,7 +244,10 @@ fn reset(args: &ResetArgs) -> Result<ExitCode, ExitCode> {
     checkpoint.flush_fast().map_err(failed)?;
     let code = print(&out);
     if refused > 0 {
-        return Err(fail(exit::NOT_STARTED, &format!("{refused} of {} positions stay as they were", rows.len())));
+        return Err(fail(
+            exit::NOT_STARTED,
+            &format!("{refused} of {} positions stay as they were", rows.len()),
+        ));
     }
     Ok(code)
 }

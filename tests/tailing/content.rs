@@ -124,9 +124,8 @@ fn a_line_that_never_ends_takes_no_memory_and_holds_nobody_up() {
     rig.append("other.log", "other", 100);
     rig.wait_lines(100 + 1);
     println!("after {:?}", begun.elapsed());
-    rig.running_instance().wait_stats("it is passed over", |stats| {
-        number(row(stats, "sources", "logs"), "lag_bytes") == 0
-    });
+    rig.running_instance()
+        .wait_stats("it is passed over", |stats| number(row(stats, "sources", "logs"), "lag_bytes") == 0);
     let resident = rig.running_instance().stats()["process"]["resident_bytes"].as_u64().expect("a number");
     assert!(resident < 200 << 20, "{resident}");
     append(&path, b"\n");

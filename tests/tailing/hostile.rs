@@ -22,7 +22,9 @@ fn pipes_devices_holes_and_loops_hold_nobody_up() {
     for (name, to) in [("dev.log", "/dev/zero"), ("proc.log", "/proc/kmsg"), ("gone.log", "/nowhere")] {
         std::os::unix::fs::symlink(to, rig.log(name)).expect("linked");
     }
-    File::create(rig.log("hole.log")).and_then(|file| file.set_len(1 << 40)).expect("a file system with holes");
+    File::create(rig.log("hole.log"))
+        .and_then(|file| file.set_len(1 << 40))
+        .expect("a file system with holes");
     let mut text = File::create(rig.log("text-and-hole.log")).expect("created");
     let first = rig.text("hole", 20, 100);
     text.write_all(first.as_bytes()).expect("written");

@@ -81,12 +81,17 @@ impl Rig {
     }
 
     /// The sink can deliver nothing any more: its directory is a file.
-    pub fn block(&self) {
+    pub fn block(&mut self) {
         let out = self.dir.path().join("out");
         if out.exists() {
             fs::rename(&out, self.dir.path().join("out.kept")).expect("moved away");
         }
         fs::write(&out, "").expect("written");
+        if let Some(instance) = &mut self.instance {
+            // It holds the file open: now it looks for it by its name again.
+            instance.signal("HUP");
+            instance.wait_log("nothing changed");
+        }
     }
 
     pub fn unblock(&self) {

@@ -214,9 +214,13 @@ fn copied_and_cut_under_load_loses_at_most_what_came_between_copy_and_cut() {
     let (lost, twice) = recount.lost_and_twice("app", count);
     let in_gaps: u64 = gaps.iter().map(|gap| gap.end - gap.start).sum();
     let seen: std::collections::BTreeSet<_> = recount.streams["app"].iter().copied().collect();
-    let other =
-        (0..count).filter(|n| !seen.contains(n) && !gaps.iter().any(|gap| gap.contains(n))).collect::<Vec<_>>();
-    println!("{} cuts, {count} lines: {in_gaps} between copy and cut, {lost} lost, {twice} twice", gaps.len());
+    let other = (0..count)
+        .filter(|n| !seen.contains(n) && !gaps.iter().any(|gap| gap.contains(n)))
+        .collect::<Vec<_>>();
+    println!(
+        "{} cuts, {count} lines: {in_gaps} between copy and cut, {lost} lost, {twice} twice",
+        gaps.len()
+    );
     assert!(other.is_empty(), "{} others lost: {:?}", other.len(), &other[..other.len().min(10)]);
     assert_eq!((twice, recount.foreign.len()), (0, 0));
 }

@@ -43,7 +43,7 @@ impl Reader {
             let next = tail.next.take();
             self.release(next);
         }
-        self.room_again = true;
+        self.room_may_be();
         self.finish(id, now);
     }
 
@@ -78,7 +78,8 @@ impl Reader {
             if let Some(tail) = self.tails.get_mut(id)
                 && tail.file.take().is_some()
             {
-                (self.open_count, self.room_again) = (self.open_count - 1, true);
+                self.open_count -= 1;
+                self.room_may_be();
             }
             self.checkpoint.release(key);
             return;
@@ -104,7 +105,7 @@ impl Reader {
     pub(super) fn remove(&mut self, id: TailId) -> Option<Box<Tail>> {
         let mut tail = self.tails.remove(id)?;
         self.open_count -= usize::from(tail.file.is_some());
-        self.room_again = true;
+        self.room_may_be();
         let forget = |at: &mut TailId| *at == id;
         if self.by_inode.get_mut(&tail.id).is_some_and(forget) {
             self.by_inode.remove(&tail.id);
@@ -154,11 +155,13 @@ impl Reader {
     /// Makes sure that one more file may be open, by closing files that were read to their end, longest unused first.
     pub(super) fn make_room(&mut self) -> bool {
         let limit = self.open_max;
-        if self.open_count < limit {
-            return true;
+        if self.open_count < limit || self.nothing_rests {
+            return self.open_count < limit;
         }
         // Several more than needed: looking for them costs a walk over all files.
         self.rest(self.open_count - limit + limit.div_ceil(8));
+        // Until something happens asking again would only cost another walk.
+        self.nothing_rests = self.open_count >= limit;
         self.open_count < limit
     }
 
@@ -191,11 +194,23 @@ impl Reader {
     /// Notes a file that cannot be opened yet, and which one it is: it may be rotated away meanwhile.
     pub(super) fn wait_for_room(&mut self, path: &Path) {
         if let Ok(meta) = path.metadata() {
-            self.short.push_back((path.to_path_buf(), FileId::of(&meta)));
+            self.add_short(path, FileId::of(&meta));
         }
     }
 
-    /// Looks at a path whose file had to wait for room. If it is another by now, the one that waited comes first.
+    /// Notes it once.
+    pub(super) fn add_short(&mut self, path: &Path, file: FileId) {
+        if self.short_ids.insert(file) {
+            self.short.push_back((path.to_path_buf(), file));
+        }
+    }
+
+    /// A file was read to its end or closed: another may have its turn.
+    pub(super) fn room_may_be(&mut self) {
+        (self.room_again, self.nothing_rests) = (true, false);
+    }
+
+    /// A file had to wait for room to be opened. If another is at its path by now, it is looked for.
     pub(super) fn look_after(&mut self, path: &Path, file: FileId, now: Instant) {
         let there = path.metadata().map(|meta| FileId::of(&meta)).ok();
         let known = self.by_inode.contains_key(&file) || self.skipped.contains_key(&file);
@@ -212,7 +227,6 @@ impl Reader {
                 None => self.vanished(path, "it was not opened in time, too many files were open"),
             }
         }
-        self.look_at(path, now);
     }
 
     /// Says and counts that a file cannot be read to its end.
@@ -229,7 +243,9 @@ impl Reader {
         while self.make_room()
             && let Some((path, file)) = self.short.pop_front()
         {
+            self.short_ids.remove(&file);
             self.look_after(&path, file, now);
+            self.look_at(&path, now);
         }
     }
 }

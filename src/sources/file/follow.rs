@@ -36,6 +36,7 @@ impl Reader {
         self.more_room();
         // Whatever waits for room is looked at again now.
         let waited = std::mem::take(&mut self.short);
+        self.short_ids.clear();
         let mut files = Vec::new();
         let (globs, watch) = (&self.globs, &mut self.watch);
         // A directory is watched before it is listed: what comes in between is found twice, not never.

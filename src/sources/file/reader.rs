@@ -20,7 +20,7 @@ use crate::sources::ending::Ending;
 use crate::sources::inlet::Inlet;
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(super) const PACE: Duration = Duration::from_millis(5);
 pub(super) const ROOM_MIN: usize = 512;
 /// How long a file rests before what failed of it is read again.
 pub(super) const REPLAY_PAUSE: Duration = Duration::from_millis(100);
+/// One part of this many is spent on looking everywhere.
+const SCAN_SHARE: u32 = 10;
 /// How often a renamed or deleted file is looked at: its name may lie where nothing is watched.
 pub(super) const AWAY_LOOK: Duration = Duration::from_millis(250);
 
@@ -102,7 +104,10 @@ pub struct Reader {
     pub(super) positions: Positions,
     /// Files that wait for others to be closed.
     pub(super) short: VecDeque<(PathBuf, FileId)>,
+    pub(super) short_ids: HashSet<FileId>,
     pub(super) room_again: bool,
+    /// No file could be closed to make room when it was last tried, and nothing has happened since.
+    pub(super) nothing_rests: bool,
     pub(super) open_count: usize,
     /// Most files open at once; less than was asked for while the system gives no more.
     pub(super) open_max: usize,
@@ -164,7 +169,9 @@ impl Reader {
             by_path: HashMap::new(),
             origins: HashMap::new(),
             short: VecDeque::new(),
+            short_ids: HashSet::new(),
             room_again: false,
+            nothing_rests: false,
             open_count: 0,
             open_max,
             skipped: HashMap::new(),
@@ -222,8 +229,10 @@ impl Reader {
     /// Looks at everything, if it is time to; always the first time.
     pub(super) fn scan_if_due(&mut self, now: Instant) {
         if self.next_scan.is_none_or(|at| at <= now) {
-            self.next_scan = Some(now + self.settings.rescan);
+            let begun = Instant::now();
             self.scan(now);
+            // With tens of thousands of files looking takes long: most of the time is for reading.
+            self.next_scan = Some(now + self.settings.rescan.max(SCAN_SHARE * begun.elapsed()));
         }
     }
 
@@ -297,14 +306,14 @@ impl Reader {
             return Ok(Some(Did::Parked));
         }
         if !self.make_room() {
-            self.short.push_back((tail.path.to_path_buf(), tail.id));
+            self.add_short(&tail.path, tail.id);
             return Ok(Some(Did::Parked));
         }
         let opened = match discover::open(&tail.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Did::Moved)),
             Err(error) if is_out_of_files(&error) => {
                 self.out_of_files(&error);
-                self.short.push_back((tail.path.to_path_buf(), tail.id));
+                self.add_short(&tail.path, tail.id);
                 return Ok(Some(Did::Parked));
             }
             other => other?,

@@ -4,12 +4,12 @@ use super::cursor::Cursor;
 use super::discover::{
     self, Opened, age, is_compressed, is_numbered, is_unpackable, rotated_from, rotation_rank,
 };
-use super::unpack;
 use super::follow::Begin;
 use super::identity::{Age, Before, FileId, HEAD_ENOUGH, HEAD_ENOUGH_FRESH, Head, agrees};
 use super::reader::{AWAY_LOOK, Reader};
 use super::resume::position_id;
 use super::tail::{Place, TailId, written};
+use super::unpack;
 use crate::checkpoint::{HEAD_MAX, Key, Position, TAIL_MAX};
 use crate::clock::unix_nanos;
 use std::cmp::Ordering;
@@ -101,7 +101,8 @@ impl Reader {
         let before_rank = before_rank.map(|(before, _)| rank(before));
         let plain: Vec<PathBuf> = unread.iter().map(|(path, _)| path.clone()).collect();
         let is_unread = |(rotated, meta): &(PathBuf, Metadata)| {
-            let (own, id, age) = (rotated.file_name().unwrap_or_default(), FileId::of(meta), age(rotated, meta));
+            let (own, id, age) =
+                (rotated.file_name().unwrap_or_default(), FileId::of(meta), age(rotated, meta));
             let known = self.by_inode.contains_key(&id) || self.finished.contains(&id);
             let packed = is_compressed(rotated);
             let by_age = age.compare(before);
@@ -109,7 +110,9 @@ impl Reader {
                 // When something was compressed says nothing.
                 Some(before) if packed || from_packed => rank(rotated) > *before,
                 None if packed => before_id.is_none() && by_age == Ordering::Greater,
-                before if by_age == Ordering::Equal => before.as_ref().is_none_or(|before| rank(rotated) > *before),
+                before if by_age == Ordering::Equal => {
+                    before.as_ref().is_none_or(|before| rank(rotated) > *before)
+                }
                 _ => by_age == Ordering::Greater,
             };
             // While it is compressed both are there.
@@ -118,8 +121,11 @@ impl Reader {
         };
         unread.retain(is_unread);
         let by_name = from_packed || unread.iter().any(|(path, _)| is_compressed(path));
-        let mut unread: Vec<_> =
-            unread.into_iter().map(|(path, meta)| (age(&path, &meta), path)).map(|(age, path)| (path, age)).collect();
+        let mut unread: Vec<_> = unread
+            .into_iter()
+            .map(|(path, meta)| (age(&path, &meta), path))
+            .map(|(age, path)| (path, age))
+            .collect();
         unread.sort_by_cached_key(|(path, age)| ((!by_name).then(|| age.order()), rank(path)));
         unread
     }
