@@ -168,7 +168,7 @@ fn damage(random: &mut fastrand::Rng, state: &Path) {
             .and_then(|()| fs::write(state.join("positions.fast.tmp"), "half")),
         4 => {
             let mut later = bytes;
-            later.iter_mut().nth(8).into_iter().for_each(|version| *version = 200);
+            later.get_mut(8).into_iter().for_each(|version| *version = 200);
             fs::write(&path, later)
         }
         5 => fs::remove_file(&path),
@@ -181,7 +181,7 @@ fn damage(random: &mut fastrand::Rng, state: &Path) {
             let mut flipped = bytes;
             for _ in 0..random.usize(1..20) {
                 let at = random.usize(..flipped.len().max(1));
-                flipped.iter_mut().nth(at).into_iter().for_each(|byte| *byte ^= random.u8(1..));
+                flipped.get_mut(at).into_iter().for_each(|byte| *byte ^= random.u8(1..));
             }
             fs::write(&path, flipped)
         }

@@ -14,7 +14,7 @@ quotas: { max_memory: 16MiB }
 dispatcher: { retry_backoff: 50ms, retry_multiplier: 1, retry_jitter: none }
 sources:
   logs: { type: file, rescan: 200ms, rotate_wait: 500ms, partial_timeout: 1s, SOURCE }
-sinks: { out: { type: file, path: out/all.log } }
+sinks: { out: { type: file, path: "out/{source}" } }
 "#;
 /// More than everything between a source and a dead sink holds, with [`CONFIG`]'s memory, and more than may be on its way
 /// of a single file.
@@ -80,13 +80,13 @@ impl Rig {
         self.instance.take().expect("it runs").kill();
     }
 
-    /// The sink can deliver nothing any more: its directory is a file.
+    /// The sink can deliver nothing any more: where its file should be is a directory.
     pub fn block(&mut self) {
-        let out = self.dir.path().join("out");
+        let out = self.dir.path().join("out/logs");
         if out.exists() {
-            fs::rename(&out, self.dir.path().join("out.kept")).expect("moved away");
+            fs::rename(&out, self.dir.path().join("kept")).expect("moved away");
         }
-        fs::write(&out, "").expect("written");
+        fs::create_dir_all(&out).expect("created");
         if let Some(instance) = &mut self.instance {
             // It holds the file open: now it looks for it by its name again.
             instance.signal("HUP");
@@ -95,8 +95,8 @@ impl Rig {
     }
 
     pub fn unblock(&self) {
-        let (out, kept) = (self.dir.path().join("out"), self.dir.path().join("out.kept"));
-        fs::remove_file(&out).expect("removed");
+        let (out, kept) = (self.dir.path().join("out/logs"), self.dir.path().join("kept"));
+        fs::remove_dir(&out).expect("removed");
         if kept.exists() {
             fs::rename(kept, out).expect("moved back");
         }
@@ -115,7 +115,10 @@ impl Rig {
     /// Waits until the source does not read any more though there is something to read.
     pub fn wait_blocked(&mut self) {
         self.running_instance().wait_stats("the source stands still", |stats| {
-            row(stats, "sources", "logs")["gate_open"] == false
+            let (source, sink) = (row(stats, "sources", "logs"), row(stats, "sinks", "out"));
+            let unread =
+                number(source, "lag_bytes") > FLOOD / 2 && number(source, "received") * 2000 < FLOOD / 2;
+            source["gate_open"] == false || (number(sink, "errors") > 0 && unread)
         });
     }
 
@@ -165,7 +168,9 @@ impl Rig {
     /// Everything that came out so far; a line that is only half there is left out.
     pub fn out(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        if let Ok(mut file) = File::open(self.dir.path().join("out/all.log")) {
+        let path = self.dir.path().join("out/logs");
+        if path.is_file() {
+            let mut file = File::open(path).expect("it is there");
             file.read_to_end(&mut bytes).expect("it can be read");
         }
         let whole = memchr_last_newline(&bytes);
