@@ -123,7 +123,7 @@ fn table(rows: &[(String, &Map<String, Value>)], out: &mut String) {
 }
 
 /// Lines of cells: the first column to the left, the others to the right, as figures are read.
-fn columns(lines: &[Vec<String>], out: &mut String) {
+pub(super) fn columns(lines: &[Vec<String>], out: &mut String) {
     let count = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
@@ -172,6 +172,11 @@ fn said(value: &Value) -> String {
         },
         other => other.to_string(),
     };
+    printable(&text)
+}
+
+/// The text without anything that steers a terminal.
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 

@@ -272,6 +272,7 @@ impl Opener<'_> {
             ignore_older: config.ignore_older,
             open_files: config.open_files,
             multiline: None,
+            scratch: self.wanted.config.data_dir.clone(),
             never_read: vec![self.wanted.config.data_dir.clone()],
             never_match,
             labels,
