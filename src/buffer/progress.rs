@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_committed_is_the_prefix_without_gaps_whatever_the_order_of_completion() {
         let mut progress = Progress::new(5, Vec::new());
-        [head(5, 2), head(7, 1), head(10, 5)].map(|head| progress.hand_out(head));
+        [head(5, 2), head(7, 1), head(10, 5)].into_iter().for_each(|head| progress.hand_out(head));
         assert_eq!((progress.committed(), progress.read()), (5, 15));
         assert_eq!(progress.open(20), (13, Some(50)));
         assert!(progress.complete(7) && progress.complete(7));

@@ -2,8 +2,7 @@
 
 use super::persist::StateFile;
 use super::progress::Progress;
-use super::{BufferSpec, RecordHead, record};
-use super::{BufferView, OpenError, Opened, Seq, Skipped, recover};
+use super::{BufferSpec, BufferView, OpenError, Opened, Seq, recover};
 use crate::storage_io::{StorageFile, StorageIo};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
