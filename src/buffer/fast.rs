@@ -5,28 +5,32 @@
 //! outlives the process. It does not outlive the system, and then a note might stand while what the sink wrote is gone:
 //! a note counts only in the run of the system it was written in.
 //!
-//! Two slots of 64 bytes, written in turn, little-endian:
+//! Two slots of 128 bytes, written in turn, little-endian:
 //!
 //! ```text
 //! 0   magic      8   "RINGFST1"
-//! 8   boot       16  which run of the system: the first bytes of its boot id
-//! 24  buffer     u64 the buffer's own number
-//! 32  generation u64 the valid slot with the highest one counts
-//! 40  done       u64 every entry below is delivered
-//! 48  zeros      12
-//! 60  crc        u32 CRC-32C (Castagnoli) of bytes 0..60
+//! 8   boot       36  which run of the system: its boot id
+//! 44  zeros      4
+//! 48  buffer     u64 the buffer's own number
+//! 56  generation u64 the valid slot with the highest one counts
+//! 64  done       u64 every entry below is delivered
+//! 72  zeros      52
+//! 124 crc        u32 CRC-32C (Castagnoli) of bytes 0..124
 //! ```
 
 use super::{Buffer, Seq};
 use crate::checkpoint::fast::{BootId, boot_id};
 use crate::storage_io::{Access, PRIVATE, StorageFile, StorageIo};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 /// The file's name.
 pub(super) const NAME: &str = "state.fast";
-const SLOT: usize = 64;
+const SLOT: usize = 128;
 const MAGIC: [u8; 8] = *b"RINGFST1";
+const BOOT: Range<usize> = 8..44;
+const NUMBERS_AT: usize = 48;
 const CRC_AT: usize = SLOT - 4;
 
 /// Where it is noted what was delivered.
@@ -85,8 +89,8 @@ impl Buffer {
 fn encode(boot: &BootId, number: u64, generation: u64, done: Seq) -> [u8; SLOT] {
     let mut out = [0; SLOT];
     out[..8].copy_from_slice(&MAGIC);
-    out[8..24].copy_from_slice(boot);
-    for (place, value) in out[24..48].chunks_exact_mut(8).zip([number, generation, done]) {
+    out[BOOT].copy_from_slice(boot);
+    for (place, value) in out[NUMBERS_AT..][..24].chunks_exact_mut(8).zip([number, generation, done]) {
         place.copy_from_slice(&value.to_le_bytes());
     }
     let crc = crc32c::crc32c(&out[..CRC_AT]);
@@ -99,8 +103,8 @@ fn decode(slot: &[u8], boot: &BootId, number: u64) -> Option<(u64, Seq)> {
     let value = |at: usize| slot.get(at..)?.first_chunk().copied().map(u64::from_le_bytes);
     let crc = slot.get(CRC_AT..)?.first_chunk().copied().map(u32::from_le_bytes)?;
     let valid = slot.starts_with(&MAGIC) && crc32c::crc32c(&slot[..CRC_AT]) == crc;
-    let ours = slot.get(8..24)? == boot && value(24)? == number;
-    (valid && ours).then_some((value(32)?, value(40)?))
+    let ours = slot.get(BOOT)? == boot && value(NUMBERS_AT)? == number;
+    (valid && ours).then_some((value(NUMBERS_AT + 8)?, value(NUMBERS_AT + 16)?))
 }
 
 #[cfg(test)]
@@ -153,7 +157,7 @@ mod tests {
         drop(opened);
         let boot = boot_id(&Disk).unwrap();
         for (boot, number, done, left) in [
-            ([7; 16], number, 10, 10),
+            ([7; 36], number, 10, 10),
             (boot, number ^ 1, 10, 10),
             // More than there ever was: what is there counts.
             (boot, number, 99, 0),
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_damaged_slot_leaves_the_other_one() {
-        let boot = [1; 16];
+        let boot = [1; 36];
         let slot = encode(&boot, 2, 3, 4);
         assert_eq!(decode(&slot, &boot, 2), Some((3, 4)));
         for at in 0..SLOT {

@@ -267,6 +267,20 @@ impl DiskLane {
         }
     }
 
+    /// So many entries of the front lane are on disk.
+    fn count_stored(&self, entries: u64) {
+        let row = &self.sink.row;
+        row.in_flight.sub(entries);
+        row.persisted.add(entries);
+        row.stored.add(entries);
+    }
+
+    /// So many entries of the front lane will never be.
+    fn count_dropped(&self, entries: u64, reason: Reason) {
+        self.sink.row.in_flight.sub(entries);
+        self.sink.row.dropped.add(reason, entries);
+    }
+
     fn count_lost(&self, entries: u64) {
         self.sink.row.persisted.sub(entries);
         self.sink.row.dropped.add(Reason::Corrupt, entries);
@@ -335,8 +349,8 @@ impl Lane {
         drop(holds);
     }
 
-    /// Settles what is on disk now, but for what was dropped.
-    fn persisted(&self, taken: super::Taken, dropped: &[(Reason, u32)]) {
+    /// Settles what is on disk now, or was dropped.
+    fn persisted(&self, taken: super::Taken, dropped: bool) {
         let mut state = self.state.lock();
         self.put_down(&mut state, &taken);
         let super::Taken { batch, buckets, .. } = taken;

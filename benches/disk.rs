@@ -3,7 +3,7 @@
 //!
 //! Wall time against wall time, as a disk is waited for. Aim: at least 60 % of the slower of the two others.
 //!
-//! `cargo bench --bench disk_lane`. Without `--bench` (as `cargo test` has it) the data is small.
+//! `cargo bench --bench disk`. Without `--bench` (as `cargo test` has it) the data is small.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 #![allow(missing_docs)] // criterion's macros write public items without any
@@ -81,7 +81,7 @@ fn buffers(criterion: &mut Criterion) {
     let bytes = if std::env::args().any(|arg| arg == "--bench") { BYTES } else { BYTES_TRIED };
     let data = Data::lines(bytes);
     let dir = data.write();
-    let mut group = criterion.benchmark_group("buffer");
+    let mut group = criterion.benchmark_group("disk");
     group.sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::ElementsAndBytes { elements: data.lines, bytes: data.bytes });
     group.bench_function("file_to_disk_to_blackhole", |bencher| {
