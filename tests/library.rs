@@ -6,12 +6,16 @@
 use ringmain::admin::Status;
 use ringmain::batch::Batch;
 use ringmain::block::Block;
+use ringmain::delivery::dlq::filter::Filter;
+use ringmain::delivery::dlq::read::look;
+use ringmain::delivery::dlq::store::dir_of;
 use ringmain::dispatcher::{ConfigBuilder, Dispatcher};
 use ringmain::labels::Labels;
 use ringmain::sinks::config::{FileSinkConfig, Format, SinkKind};
 use ringmain::sinks::{SendError, Sink};
 use ringmain::sources::submit::{LogEntry, Refusal};
 use ringmain::steps::{Step, StepError, Verdict};
+use ringmain::storage_io::Disk;
 use ringmain::units::Auto;
 use std::fs;
 use std::io;
@@ -207,7 +211,14 @@ fn what_a_custom_sink_refuses_is_counted_and_a_custom_step_takes_entries_out() {
     dispatcher.start().unwrap();
     dispatcher.submit_batch(["1", "ping", "bad", "2", "ping"].map(LogEntry::new)).unwrap();
     let ended = dispatcher.stop(LONG).unwrap();
-    assert_eq!((ended.received, ended.delivered, ended.dropped, ended.undelivered), (5, 2, 1, 0));
+    assert_eq!((ended.received, ended.delivered, ended.dropped, ended.undelivered), (5, 2, 0, 0));
+    let mut letters = Vec::new();
+    let seen = look(&Disk, &dir_of(&dir.path().join("state")), &Filter::default(), &mut |_, letter| {
+        letters.push((letter.why, letter.entry.received));
+        Ok(true)
+    });
+    assert_eq!(seen.unwrap().shown, 1);
+    assert_eq!(letters, [("not that".to_string(), b"bad".to_vec())]);
     assert_eq!(*memory.texts.lock().unwrap(), ["1", "2"]);
     let refused = dispatcher.submit(LogEntry::new("late")).unwrap_err();
     assert_eq!(refused.why, Refusal::Stopping);
