@@ -184,7 +184,7 @@ mod tests {
         progress.hand_out(head(10, 10));
         progress.pass(30);
         progress.pass(40);
-        assert_eq!(progress.holes(), [20..40]);
+        assert_eq!(progress.holes(), &[20..40][..]);
         assert!(progress.covers(&(0..10)) && progress.covers(&(20..40)) && !progress.covers(&(15..40)));
         progress.hand_out(head(40, 1));
         progress.pass(50);

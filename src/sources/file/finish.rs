@@ -218,11 +218,18 @@ impl Reader {
             let rotated = self.rotations(path).into_iter().find(|(_, meta)| FileId::of(meta) == file);
             match rotated {
                 Some((rotated, meta)) => {
-                    let waited = vec![(rotated, Age::of(&meta))];
-                    let ids = self.adopt_all(path, waited, now);
+                    let age = Age::of(&meta);
+                    let before = self.origins.get(path).copied();
+                    // Others may have come and gone before it, and what is being read comes first in any case.
+                    let mut waited = before.map_or(Vec::new(), |before| self.between(path, before, &age));
+                    if !waited.iter().any(|(path, _)| *path == rotated) {
+                        waited.push((rotated, age));
+                    }
+                    let ids: Vec<_> = before.into_iter().chain(self.adopt_all(path, waited, now)).collect();
                     if let Some(id) = ids.last() {
                         self.origins.insert(path.into(), *id);
                     }
+                    self.chain(&ids, now);
                 }
                 None => self.vanished(path, "it was not opened in time, too many files were open"),
             }
