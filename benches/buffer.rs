@@ -31,7 +31,7 @@ fn open(dir: PathBuf) -> Opened {
 }
 
 fn payload(len: usize) -> Vec<u8> {
-    (0..len).map(|at| (at * 31 >> 3) as u8).collect()
+    (0..len).map(|at| ((at * 31) >> 3) as u8).collect()
 }
 
 fn append(opened: &mut Opened, payload: &[u8]) {

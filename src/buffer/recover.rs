@@ -89,10 +89,10 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
 
 fn check(spec: &BufferSpec) -> Result<(), OpenError> {
     let least = (HEADER + 2 * record::HEAD + SEAL) as u64;
-    if spec.segment_size < least || spec.segment_size > spec.max_size / 2 {
+    if spec.segment_size < least || spec.segment_size > spec.max_size / 4 {
         let why = format!("segments of {} bytes in a buffer of {}: ", spec.segment_size, spec.max_size);
         return Err(OpenError::Spec(format!(
-            "{why}at least {least} bytes, and at most half of it, would do"
+            "{why}at least {least} bytes, and at most a quarter of it, would do"
         )));
     }
     Ok(())
@@ -240,7 +240,11 @@ impl Survey {
 
     /// Scans from the back to the last segment that has a record.
     pub(super) fn end(&mut self, io: &dyn StorageIo, state: &State) -> Result<End, OpenError> {
-        let mut end = End { next: state.written, last: None, empty: 0 };
+        // No number is used twice, whatever stands where: a new record must not be taken for an old one.
+        let firsts = self.table.iter().filter_map(|segment| segment.first_seq);
+        let dropped = state.holes.last().map_or(0, |hole| hole.end);
+        let next = firsts.max().unwrap_or(0).max(state.written).max(dropped);
+        let mut end = End { next, last: None, empty: 0 };
         for segment in self.table.iter_mut().rev() {
             let scan = scan(io, segment).map_err(|error| OpenError::Io(segment.path.clone(), error))?;
             end.next = end.next.max(scan.next.or(segment.first_seq).unwrap_or(0));

@@ -182,9 +182,12 @@ impl Writer {
         Some(Ok(()))
     }
 
-    /// Never touches the current file again.
+    /// Leaves the current file for good. What a failed sync left in memory is cut off, or the next process would find it there
+    /// and take it for safe; that may fail, and then it is only counted as lost after a power cut.
     fn give_up(&mut self) {
-        self.current = None;
+        if let Some(current) = self.current.take() {
+            let _ = current.file.set_len(current.end);
+        }
         self.shared.inner.lock().writing = None;
     }
 
@@ -357,8 +360,7 @@ impl Buffer {
     /// Keeps room for one segment, if it can be had: records that were taken can then be saved on a full disk.
     pub(super) fn keep_reserve(&self) {
         let size = self.spec.segment_size;
-        // What is left must do for a segment more, or there would be room for nothing but the reserve.
-        if self.inner.lock().reserve > 0 || !self.has_room(2 * size) {
+        if self.inner.lock().reserve > 0 || !self.has_room(size) {
             return;
         }
         let path = self.spec.dir.join(RESERVE);

@@ -306,11 +306,24 @@ impl World {
         self.sim.heal();
         self.sim.set_room(u64::MAX);
         self.act(&Action::Sync);
+        if self.live().writer.pending() > 0 {
+            // It has reached its size, and what was appended waits for room.
+            while self.read() {}
+            for id in self.out.clone() {
+                self.complete_one(id);
+            }
+            self.persist();
+            self.act(&Action::Sync);
+        }
         assert_eq!(self.live().writer.pending(), 0, "the disk is well, and yet it is not written");
         self.crash(true);
         while self.read() {}
         self.check_up_to(self.known.len() as u32);
-        assert_eq!(self.live().shared.view().lost_entries, self.lost);
+        // At the end there may have been records that a failed sync left in memory, where the next process found them.
+        let unsure = self.by_seq.range(self.reached..).filter(|(_, id)| !self.known[**id as usize].acked);
+        let unsure: u64 = unsure.map(|(_, id)| u64::from(entries(*id))).sum();
+        let lost = self.live().shared.view().lost_entries;
+        assert!((self.lost..=self.lost + unsure).contains(&lost), "{lost} are counted as lost");
         for id in self.out.clone() {
             self.complete_one(id);
         }
