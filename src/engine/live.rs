@@ -249,8 +249,9 @@ impl LiveSink {
     /// What it shows of itself.
     pub fn view(&self, what: String) -> SinkView {
         let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
-        let disk = self.disk.as_ref().map(|disk| Arc::clone(&disk.lane));
-        SinkView { lane, disk, sink, circuit: Arc::clone(&self.circuit), what, removed: false }
+        let (circuit, disk) =
+            (Arc::clone(&self.circuit), self.disk.as_ref().map(|disk| Arc::clone(&disk.lane)));
+        SinkView { lane, disk, sink, circuit, what, removed: false }
     }
 }
 

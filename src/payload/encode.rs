@@ -1,6 +1,8 @@
 //! Writing payloads.
 
-use super::{AGAIN, AGAIN_LEN, BESIDE, CHUNK, CHUNK_HEAD, FIELD, HEAD, IN_TEXT, ROW, STREAM, STREAMS_MAX, VERSION};
+use super::{
+    AGAIN, AGAIN_LEN, BESIDE, CHUNK, CHUNK_HEAD, FIELD, HEAD, IN_TEXT, ROW, STREAM, STREAMS_MAX, VERSION,
+};
 use crate::batch::Part;
 use crate::block::{ARENA_MAX, Block, ENTRIES_MAX, EntryView, FIELDS_MAX, ORDINARY};
 use crate::entry::{Entry, Field, Slice, Space};

@@ -147,7 +147,7 @@ impl Index {
     }
 
     /// How many letters there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rows.len()
     }
 

@@ -29,7 +29,7 @@ impl Store {
     /// Drops the oldest beyond `max_size`.
     pub(super) fn limit_size(&self, inner: &mut Inner, now: Instant) {
         let mut dropped = 0;
-        while inner.index.len() > self.config.max_size
+        while inner.index.count() > self.config.max_size
             && let Some((number, _)) = inner.index.oldest()
         {
             self.drop_at(inner, number, Limit::MaxSize, now);
