@@ -81,7 +81,8 @@ fn is_number(value: &[u8]) -> bool {
         None => (mantissa, None),
     };
     let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let unsigned = |text| [&b"+"[..], b"-"].iter().find_map(|sign| <[u8]>::strip_prefix(text, *sign)).unwrap_or(text);
+    let unsigned =
+        |text| [&b"+"[..], b"-"].iter().find_map(|sign| <[u8]>::strip_prefix(text, *sign)).unwrap_or(text);
     is_digits(whole)
         && (whole == b"0" || whole[0] != b'0')
         && fraction.is_none_or(is_digits)

@@ -46,6 +46,15 @@ impl Obligations {
         self.streams.lock().unwrap().values().map(|given| given.sent).sum()
     }
 
+    /// How many of those that were sent are such.
+    pub fn count(&self, is_such: impl Fn(Stream, u64) -> bool) -> u64 {
+        let streams = self.streams.lock().unwrap();
+        let of = |(stream, given): (&Stream, &Given)| {
+            (0..given.sent).filter(|number| is_such(*stream, *number)).count()
+        };
+        streams.iter().map(of).sum::<usize>() as u64
+    }
+
     /// How many have to arrive.
     pub fn obliged_count(&self) -> u64 {
         let streams = self.streams.lock().unwrap();
@@ -106,8 +115,11 @@ impl Receipts {
     pub fn distinct_of(&self, epoch: u32) -> u64 {
         let log = self.log.lock().unwrap();
         let distinct = |receipts: &Vec<Receipt>| {
-            let mut numbers: Vec<u64> =
-                receipts.iter().filter(|receipt| receipt.epoch == epoch).map(|receipt| receipt.number).collect();
+            let mut numbers: Vec<u64> = receipts
+                .iter()
+                .filter(|receipt| receipt.epoch == epoch)
+                .map(|receipt| receipt.number)
+                .collect();
             numbers.sort_unstable();
             numbers.dedup();
             numbers.len() as u64
@@ -254,7 +266,9 @@ fn one_stream(stream: Stream, given: &Given, came: &[Receipt], findings: &mut Fi
             (0, true) => {
                 findings.lost += 1;
                 let around = given.obliged.iter().find(|range| range.contains(&(number as u64)));
-                first.get_or_insert_with(|| format!("{stream}: {number} of {} never arrived (obliged {around:?})", given.sent));
+                first.get_or_insert_with(|| {
+                    format!("{stream}: {number} of {} never arrived (obliged {around:?})", given.sent)
+                });
             }
             (0, false) => findings.unpromised_lost += 1,
             _ => {}

@@ -61,7 +61,8 @@ pub struct Id {
 
 /// Appends the entry without a newline.
 pub fn write(run: u32, id: Id, sizes: Sizes, out: &mut String) {
-    let hash = mixed(u64::from(run) << 32 ^ u64::from(id.stream.number) << 8 ^ id.stream.way as u64, id.number);
+    let hash =
+        mixed(u64::from(run) << 32 ^ u64::from(id.stream.number) << 8 ^ id.stream.way as u64, id.number);
     let length = match (sizes, hash % 20_000) {
         (Sizes::Mixed, 0) => LONGEST,
         (Sizes::Mixed, rest) if rest % 1_000 == 1 => 8_000,
@@ -125,7 +126,8 @@ pub fn read(run: u32, record: &[u8]) -> Found {
         Some((Id { stream, number, kind }, length))
     };
     let Some((id, length)) = parsed() else { return Found::Corrupt };
-    let hash = mixed(u64::from(run) << 32 ^ u64::from(id.stream.number) << 8 ^ id.stream.way as u64, id.number);
+    let hash =
+        mixed(u64::from(run) << 32 ^ u64::from(id.stream.number) << 8 ^ id.stream.way as u64, id.number);
     let mut expected = String::with_capacity(length + 100);
     whole(run, id, length, hash, &mut expected);
     if text.starts_with(expected.as_bytes()) { Found::Whole(id) } else { Found::Corrupt }

@@ -10,7 +10,13 @@ use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long everything stands still before a run is over.
+const SETTLED: Duration = Duration::from_millis(300);
+/// How long what is missing is waited for although the product says that it has nothing left.
+const LATE: Duration = Duration::from_secs(5);
 
 /// What a run is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,8 @@ pub struct Recipe {
     /// Where it sends to: the destination, or a proxy before it.
     pub to: u16,
     pub data_dir: PathBuf,
+    /// How much a buffer on disk may hold.
+    pub buffer_size: String,
     /// Further keys of the sink.
     pub sink: String,
     /// Further keys of the source.
@@ -65,15 +73,15 @@ impl Recipe {
             Profile::D => (format!(r#"type: syslog, listen: ["tcp://{listen}"]"#), "http"),
         };
         let buffer = match self.profile {
-            Profile::A => "",
-            Profile::B | Profile::D => ", buffer: { type: disk, max_size: 1GiB }",
+            Profile::A => String::new(),
+            Profile::B | Profile::D => format!(", buffer: {{ type: disk, max_size: {} }}", self.buffer_size),
         };
         let url = match self.profile {
             Profile::B => format!("http://127.0.0.1:{to}/e{epoch}/loki/api/v1/push"),
             _ => format!("http://127.0.0.1:{to}/e{epoch}"),
         };
         format!(
-            "data_dir: {}\nadmin: {{ listen: \"127.0.0.1:0\" }}\n\
+            "data_dir: {}\nadmin: {{ listen: \"127.0.0.1:0\", token: torture }}\n\
              sources: {{ in: {{ {sources}{source} }} }}\n\
              sinks: {{ out: {{ type: {sink_type}, url: \"{url}\", {retry}{buffer}{sink} }} }}\n{further}",
             data_dir.display()
@@ -106,6 +114,7 @@ impl Ground {
             listen: free_address(&mut random),
             to: sink.port(),
             data_dir: "state".into(),
+            buffer_size: "1GiB".into(),
             sink: String::new(),
             source: String::new(),
             further: String::new(),
@@ -150,11 +159,31 @@ impl Ground {
     /// outside, to the last entry; `whole` says that it was started only once, so that all its numbers are of all.
     pub fn settle(&mut self, whole: bool) -> Findings {
         self.generators.stop();
-        let stats = self.product.drain();
+        let stats = self.finish();
         let (code, _) = self.product.terminate();
         assert_eq!(code, 0, "the exit code of an end with nothing left");
         self.recount(&stats, whole);
         compare(&self.plan.obligations, self.sink.receipts())
+    }
+
+    /// Waits until nothing is left to do, and gives `/stats`. Just started, a product may not have looked at its files yet:
+    /// so it is at the end only if it still stands there a while later, and waited for longer if something is missing.
+    fn finish(&mut self) -> Value {
+        let (mut before, mut missing_since) = (None, None);
+        loop {
+            let stats = self.product.drain();
+            let now = number(row(&stats, "sinks", "out"), "delivered");
+            let missing = compare(&self.plan.obligations, self.sink.receipts()).lost > 0;
+            let since = *missing_since.get_or_insert_with(Instant::now);
+            if before == Some(now) && (!missing || since.elapsed() > LATE) {
+                return stats;
+            }
+            if before != Some(now) {
+                missing_since = None;
+            }
+            before = Some(now);
+            sleep(SETTLED);
+        }
     }
 
     /// The product's own numbers against those of the destination.
@@ -166,7 +195,11 @@ impl Ground {
         assert_eq!(number(out, "delivered"), distinct, "delivered, as start {epoch} says and as it arrived");
         if whole {
             let received = number(row(stats, "sources", "in"), "received");
-            assert_eq!(received, self.plan.obligations.sent_count(), "received, as it says and as it was sent");
+            assert_eq!(
+                received,
+                self.plan.obligations.sent_count(),
+                "received, as it says and as it was sent"
+            );
         }
     }
 }

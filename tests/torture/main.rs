@@ -14,6 +14,7 @@ mod entry;
 mod experiments;
 mod generate;
 mod ground;
+mod peers;
 mod product;
 mod proxy;
 mod sink;
@@ -61,7 +62,8 @@ fn main() -> ExitCode {
         }
         println!("--- {name}: {what}");
         // Each has its own sequence, so that it is the same alone as among all.
-        let mut context = Context { long, random: fastrand::Rng::with_seed(seed ^ number), row: Row::new(name) };
+        let mut context =
+            Context { long, random: fastrand::Rng::with_seed(seed ^ number), row: Row::new(name) };
         let began = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| experiment(&mut context)));
         context.row.took = began.elapsed();

@@ -4,12 +4,10 @@ use crate::strace::Injection;
 use crate::support::{self, Instance};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Longest a product that is healthy may take for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How it is started.
@@ -129,11 +127,8 @@ pub fn is_drained(stats: &Value) -> bool {
         let rows = stats[table].as_array().map_or(&[][..], Vec::as_slice);
         rows.iter().all(|row| row[key].as_u64().unwrap_or(0) == 0)
     };
-    zero("sources", "in_transit") && zero("sources", "lag_bytes") && zero("sinks", "in_flight") && zero("sinks", "persisted")
-}
-
-/// Whether a program can be called.
-pub fn has(program: &str) -> bool {
-    let status = Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    zero("sources", "in_transit")
+        && zero("sources", "lag_bytes")
+        && zero("sinks", "in_flight")
+        && zero("sinks", "persisted")
 }

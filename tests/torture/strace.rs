@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The calls that storage is made of.
-pub const STORAGE: &str =
-    "write,pwrite64,writev,pwritev,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,fallocate,openat";
+pub const STORAGE: &str = "write,pwrite64,writev,pwritev,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,fallocate,openat";
 
 /// What happens at calls.
 #[derive(Clone, Debug)]

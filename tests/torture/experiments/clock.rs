@@ -41,7 +41,9 @@ pub fn jumps(context: &mut Context) {
             sleep(Duration::from_millis(700));
             busiest = busiest.max((cpu(process) - before) / 0.7);
             let went_on = ground.sink.receipts().taken() > taken;
-            context.row.require(went_on, || format!("nothing arrived for 0.7 s after the clock was at {offset:+} s"));
+            context.row.require(went_on, || {
+                format!("nothing arrived for 0.7 s after the clock was at {offset:+} s")
+            });
             context.row.times += 1;
         }
     }

@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 
 /// Longest start until it is ready.
 const READY_MAX: Duration = Duration::from_secs(1);
+/// Most bytes in the sockets of four connections: what Linux lets both sides of one hold (`tcp_wmem`, `tcp_rmem`).
+const SOCKETS: u64 = 4 * (4 + 6) * 1024 * 1024;
+/// Most bytes on their way from the sockets to the disk: `quotas.max_memory` at its least.
+const WINDOW: u64 = 64 * 1024 * 1024;
+/// Bytes that come in within the 50 ms of a group commit, at the load of the rig.
+const GROUP: u64 = 8_000 * 260 / 20;
 /// Longest end when everything is well.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -33,6 +39,25 @@ pub fn terms(context: &mut Context) {
 
 pub fn kills_a(context: &mut Context) {
     kills(context, Profile::A);
+}
+
+pub fn kills_b(context: &mut Context) {
+    kills(context, Profile::B);
+}
+
+/// Plain TCP has no answers: what is lost is measured, and has a bound.
+pub fn kills_d(context: &mut Context) {
+    kills(context, Profile::D);
+    let (times, row) = (context.row.times, &mut context.row);
+    let bytes =
+        row.findings.sent_bytes / row.findings.sent.max(1) * row.findings.unpromised_lost / times.max(1);
+    // A kill may cost what was in the sockets and on its way through memory, and what waited for the next sync.
+    let bound = SOCKETS + WINDOW + GROUP;
+    row.require(bytes <= bound, || format!("{bytes} bytes lost a kill, at most {bound} may be"));
+    row.note(format!(
+        "about {bytes} bytes lost a kill ({:.1} entries); the bound is {bound}",
+        row.findings.unpromised_lost as f64 / times.max(1) as f64
+    ));
 }
 
 fn kills(context: &mut Context, profile: Profile) {

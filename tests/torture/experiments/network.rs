@@ -64,7 +64,13 @@ pub fn flaps(context: &mut Context) {
     ground.recipe.sink = format!(", timeout: {}ms", TIMEOUT.as_millis());
     ground.sink.set(Timeline::mix(
         ground.random.u64(..),
-        vec![(20, Act::Take), (1, Act::ResetAfter), (1, Act::Half), (1, Act::ResetBefore), (1, Act::Refuse(503, None))],
+        vec![
+            (20, Act::Take),
+            (1, Act::ResetAfter),
+            (1, Act::Half),
+            (1, Act::ResetBefore),
+            (1, Act::Refuse(503, None)),
+        ],
     ));
     ground.start();
     ground.load();
@@ -90,6 +96,8 @@ pub fn flaps(context: &mut Context) {
     let notes = ground.sink.notes();
     let largest = notes.iter().map(|note| note.entries as u64).max().unwrap_or(0);
     let bound = largest * proxy.connections();
-    context.row.require(findings.twice <= bound, || format!("{} twice, at most {bound} could be", findings.twice));
+    context
+        .row
+        .require(findings.twice <= bound, || format!("{} twice, at most {bound} could be", findings.twice));
     context.row.note(format!("{} connections", proxy.connections()));
 }

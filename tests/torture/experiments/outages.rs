@@ -48,7 +48,8 @@ fn outage(context: &mut Context, name: &str, away: &Away, span: Duration) {
     proxy.set(Mode::Pass);
     ground.sink.always(Act::Take);
     let healed = Instant::now();
-    let behind = ground.plan.obligations.sent_count() - ground.sink.receipts().taken().min(ground.plan.obligations.sent_count());
+    let behind = ground.plan.obligations.sent_count()
+        - ground.sink.receipts().taken().min(ground.plan.obligations.sent_count());
     let findings = ground.settle(true);
     let caught_up = healed.elapsed();
     context.row.add(&findings);
@@ -56,7 +57,8 @@ fn outage(context: &mut Context, name: &str, away: &Away, span: Duration) {
     let notes = ground.sink.notes();
     let during: Vec<_> = notes[before..].iter().filter(|note| note.at > began && note.at < healed).collect();
     if let Away::Says(Act::Refuse(_, Some(seconds))) = away {
-        let gap = during.windows(2).map(|two| two[1].at - two[0].at).min();
+        let told: Vec<_> = during.iter().filter(|note| note.status == 429).collect();
+        let gap = told.windows(2).map(|two| two[1].at - two[0].at).min();
         let asked = Duration::from_secs(u64::from(*seconds));
         context.row.require(gap.is_none_or(|gap| gap >= asked), || {
             format!("{name}: tried again after {gap:?}, asked for {asked:?}")
@@ -64,7 +66,8 @@ fn outage(context: &mut Context, name: &str, away: &Away, span: Duration) {
     }
     // What was taken and whose answer did not come back may come again; through a proxy that is not seen from here, and is
     // bounded by a batch a connection.
-    let cut: u64 = notes.iter().filter(|note| note.taken && !note.answered).map(|note| note.entries as u64).sum();
+    let cut: u64 =
+        notes.iter().filter(|note| note.taken && !note.answered).map(|note| note.entries as u64).sum();
     let largest = notes.iter().map(|note| note.entries as u64).max().unwrap_or(0);
     let bound = cut + if matches!(away, Away::Unreachable(_)) { largest * proxy.connections() } else { 0 };
     context.row.require(findings.twice <= bound, || {

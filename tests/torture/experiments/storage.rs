@@ -21,6 +21,14 @@ pub fn calls_a(context: &mut Context) {
     calls(context, Profile::A);
 }
 
+pub fn calls_b(context: &mut Context) {
+    calls(context, Profile::B);
+}
+
+pub fn calls_d(context: &mut Context) {
+    calls(context, Profile::D);
+}
+
 fn calls(context: &mut Context, profile: Profile) {
     let all = enumerate(context, profile);
     assert!(!all.is_empty(), "no storage call was seen");
@@ -99,11 +107,19 @@ fn wait_quiet(path: &Path) {
     }
 }
 
-pub fn full(context: &mut Context) {
-    full_disk(context, Profile::A);
+pub fn full_a(context: &mut Context) {
+    full(context, Profile::A);
+}
+
+pub fn full_b(context: &mut Context) {
+    full(context, Profile::B);
+}
+
+fn full(context: &mut Context, profile: Profile) {
+    full_disk(context, profile);
     for error in ["ENOSPC", "EROFS", "EIO"] {
         for calls in ["pwrite64", "fdatasync,fsync", "renameat,renameat2,rename", "fallocate"] {
-            failing(context, Profile::A, calls, error);
+            failing(context, profile, calls, error);
         }
     }
 }
@@ -163,7 +179,9 @@ fn full_disk(context: &mut Context, profile: Profile) {
             sleep(Duration::from_millis(20));
         }
         let resumed = freed.elapsed();
-        context.row.require(resumed < Duration::from_secs(5), || format!("it went on {resumed:.1?} after there was room"));
+        context.row.require(resumed < Duration::from_secs(5), || {
+            format!("it went on {resumed:.1?} after there was room")
+        });
         context.row.times += 1;
         context.row.note(format!(
             "full {}: {went_on} delivered meanwhile, {busy:.2} cores, on again after {:.1} s{}",

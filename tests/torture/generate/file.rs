@@ -10,7 +10,14 @@ use std::time::{Duration, Instant};
 /// Starts `count` files `DIR/fN.log`, from `first` on, which are renamed every `rotate` (to `.1`, `.2`, ..; all are kept).
 ///
 /// A file survives whatever happens to its reader: all that was written has to arrive.
-pub fn start(plan: &Plan, dir: &Path, first: u32, count: u32, rotate: Option<Duration>, into: &mut Generators) {
+pub fn start(
+    plan: &Plan,
+    dir: &Path,
+    first: u32,
+    count: u32,
+    rotate: Option<Duration>,
+    into: &mut Generators,
+) {
     for number in first..first + count {
         let plan = plan.clone();
         let mut log = Log::open(dir.join(format!("f{number}.log")));

@@ -35,7 +35,14 @@ impl Plan {
     }
 
     /// The text of entries, each between `before` and `after`.
-    pub fn text(&self, stream: Stream, numbers: Range<u64>, sizes: Sizes, before: &str, after: &str) -> String {
+    pub fn text(
+        &self,
+        stream: Stream,
+        numbers: Range<u64>,
+        sizes: Sizes,
+        before: &str,
+        after: &str,
+    ) -> String {
         let mut text = String::new();
         for number in numbers {
             text += before;

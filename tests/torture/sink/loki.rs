@@ -26,6 +26,7 @@ struct Entry {
 pub fn lines(body: &[u8]) -> Option<Vec<(String, Vec<String>)>> {
     let plain = snap::raw::Decoder::new().decompress_vec(body).ok()?;
     let push = Push::decode(&plain[..]).ok()?;
-    let stream = |stream: Stream| (stream.labels, stream.entries.into_iter().map(|entry| entry.line).collect());
+    let stream =
+        |stream: Stream| (stream.labels, stream.entries.into_iter().map(|entry| entry.line).collect());
     Some(push.streams.into_iter().map(stream).collect())
 }

@@ -2,6 +2,7 @@
 //! took.
 
 pub mod fault;
+pub mod lines;
 mod loki;
 mod serve;
 
