@@ -29,7 +29,7 @@ impl Start {
         command.args(["--pdeathsig", "KILL", "--"]);
         if !self.injections.is_empty() || self.trace.is_some() {
             // `-D`: the product is our child, and the tracer beside it.
-            command.args(["strace", "-D", "-f", "-q", "--seccomp-bpf", "-e", "signal=none"]);
+            command.args(["strace", "-D", "-f", "-q", "-e", "signal=none"]);
             let mut calls: Vec<&str> = self.injections.iter().map(|injection| &injection.calls[..]).collect();
             match &self.trace {
                 Some((path, what)) => {

@@ -21,11 +21,12 @@ impl Backlog {
     /// Entries that were answered for and wait on disk, in several segments.
     fn make(context: &mut Context) -> Backlog {
         let mut ground = Ground::new(Profile::B, &mut context.random);
-        ground.recipe.buffer_size = "8MiB".into();
+        ground.recipe.buffer_size = "9MiB".into();
+        ground.plan.rate = 1_000;
         ground.sink.always(Act::Refuse(503, None));
         ground.start();
         ground.load();
-        sleep(Duration::from_millis(2_000));
+        sleep(Duration::from_millis(1_600));
         ground.generators.stop();
         let (code, _) = ground.product.terminate();
         assert_eq!(code, 0, "what is kept on disk is no loss");

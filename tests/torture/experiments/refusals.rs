@@ -149,7 +149,8 @@ pub fn kept_out(context: &mut Context) {
 /// R37: kills while letters are written; all are given again once the destination is mended.
 pub fn letters_survive(context: &mut Context) {
     let mut ground = Ground::new(Profile::A, &mut context.random);
-    ground.plan.poison_every = 50;
+    ground.plan.rate = 250;
+    ground.plan.poison_every = 100;
     ground.sink.always(Act::RefusePoison(400));
     ground.load();
     for _ in 0..context.times(10, 200) {

@@ -13,7 +13,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// How long a traced run may take to reach its call.
-const REACH: Duration = Duration::from_secs(3);
+const REACH: Duration = Duration::from_secs(2);
 /// Kills on the same directory before it is compared.
 const TOGETHER: usize = 4;
 
@@ -84,7 +84,7 @@ fn enumerate(context: &mut Context, profile: Profile) -> Vec<(String, u32)> {
         let start = Start { trace: Some((trace.clone(), STORAGE.into())), ..Start::default() };
         let recipe = ground.recipe.clone();
         ground.product.spawn(&start, |epoch| recipe.config(epoch));
-        ground.product.wait_end(Duration::from_millis(2_500));
+        ground.product.wait_end(Duration::from_millis(1_200));
         ground.product.kill();
         wait_quiet(&trace);
         points.extend(strace::points(&trace, &ground.path().join("state")));

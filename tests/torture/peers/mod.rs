@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Lines a second and file: what a queue that syncs every message keeps up with.
-const RATE: u64 = 50;
+const RATE: u64 = 250;
 const FILES: u32 = 4;
 /// Nothing more is expected after so long without an arrival.
 const QUIET: Duration = Duration::from_secs(6);
@@ -110,7 +110,9 @@ fn peer(context: &mut Context, version: &str, config: &str, command: impl Fn(&Pa
     }
     // What it lost is its own affair: it is shown, and no failure of ours.
     let findings: Findings = compare(&plan.obligations, sink.receipts());
-    assert!(findings.received > 0, "nothing arrived at all\n{}", log(dir.path()));
+    if findings.lost > 0 {
+        println!("what it said:\n{}", log(dir.path()));
+    }
     context.row.findings.add(&findings);
     context.row.note(version.to_string());
 }
