@@ -3,18 +3,23 @@
 use crate::ack::{Hold, Status};
 use crate::block::EntryView;
 use crate::block::{Block, count_selected, selected};
-use crate::labels::Stream;
+use crate::labels::{SourceId, Stream};
 use crate::ledger::{Reason, SinkLedger};
 use crate::pool::Shared;
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 pub use progress::Progress;
+pub use refusal::{LetterReason, Refused, Said};
+pub use slice::Slice;
 use std::ops::Range;
 use std::sync::Arc;
 
 mod progress;
+mod refusal;
+mod slice;
 
 /// Entries of one stream in one block that go to one sink: those of `range` whose bit is set in row `row`.
+#[derive(Clone)]
 pub struct Part {
     /// The block.
     pub block: Shared<Block>,
@@ -32,7 +37,7 @@ pub struct Part {
 
 impl Part {
     /// The selected entries' places in the block.
-    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
+    pub fn places(&self) -> impl Iterator<Item = usize> + Clone + '_ {
         selected(self.block.selection(self.row.into()), self.range.start as usize..self.range.end as usize)
     }
 
@@ -77,6 +82,8 @@ pub struct Batch {
     bytes: u64,
     ledger: Arc<CachePadded<SinkLedger>>,
     progress: Mutex<Progress>,
+    /// Whether it answers for its entries; a [`Slice`] does not.
+    answers: bool,
 }
 
 impl Batch {
@@ -87,7 +94,7 @@ impl Batch {
 
     /// An empty batch in the memory of one that is settled.
     pub fn reusing(ledger: Arc<CachePadded<SinkLedger>>, Spare { parts, holds }: Spare) -> Self {
-        Batch { parts, holds, entries: 0, bytes: 0, ledger, progress: Mutex::default() }
+        Batch { parts, holds, entries: 0, bytes: 0, ledger, progress: Mutex::default(), answers: true }
     }
 
     /// Adds a part, and the share that answers for it.
@@ -159,22 +166,59 @@ impl Batch {
         self.entries - self.progress.lock().settled().min(self.entries)
     }
 
-    /// Settles it: all but `refused` entries were delivered; those were refused for good and are dropped, counted.
-    /// Gives its memory back, to be used again.
-    pub fn settle(mut self, refused: usize) -> Spare {
-        let refused = refused.min(self.entries);
+    /// Settles it: what attempts refused for good is among the dead letters, if `letters` says so many, and otherwise
+    /// dropped and counted; everything else was delivered. Gives its memory back, to be used again.
+    pub fn settle(mut self, letters: usize) -> Spare {
+        let refused = std::mem::take(&mut *self.progress.lock()).into_refused();
+        let dropped = refused.len().saturating_sub(letters);
+        let lost = refused.len().min(self.entries) as u64;
         self.ledger.in_flight.sub(self.entries as u64);
-        self.ledger.delivered.add((self.entries - refused) as u64);
+        self.ledger.delivered.add(self.entries as u64 - lost);
         self.ledger.delivered_bytes.add(self.bytes);
-        self.ledger.dropped.add(Reason::Rejected, refused as u64);
+        self.ledger.dead_lettered.add(lost - dropped as u64);
+        self.ledger.dropped.add(Reason::Rejected, dropped as u64);
         self.entries = 0;
         // Text first: whoever hears of the settlement may look for free memory.
         self.parts.clear();
-        let status = if refused == 0 { Status::Delivered } else { Status::Dropped };
+        let status = if dropped > 0 { Status::Dropped } else { Status::DeadLettered };
+        self.settle_holds(&refused, status, Status::Delivered);
+        Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
+    }
+
+    /// How many of its entries are of the source.
+    pub fn entries_of(&self, source: SourceId) -> u64 {
+        let of_it = self.parts.iter().filter(|part| part.stream().source == source);
+        of_it.map(|part| u64::from(part.entries)).sum()
+    }
+
+    /// Settles it: it is on disk, but for what was dropped, so many entries for each reason.
+    pub fn persist(mut self, dropped: &[(Reason, u32)]) -> Spare {
+        let lost: u64 = dropped.iter().map(|(_, entries)| u64::from(*entries)).sum();
+        self.ledger.in_flight.sub(self.entries as u64);
+        self.ledger.persisted.add(self.entries as u64 - lost);
+        self.ledger.stored.add(self.entries as u64 - lost);
+        dropped.iter().for_each(|(reason, entries)| self.ledger.dropped.add(*reason, u64::from(*entries)));
+        self.entries = 0;
+        self.parts.clear();
+        let status = if lost == 0 { Status::Persisted } else { Status::Dropped };
         for hold in self.holds.drain(..) {
             hold.settle(status);
         }
         Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
+    }
+
+    /// Tells the source of each part what became of it: `worse` where an entry was refused.
+    fn settle_holds(&mut self, refused: &[Refused], worse: Status, other: Status) {
+        let mut places: Vec<usize> = refused.iter().map(|refused| refused.place).collect();
+        places.sort_unstable();
+        let mut first = 0;
+        for hold in self.holds.drain(..) {
+            let end = first + hold.copies() as usize;
+            let at = places.partition_point(|place| *place < first);
+            let has_refused = places.get(at).is_some_and(|place| *place < end);
+            hold.settle(if has_refused { worse } else { other });
+            first = end;
+        }
     }
 
     /// Drops what no attempt has settled of it: counted under `reason`, and forgotten by its sources.
@@ -201,7 +245,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        if self.entries > 0 {
+        if self.entries > 0 && self.answers {
             self.ledger.in_flight.sub(self.entries as u64);
             self.ledger.dropped.add(Reason::Failed, self.entries as u64);
         }

@@ -70,6 +70,17 @@ pub struct Stream {
     pub bucket: u8,
     /// Bytes of its origin and labels.
     pub bytes: u32,
+    /// Its entry was a dead letter and is given again; such a stream is of that one entry alone.
+    pub again: Option<Again>,
+}
+
+/// What a dead letter that is given again takes along, in case it becomes one again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// How often it was given again, this time included.
+    pub retries: u32,
+    /// When the first attempt at it failed, in milliseconds since 1970-01-01 UTC.
+    pub first_failed_ms: u64,
 }
 
 impl Stream {
@@ -85,7 +96,12 @@ impl Stream {
         let bucket = crc32c::crc32c_append(crc32c::crc32c(source_name.as_bytes()), origin.as_bytes()) as u8;
         let pairs: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
         let bytes = (origin.len() + pairs) as u32;
-        Stream { source, source_name, source_type, origin, labels, bucket, bytes }
+        Stream { source, source_name, source_type, origin, labels, bucket, bytes, again: None }
+    }
+
+    /// The same for an entry that is given again.
+    pub fn given_again(self, again: Again) -> Self {
+        Stream { again: Some(again), ..self }
     }
 }
 

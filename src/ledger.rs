@@ -58,22 +58,29 @@ pub enum Reason {
     Failed = 4,
     /// Its sink was taken out of the config, and could not be given it in time.
     Removed = 5,
+    /// It is larger than a record of the sink's buffer can be.
+    TooLarge = 6,
+    /// It was damaged on disk.
+    Corrupt = 7,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 6] = [
+    pub const ALL: [Reason; 8] = [
         Reason::DropNewest,
         Reason::DropOldest,
         Reason::Panic,
         Reason::Rejected,
         Reason::Failed,
         Reason::Removed,
+        Reason::TooLarge,
+        Reason::Corrupt,
     ];
 
     /// The reason's word in metrics, `/stats` and logs.
     pub fn name(self) -> &'static str {
-        ["drop_newest", "drop_oldest", "panic", "rejected", "failed", "removed"][self as usize]
+        ["drop_newest", "drop_oldest", "panic", "rejected", "failed", "removed", "too_large", "corrupt"]
+            [self as usize]
     }
 }
 
@@ -204,8 +211,10 @@ pub struct SinkLedger {
     pub delivered: Count,
     /// Bytes of their text.
     pub delivered_bytes: Count,
-    /// Copies on disk in the sink's buffer.
+    /// Copies on disk in the sink's buffer, and not on their way from there (gauge).
     pub persisted: Count,
+    /// Copies that were put there.
+    pub stored: Count,
     /// Copies among the dead letters.
     pub dead_lettered: Count,
     /// Copies dropped.
@@ -222,6 +231,14 @@ pub struct SinkLedger {
     pub batches_out: Count,
     /// Attempts that failed.
     pub errors: Count,
+    /// Requests that looked for what was wrong with a batch.
+    pub bisect_requests: Count,
+    /// Of the delivered copies those that the sink's fallback took.
+    pub fallback: Count,
+    /// How often its breaker became what it is now, by what it became: closed, open, half open.
+    pub breaker_changes: [Count; 3],
+    /// Since when the sink has not let us in, in seconds since 1970-01-01 UTC (gauge); 0: it does.
+    pub denied_since: Count,
     /// Copies that went where all go whose own file or Loki stream would have been one too many.
     pub overflowed: Count,
     /// Entries that may have been written twice, as a failed attempt could not be undone.

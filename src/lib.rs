@@ -21,6 +21,7 @@ pub mod sequencer;
 pub mod tap;
 pub mod worker;
 
+pub mod buffer;
 pub mod sinks;
 pub mod sources;
 pub mod steps;
@@ -30,6 +31,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod expr;
 pub mod ledger;
+pub mod payload;
 pub mod route;
 
 pub mod block;

@@ -26,6 +26,7 @@ const QUEUE_WAIT: &str = "dispatcher_queue_wait_duration_seconds";
 const TASK: &str = "dispatcher_worker_task_duration_seconds";
 const DELIVERY: &str = "dispatcher_sink_delivery_duration_seconds";
 const BATCH: &str = "dispatcher_sink_batch_entries";
+const SYNC: &str = "dispatcher_sink_buffer_sync_duration_seconds";
 
 /// The level and origin the `metrics` crate wants with each metric; nobody filters by them here.
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
@@ -69,6 +70,7 @@ impl Telemetry {
         describe(TASK, "How long a worker's whole turn with a block took.");
         describe(DELIVERY, "How long one request to a sink took, whatever its answer.");
         describe(BATCH, "Entries in a batch when it was cut.");
+        describe(SYNC, "How long it took to make a group of records in a buffer safe.");
         Telemetry { handle: recorder.handle(), recorder: Arc::new(recorder) }
     }
 
@@ -88,6 +90,11 @@ impl Telemetry {
             delivery: self.histogram(DELIVERY, label()),
             batch_entries: self.histogram(BATCH, label()),
         }
+    }
+
+    /// How long the syncs of the buffer of the sink called `name` take, in seconds.
+    pub fn buffer_sync(&self, name: &str) -> Histogram {
+        self.histogram(SYNC, vec![Label::new("sink", name.to_owned())])
     }
 
     fn histogram(&self, name: &'static str, labels: Vec<Label>) -> Histogram {

@@ -6,6 +6,9 @@
 //!
 //! Not here: reading the logs of others (see `sources::file`); nothing of ours depends on how those are written.
 
+#[cfg(test)]
+pub(crate) mod sim;
+
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::File;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32};
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Someone who may be asleep and can be told to look again.
 pub trait Wake: Send + Sync {
@@ -145,9 +145,23 @@ pub struct Row {
     tid: AtomicI32,
     doing: AtomicU8,
     turns: AtomicU32,
+    /// In milliseconds.
+    patience: AtomicU32,
 }
 
 impl Row {
+    /// Says how long one thing that the thread does may take before somebody should look at it; less than 49 days.
+    pub fn set_patience(&self, patience: Duration) {
+        // Relaxed: read for display only.
+        self.patience.store(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// What [`Row::set_patience`] said last, if it said anything.
+    pub fn patience(&self) -> Option<Duration> {
+        let millis = self.patience.load(Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis.into()))
+    }
+
     /// Says what the thread does from now on.
     pub fn set(&self, doing: Doing) {
         // Relaxed, load and store apart: only the thread itself writes it.
@@ -192,6 +206,7 @@ impl Threads {
             tid: AtomicI32::new(0),
             doing: AtomicU8::new(Doing::Starting as u8),
             turns: AtomicU32::new(0),
+            patience: AtomicU32::new(0),
         });
         let mine = Arc::clone(&row);
         let handle = Builder::new().name(row.name.clone()).spawn(move || {

@@ -8,7 +8,7 @@
 
 mod off;
 
-pub use off::{count_or_off, size_or_off};
+pub use off::{count_or_off, optional_retries, retries, size_or_off};
 
 use std::fmt;
 use std::marker::PhantomData;

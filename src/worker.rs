@@ -29,6 +29,8 @@ pub struct Plan {
     pub routes: Routes,
     /// The lanes, in the order the routes number them.
     pub lanes: Vec<Arc<Lane>>,
+    /// Which of the lanes, behind those of the routes, takes what steps gave up; without one that is dropped, counted.
+    pub letters: Option<usize>,
     /// What the pipeline is called, and how many steps stand before those of that name: for taps.
     pub named: Option<(Box<str>, usize)>,
     /// Tells each lane that something may still come, until the last block routed with this plan was handed out.
@@ -49,7 +51,15 @@ impl Plan {
         named: Option<(Box<str>, usize)>,
     ) -> Self {
         let feeds = lanes.iter().map(|lane| Inside::new(lane.feeds())).collect();
-        Plan { pipeline, routes, lanes, named, _feeds: feeds }
+        Plan { pipeline, routes, lanes, letters: None, named, _feeds: feeds }
+    }
+
+    /// The same with a lane for what steps gave up.
+    pub fn with_letters(mut self, lane: Arc<Lane>) -> Self {
+        self._feeds.push(Inside::new(lane.feeds()));
+        self.letters = Some(self.lanes.len());
+        self.lanes.push(lane);
+        self
     }
 }
 
@@ -122,7 +132,10 @@ struct Tally {
     routed: u64,
     unrouted: u64,
     extra: u64,
+    /// Those on which a step panicked.
     panicked: u64,
+    /// Of all that steps gave up, what nobody keeps: because of a panic, and for other reasons.
+    dropped: (u64, u64),
 }
 
 /// One worker thread's equipment.
@@ -203,20 +216,27 @@ fn work(
     for choice in &routing.lanes {
         block.add_cuts(choice.lane as u16, choice.row);
     }
-    let panicked = outcome.panicked.len() as u64;
+    let (refused, panicked) = (block.refused().len() as u64, outcome.panicked.len() as u64);
+    let kept = plan.letters.filter(|_| refused > 0);
+    if let Some(lane) = kept {
+        let row = block.select_refused(lane);
+        block.add_cuts(lane as u16, row);
+    }
     if panicked > 0 {
         let (name, first) = (&domain.source.name, outcome.panicked[0]);
+        let fate = if kept.is_some() { "dead letters now" } else { "dropped" };
         tracing::error!(
-            "source {name}: a step panicked on {panicked} entries, dropped: {:?}",
+            "source {name}: a step panicked on {panicked} entries, {fate}: {:?}",
             Excerpt(block, first)
         );
     }
     Tally {
-        filtered: routing.filtered as u64 - panicked,
-        routed: routing.routed as u64,
+        filtered: routing.filtered as u64 - refused,
+        routed: routing.routed as u64 + if kept.is_some() { refused } else { 0 },
         unrouted: routing.unrouted as u64,
         extra: routing.extra as u64,
         panicked,
+        dropped: if kept.is_some() { (0, 0) } else { (panicked, refused - panicked) },
     }
 }
 
@@ -279,7 +299,8 @@ fn hand_out(domain: &Domain, worked: Worked, now: Instant) {
         Kind::Routed { block, tally, plan, strategy } => {
             row.processed.add(entries - tally.panicked);
             row.filtered.add(tally.filtered);
-            row.dropped.add(Reason::Panic, tally.panicked);
+            row.dropped.add(Reason::Panic, tally.dropped.0);
+            row.dropped.add(Reason::Rejected, tally.dropped.1);
             row.routed.add(tally.routed);
             row.fan_out_extra.add(tally.extra);
             row.unrouted.add(tally.unrouted);
@@ -288,7 +309,7 @@ fn hand_out(domain: &Domain, worked: Worked, now: Instant) {
             }
             // Last: whoever sees nothing in transit sees it in the lanes.
             row.in_transit.sub(entries);
-            whole.settle(if tally.panicked > 0 { Status::Dropped } else { Status::Delivered });
+            whole.settle(if tally.dropped == (0, 0) { Status::Delivered } else { Status::Dropped });
         }
     }
     drop(charge);

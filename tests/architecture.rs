@@ -15,8 +15,8 @@ const FLOORS: &[&str] = &[
     "engine",
     "config admin",
     "worker sequencer delivery lane tap",
-    "sources steps sinks",
-    "route expr checkpoint batch ledger ack",
+    "sources steps sinks buffer",
+    "route expr checkpoint payload batch ledger ack",
     "block pool labels entry",
     "auth ring thread metrics logs clock units sys storage_io http tls secret",
 ];

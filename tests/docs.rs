@@ -97,7 +97,8 @@ fn every_metric_is_explained_and_every_explained_one_is_there() {
     let mut instance = Instance::start(
         dir.path(),
         "data_dir: state\nadmin: { listen: \"127.0.0.1:0\" }\nsources: { in: { type: stdin, pipeline: p } }\n\
-         pipelines: { p: [ { set: { a: 1 } } ] }\nsinks: { out: { type: console } }\n",
+         pipelines: { p: [ { set: { a: 1 } } ] }\n\
+         sinks: { out: { type: console, buffer: { type: disk } } }\n",
     );
     instance.stdin().write_all(b"a line\n").expect("it reads");
     instance.wait_delivered("out", 1);

@@ -39,6 +39,31 @@ const SHOWN: &[(&str, &str)] = &[
     ("dispatcher.worker_count", "threads_are_as_many_and_on_the_cores_they_were_asked_for"),
     ("dispatcher.batch_size", "without_flow_control_batches_have_their_size_or_their_age"),
     ("dispatcher.batch_timeout", "without_flow_control_batches_have_their_size_or_their_age"),
+    (
+        "dispatcher.max_retries",
+        "tests/delivery.rs:answers_about_a_batch_count_against_max_retries_wherever_that_is_written",
+    ),
+    (
+        "dispatcher.auth_grace",
+        "tests/delivery.rs:who_is_not_let_in_waits_with_an_alarm_and_loses_nothing_before_the_grace_is_over",
+    ),
+    (
+        "dispatcher.circuit_breaker.enabled",
+        "tests/delivery.rs:a_breaker_that_is_off_never_opens_and_a_sink_s_own_threshold_counts",
+    ),
+    (
+        "dispatcher.circuit_breaker.failure_threshold",
+        "tests/delivery.rs:a_breaker_that_is_off_never_opens_and_a_sink_s_own_threshold_counts",
+    ),
+    (
+        "dispatcher.circuit_breaker.success_threshold",
+        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+    ),
+    ("dispatcher.circuit_breaker.timeout", "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set"),
+    (
+        "dispatcher.circuit_breaker.half_open_max_calls",
+        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+    ),
     ("dispatcher.retry_backoff", "a_sink_that_fails_is_tried_again_after_the_waits_it_was_given"),
     ("dispatcher.retry_backoff_max", "a_sink_that_fails_is_tried_again_after_the_waits_of_the_dispatcher"),
     ("dispatcher.retry_multiplier", "a_sink_that_fails_is_tried_again_after_the_waits_of_the_dispatcher"),
@@ -53,6 +78,31 @@ const SHOWN: &[(&str, &str)] = &[
     (
         "dispatcher.flow_control.adjustment_factor",
         "a_request_that_takes_too_long_makes_the_next_batch_smaller",
+    ),
+    (
+        "dispatcher.dlq.enabled",
+        "tests/dlq.rs:without_a_queue_for_them_refused_entries_are_dropped_and_counted",
+    ),
+    ("dispatcher.dlq.max_size", "tests/dlq.rs:at_max_size_the_oldest_go_exactly_counted_and_health_says_so"),
+    (
+        "dispatcher.dlq.max_bytes",
+        "src/delivery/dlq/store/tests.rs:a_letter_larger_than_a_record_is_kept_in_pieces_and_one_that_is_too_large_is_dropped",
+    ),
+    (
+        "dispatcher.dlq.retention_period",
+        "tests/dlq.rs:letters_whose_time_is_over_go_by_themselves_and_others_stay",
+    ),
+    (
+        "dispatcher.dlq.auto_retry",
+        "tests/dlq.rs:what_may_pass_is_tried_again_by_itself_as_often_as_it_was_told",
+    ),
+    (
+        "dispatcher.dlq.retry_interval",
+        "tests/dlq.rs:what_may_pass_is_tried_again_by_itself_as_often_as_it_was_told",
+    ),
+    (
+        "dispatcher.dlq.max_auto_retries",
+        "tests/dlq.rs:what_may_pass_is_tried_again_by_itself_as_often_as_it_was_told",
     ),
     // Who runs ahead of whom is the scheduler's choice.
     (
@@ -110,6 +160,50 @@ const SHOWN: &[(&str, &str)] = &[
     ("sinks.file.retry.backoff_max", "a_sink_that_fails_is_tried_again_after_the_waits_it_was_given"),
     ("sinks.file.retry.multiplier", "a_sink_that_fails_is_tried_again_after_the_waits_it_was_given"),
     ("sinks.file.retry.jitter", "a_sink_that_fails_is_tried_again_after_the_waits_it_was_given"),
+    (
+        "sinks.file.buffer.type",
+        "tests/buffer.rs:a_request_is_answered_once_it_is_on_disk_though_the_sink_is_dead_and_waits_where_there_is_no_disk",
+    ),
+    ("sinks.file.buffer.max_size", "tests/buffer.rs:a_full_buffer_drops_the_newest_and_counts_each"),
+    ("sinks.file.buffer.when_full", "tests/buffer.rs:a_full_buffer_drops_the_oldest_and_counts_each"),
+    // What is on the disk and what only in memory does not show while the system lives.
+    (
+        "sinks.file.buffer.fsync",
+        "src/lane/disk/tests.rs:fsync_always_and_group_sync_before_they_settle_and_none_only_when_it_is_flushed",
+    ),
+    (
+        "sinks.file.retry.max_retries",
+        "tests/delivery.rs:answers_about_a_batch_count_against_max_retries_wherever_that_is_written",
+    ),
+    (
+        "sinks.file.retry.auth_grace",
+        "tests/delivery.rs:who_is_not_let_in_waits_with_an_alarm_and_loses_nothing_before_the_grace_is_over",
+    ),
+    (
+        "sinks.file.circuit_breaker.enabled",
+        "tests/delivery.rs:a_breaker_that_is_off_never_opens_and_a_sink_s_own_threshold_counts",
+    ),
+    (
+        "sinks.file.circuit_breaker.failure_threshold",
+        "tests/delivery.rs:a_breaker_that_is_off_never_opens_and_a_sink_s_own_threshold_counts",
+    ),
+    (
+        "sinks.file.circuit_breaker.success_threshold",
+        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+    ),
+    ("sinks.file.circuit_breaker.timeout", "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set"),
+    (
+        "sinks.file.circuit_breaker.half_open_max_calls",
+        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+    ),
+    (
+        "sinks.file.fallback",
+        "tests/delivery.rs:another_sink_takes_over_while_one_is_out_of_reach_and_every_entry_is_counted_once",
+    ),
+    (
+        "sinks.file.fallback_after",
+        "tests/delivery.rs:another_sink_takes_over_only_after_the_time_it_was_given",
+    ),
     ("sinks.console.type", "sources_and_sinks_are_of_the_type_they_were_given"),
     ("sinks.console.format", "the_console_shows_entries_in_the_format_it_was_given"),
     ("sinks.blackhole.type", "sources_and_sinks_are_of_the_type_they_were_given"),
@@ -1031,6 +1125,9 @@ fn first_wait(instance: &mut Instance, sink: &str) -> String {
     wait.unwrap_or_else(|| panic!("no wait in {line}")).to_string()
 }
 
+/// Otherwise a sink that fails often is left alone for longer than it was told to wait.
+const NO_BREAKER: &str = "circuit_breaker: { enabled: false }";
+
 #[test]
 fn a_sink_that_fails_is_tried_again_after_the_waits_it_was_given() {
     let dir = dir();
@@ -1045,8 +1142,9 @@ fn a_sink_that_fails_is_tried_again_after_the_waits_it_was_given() {
     ];
     let sinks = sinks.each_ref().map(|(name, keys)| (*name, keys.as_str()));
     let rest = failing(dir.path(), &sinks);
-    let rest =
-        format!("dispatcher: {{ retry_backoff: 2h, retry_backoff_max: 5h, retry_jitter: none }}\n{rest}");
+    let rest = format!(
+        "dispatcher: {{ retry_backoff: 2h, retry_backoff_max: 5h, retry_jitter: none, {NO_BREAKER} }}\n{rest}"
+    );
     let (mut instance, _writer) = with_input(dir.path(), &rest, "x\n");
     assert_eq!(first_wait(&mut instance, "plain"), "7200.0s");
     assert_eq!(first_wait(&mut instance, "own"), "10800.0s");
@@ -1074,7 +1172,9 @@ fn a_sink_that_fails_is_tried_again_after_the_waits_of_the_dispatcher() {
     ] {
         let dir = dir();
         let rest = failing(dir.path(), &[("out", "")]);
-        let rest = format!("dispatcher: {{ retry_backoff: 10ms, retry_jitter: none, {keys} }}\n{rest}");
+        let rest = format!(
+            "dispatcher: {{ retry_backoff: 10ms, retry_jitter: none, {NO_BREAKER}, {keys} }}\n{rest}"
+        );
         let (mut instance, _writer) = with_input(dir.path(), &rest, "x\n");
         if often {
             instance.wait_stats("many attempts", |stats| sink(stats, "out", "errors") > 10);

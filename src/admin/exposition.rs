@@ -4,8 +4,9 @@
 //! what every process has; base units; `_total` for what only grows. Labels are names from the config, words from a fixed
 //! list, and our threads: bounded.
 
+use super::letters;
 use super::process::{ProcessStats, ThreadStats};
-use super::rows::{DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
+use super::rows::{BufferStats, DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
 use crate::metrics::{Page, Telemetry};
 
@@ -18,6 +19,7 @@ pub fn render(telemetry: &Telemetry, snapshot: &Snapshot) -> String {
         process(page, &snapshot.process);
         snapshot.sources.iter().for_each(|source| source_row(page, source));
         snapshot.sinks.iter().for_each(|sink| sink_row(page, sink));
+        snapshot.dlq.iter().for_each(|letters| letters::rows(page, letters));
         snapshot.threads.iter().for_each(|thread| thread_row(page, thread));
     })
 }
@@ -83,6 +85,12 @@ fn queue_and_workers(page: &Page, snapshot: &Snapshot) {
     );
     page.gauge("dispatcher_workers_active", "Workers with a block.", &[], snapshot.workers.active as f64);
     page.gauge("dispatcher_workers_idle", "Workers without a block.", &[], snapshot.workers.idle as f64);
+    page.gauge(
+        "dispatcher_threads_stuck",
+        "Threads that are at the same thing for too long.",
+        &[],
+        snapshot.threads_stuck as f64,
+    );
     let waiting: u64 = snapshot.domains.iter().map(|domain| domain.waiting).sum();
     page.gauge(
         "dispatcher_sequencer_waiting_blocks",
@@ -243,6 +251,34 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     gauge("dispatcher_sink_batches_out", "Batches being sent.", sink.batches_out as f64);
     counter("dispatcher_sink_errors_total", "Attempts that failed.", sink.errors);
     counter(
+        "dispatcher_sink_bisect_requests_total",
+        "Requests that looked for what was wrong with a batch.",
+        sink.bisect_requests,
+    );
+    counter("dispatcher_sink_fallback_total", "Delivered copies that its fallback took.", sink.fallback);
+    gauge(
+        "dispatcher_sink_breaker_open",
+        "0 while its breaker is closed, 1 while it is open, 0.5 while it is half open.",
+        match sink.breaker.state {
+            "open" => 1.0,
+            "half_open" => 0.5,
+            _ => 0.0,
+        },
+    );
+    gauge(
+        "dispatcher_sink_denied_since_seconds",
+        "When it began not to let us in, since unix epoch; 0 while it does.",
+        sink.denied_since as f64,
+    );
+    for (to, count) in &sink.breaker.changes {
+        page.counter(
+            "dispatcher_sink_breaker_transitions_total",
+            "Changes of its breaker, by what it became.",
+            &[of[0], ("to", to)],
+            *count,
+        );
+    }
+    counter(
         "dispatcher_sink_overflowed_total",
         "Copies beyond the bound on files or streams.",
         sink.overflowed,
@@ -253,6 +289,8 @@ fn sink_row(page: &Page, sink: &SinkStats) {
         "1 while a batch is tried again.",
         flag(sink.state == SinkState::Retrying),
     );
+    counter("dispatcher_sink_stored_total", "Copies that were put on disk.", sink.stored);
+    sink.buffer.iter().for_each(|buffer| buffer_row(page, &sink.name, buffer));
     let lane = &sink.lane;
     gauge("dispatcher_sink_queue_size", "Copies that wait for a sender.", lane.entries as f64);
     gauge("dispatcher_sink_queue_bytes", "Bytes of their text.", lane.bytes as f64);
@@ -260,6 +298,32 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     gauge("dispatcher_sink_gate_closed", "1 while it keeps sources from reading.", flag(lane.gate_closed));
     gauge("dispatcher_sink_batch_want", "Entries the next batch should have.", lane.batch_want as f64);
     dropped(page, "dispatcher_sink_dropped_total", "Copies dropped.", of[0], &sink.dropped);
+}
+
+fn buffer_row(page: &Page, sink: &str, buffer: &BufferStats) {
+    let of = &[("sink", sink)];
+    let gauge = |name, help, value| page.gauge(name, help, of, value);
+    gauge("dispatcher_sink_buffer_bytes", "Bytes of the buffer on disk.", buffer.bytes as f64);
+    gauge("dispatcher_sink_buffer_entries", "Entries in it that are not delivered.", buffer.entries as f64);
+    gauge("dispatcher_sink_buffer_age_seconds", "Age of the oldest of them.", buffer.oldest_ms as f64 / 1e3);
+    gauge("dispatcher_sink_buffer_segments", "Files it consists of.", buffer.segments as f64);
+    page.counter(
+        "dispatcher_sink_buffer_lost_entries_total",
+        "Entries in it that were damaged.",
+        of,
+        buffer.lost_entries,
+    );
+    gauge(
+        "dispatcher_sink_buffer_quarantined_bytes",
+        "Bytes of damaged ranges kept aside.",
+        buffer.quarantined_bytes as f64,
+    );
+    gauge("dispatcher_sink_buffer_in_use", "1 while entries go to disk.", flag(buffer.in_use));
+    gauge(
+        "dispatcher_sink_buffer_degraded",
+        "1 while it cannot make entries safe.",
+        flag(buffer.degraded.is_some()),
+    );
 }
 
 fn dropped(
@@ -334,7 +398,8 @@ mod tests {
         row.http.body_bytes.add(1);
         row.http.refused_entries.add(1);
         let row = &ledger.sinks[0].row;
-        let counts: [&Count; 13] = [
+        row.breaker_changes.iter().for_each(|count| count.add(2));
+        let counts: [&Count; 17] = [
             &row.copies,
             &row.delivered,
             &row.delivered_bytes,
@@ -348,6 +413,10 @@ mod tests {
             &row.errors,
             &row.overflowed,
             &row.duplicated,
+            &row.stored,
+            &row.bisect_requests,
+            &row.fallback,
+            &row.denied_since,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -368,6 +437,7 @@ mod tests {
         snapshot.memory.transit_limit_bytes = 6;
         snapshot.memory.pools = vec![PoolStats { class_bytes: 4096, made: 3, free: 1 }];
         snapshot.workers = snapshot::WorkerStats { active: 1, idle: 2 };
+        snapshot.threads_stuck = 1;
         snapshot.domains = vec![DomainStats { waiting: 3, ..Default::default() }];
         snapshot.process.cpu_seconds = 2.9;
         snapshot.threads =
@@ -384,6 +454,17 @@ mod tests {
         }];
         snapshot.sources[0].show_files([FileStats::default()]);
         snapshot.sinks[0].state = SinkState::Retrying;
+        snapshot.sinks[0].buffer = Some(BufferStats {
+            bytes: 1,
+            entries: 2,
+            oldest_ms: 3500,
+            segments: 4,
+            lost_entries: 5,
+            quarantined_bytes: 6,
+            in_use: true,
+            degraded: Some("so".into()),
+        });
+        snapshot.sinks[0].breaker.state = "half_open";
         snapshot.sinks[0].lane = LaneStats {
             entries: 1,
             bytes: 2,
@@ -473,7 +554,13 @@ mod tests {
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),
             ("dispatcher_sink_errors_total{sink=\"out\"}", 41.0),
             ("dispatcher_sink_overflowed_total{sink=\"out\"}", 42.0),
+            ("dispatcher_sink_fallback_total{sink=\"out\"}", 45.0),
+            ("dispatcher_sink_breaker_open{sink=\"out\"}", 0.5),
+            ("dispatcher_sink_breaker_transitions_total{sink=\"out\",to=\"open\"}", 2.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),
+            ("dispatcher_sink_stored_total{sink=\"out\"}", 44.0),
+            ("dispatcher_sink_buffer_age_seconds{sink=\"out\"}", 3.5),
+            ("dispatcher_sink_buffer_lost_entries_total{sink=\"out\"}", 5.0),
             ("dispatcher_sink_dropped_total{sink=\"out\",reason=\"rejected\"}", 1.0),
             // A step's errors and panics, the sink's dead letters and refusals.
             ("dispatcher_entries_failed_total", 19.0 + 1.0 + 35.0 + 1.0),

@@ -5,6 +5,7 @@
 
 use super::rows::{SinkState, SinkStats, SourceStats};
 use super::snapshot::{Phase, RingStats, Snapshot};
+use crate::delivery::breaker::BreakerState;
 use serde::Serialize;
 
 /// A source is behind when its lag grew by more than this in half a minute; less is the ebb and flow of reading.
@@ -60,7 +61,12 @@ impl Health {
         }
         health.add("ring".into(), Status::Degraded, of_ring(&snapshot.ring));
         health.add("memory".into(), Status::Degraded, of_memory(snapshot));
-        health.add("threads".into(), Status::Failing, of_threads(snapshot));
+        let (status, threads) = of_threads(snapshot);
+        health.add("threads".into(), status, threads);
+        if let Some(letters) = &snapshot.dlq {
+            let said = letters.trouble.clone().or_else(|| letters.alarm.clone());
+            health.add("dead letters".into(), Status::Degraded, said);
+        }
         let broken = snapshot.ledger.broken.as_ref();
         health.add(
             "ledger".into(),
@@ -87,12 +93,25 @@ fn of_source(source: &SourceStats) -> Option<String> {
 }
 
 fn of_sink(sink: &SinkStats) -> Option<String> {
+    let error = sink.last_error.as_deref().unwrap_or("no reason given");
+    if sink.breaker.state != BreakerState::Closed.name() {
+        let (state, seconds) = (sink.breaker.state.replace('_', " "), sink.breaker.open_ms / 1000);
+        return Some(format!("its breaker is {state}, not closed for {seconds}s, entries are kept: {error}"));
+    }
+    if sink.denied_since > 0 {
+        let seconds = sink.denied_ms / 1000;
+        return Some(format!(
+            "not let in for {seconds}s, entries are kept, something has to be changed: {error}"
+        ));
+    }
     if sink.state == SinkState::Retrying {
-        let error = sink.last_error.as_deref().unwrap_or("no reason given");
         return Some(format!("attempt {} failed, entries are kept and sent again: {error}", sink.attempt));
     }
     if let Some(why) = &sink.unwell {
         return Some(why.clone());
+    }
+    if let Some(why) = sink.buffer.as_ref().and_then(|buffer| buffer.degraded.as_ref()) {
+        return Some(format!("its buffer: {why}"));
     }
     let lane = &sink.lane;
     lane.gate_closed.then(|| {
@@ -118,20 +137,23 @@ fn of_memory(snapshot: &Snapshot) -> Option<String> {
     short.then(|| format!("sources wait for memory: {used} of {limit} bytes are in transit"))
 }
 
-fn of_threads(snapshot: &Snapshot) -> Option<String> {
+fn of_threads(snapshot: &Snapshot) -> (Status, Option<String>) {
     if snapshot.phase != Phase::Running {
-        return None;
+        return (Status::Ok, None);
     }
     let replaced = |name: &str| snapshot.threads.iter().any(|thread| !thread.lost && thread.name == name);
     let lost = snapshot.threads.iter().filter(|thread| thread.lost).map(|thread| &*thread.name);
     let lost: Vec<&str> = lost.filter(|name| !replaced(name)).collect();
     if !lost.is_empty() {
-        return Some(format!("panicked: {}", lost.join(", ")));
+        return (Status::Failing, Some(format!("panicked: {}", lost.join(", "))));
     }
-    if let Some(stuck) = &snapshot.stuck {
-        return Some(stuck.clone());
+    if snapshot.workers.active + snapshot.workers.idle == 0 {
+        return (Status::Failing, Some("no worker is left".into()));
     }
-    (snapshot.workers.active + snapshot.workers.idle == 0).then(|| "no worker is left".into())
+    match &snapshot.stuck {
+        Some(stuck) => (Status::Failing, Some(stuck.clone())),
+        None => (Status::Degraded, snapshot.slow.clone()),
+    }
 }
 
 #[cfg(test)]
@@ -177,9 +199,28 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_that_makes_no_progress_is_degraded() {
+        let told = judged(|s| s.slow = Some("send-out-0 is sending at the same thing for 121s".into()));
+        let expected = "threads: send-out-0 is sending at the same thing for 121s".to_owned();
+        assert_eq!(told, (Status::Degraded, expected));
+    }
+
+    #[test]
     fn what_is_late_is_degraded_and_says_why() {
         type Case = (fn(&mut Snapshot), &'static str);
-        let cases: [Case; 7] = [
+        let cases: [Case; 9] = [
+            (
+                |s| {
+                    (s.sinks[0].breaker.state, s.sinks[0].breaker.open_ms) = ("half_open", 31_000);
+                    s.sinks[0].state = SinkState::Retrying;
+                    s.sinks[0].last_error = Some("connection refused".into());
+                },
+                "sink out: its breaker is half open, not closed for 31s, entries are kept: connection refused",
+            ),
+            (
+                |s| (s.sinks[0].denied_since, s.sinks[0].denied_ms) = (1, 61_000),
+                "sink out: not let in for 61s, entries are kept, something has to be changed: no reason given",
+            ),
             (|s| s.sources[0].gate_open = false, "source app: it does not read"),
             (|s| s.sources[0].lag_growth_bytes = (1 << 20) + 1, "source app: it falls behind: 1048577 bytes"),
             (

@@ -8,6 +8,7 @@
 pub mod connection;
 pub mod exposition;
 pub mod health;
+mod letters;
 pub mod pages;
 pub mod process;
 pub mod pulse;
@@ -21,6 +22,7 @@ pub use pulse::Pulse;
 pub use server::AdminServer;
 pub use snapshot::Snapshot;
 
+use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
 use crate::metrics::Telemetry;
 use crate::tap::{Seen, Wish};
@@ -44,6 +46,11 @@ pub trait Inside: Send + Sync {
     ///
     /// Errors: there is no such point, or there are too many taps, in words.
     fn tap(&self, wish: Wish) -> Result<Seen, String>;
+
+    /// The dead letters' numbers; `None` if there are none to be.
+    fn letters(&self) -> Option<LettersStats> {
+        self.snapshot().dlq
+    }
 
     /// Does what was posted to `path`; `None` if there is nothing to be done under it. Only called for who may.
     fn post(&self, _path: &str, _body: &[u8]) -> Option<Response> {

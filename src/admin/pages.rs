@@ -14,12 +14,13 @@ const INDEX: &str = "ringmain, looked into:\n\
     /stats    all numbers, as JSON\n\
     /health   how every component is and why: 200 while all is safe, 503 if it will not recover by itself\n\
     /tap      live entries: ?id=ANY&at=source:NAME (or step:PIPELINE/1, sink:NAME), &where=CONDITION, &rate=100\n\
+    /dlq      the dead letters by sink and reason, and how a replay goes (begun by POST /dlq/replay)\n\
     /ready    200 while entries are taken in, 503 and the reason if not\n";
 
 const TAP: &str = "/tap";
 
 /// What can be read; the rest is done with `POST`.
-const READABLE: [&str; 6] = ["/", "/metrics", "/stats", "/health", "/ready", TAP];
+const READABLE: [&str; 7] = ["/", "/metrics", "/stats", "/health", "/dlq", "/ready", TAP];
 
 /// The pages of a server.
 pub struct Pages<'a> {
@@ -113,6 +114,13 @@ fn read(path: &str, inside: &dyn Inside) -> Response {
             let failing = health.status == Judgement::Failing;
             json(if failing { Status::UNAVAILABLE } else { Status::OK }, &health)
         }
+        "/dlq" => match inside.letters() {
+            Some(letters) => json(Status::OK, &letters),
+            None => Response::text(
+                Status::NOT_FOUND,
+                "There are no dead letters: `dispatcher.dlq.enabled` is false.\n",
+            ),
+        },
         "/ready" => match inside.ready() {
             Ok(()) => Response::text(Status::OK, "ready\n"),
             Err(reason) => Response::text(Status::UNAVAILABLE, format!("not ready: {reason}\n")),

@@ -1,9 +1,13 @@
 //! The rows of a snapshot: one per way in and one per way out.
 
+use crate::buffer::BufferView;
+use crate::delivery::breaker::BreakerState;
+use crate::delivery::circuit::CircuitView;
 use crate::ledger::{Dropped, HttpLedger, Named, Reason, SinkLedger, SourceLedger};
 use crate::steps::counts::StepView;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Most files shown per source; [`SourceStats::files_total`] says how many there are.
 pub const FILES_SHOWN: usize = 100;
@@ -192,8 +196,10 @@ pub struct SinkStats {
     pub delivered: u64,
     /// Bytes of their text.
     pub delivered_bytes: u64,
-    /// Copies on disk in the sink's buffer.
+    /// Copies on disk in the sink's buffer, and not on their way from there.
     pub persisted: u64,
+    /// Copies that were put there.
+    pub stored: u64,
     /// Copies among the dead letters.
     pub dead_lettered: u64,
     /// Copies dropped, by reason.
@@ -210,6 +216,16 @@ pub struct SinkStats {
     pub batches_out: u64,
     /// Attempts that failed.
     pub errors: u64,
+    /// Requests that looked for what was wrong with a batch.
+    pub bisect_requests: u64,
+    /// Of the delivered copies those that the sink's fallback took.
+    pub fallback: u64,
+    /// Its breaker.
+    pub breaker: BreakerStats,
+    /// How long it has not let us in, in milliseconds.
+    pub denied_ms: u64,
+    /// Since when, in seconds since 1970-01-01 UTC; 0: it lets us in.
+    pub denied_since: u64,
     /// A reload took it out of the config; what its lane held is delivered, or dropped when its time is over.
     pub removed: bool,
     /// Copies that went where all go whose own file or Loki stream would have been one too many.
@@ -218,6 +234,8 @@ pub struct SinkStats {
     pub duplicated: u64,
     /// What is in front of it.
     pub lane: LaneStats,
+    /// Its buffer on disk, if it has one.
+    pub buffer: Option<BufferStats>,
     /// How it takes what it is given.
     pub state: SinkState,
     /// The attempt under way at its oldest unsettled batch: 1 is the first; 0 when nothing is being sent.
@@ -239,6 +257,7 @@ impl SinkStats {
             delivered: row.delivered.get(),
             delivered_bytes: row.delivered_bytes.get(),
             persisted: row.persisted.get(),
+            stored: row.stored.get(),
             dead_lettered: row.dead_lettered.get(),
             dropped: dropped(&row.dropped),
             in_flight: row.in_flight.get(),
@@ -247,10 +266,47 @@ impl SinkStats {
             batches: row.batches.get(),
             batches_out: row.batches_out.get(),
             errors: row.errors.get(),
+            bisect_requests: row.bisect_requests.get(),
+            fallback: row.fallback.get(),
+            breaker: BreakerStats {
+                changes: BreakerState::ALL
+                    .map(|to| (to.name(), row.breaker_changes[to as usize].get()))
+                    .into(),
+                ..BreakerStats::default()
+            },
+            denied_since: row.denied_since.get(),
             overflowed: row.overflowed.get(),
             duplicated: row.duplicated.get(),
             ..SinkStats::default()
         }
+    }
+}
+
+impl SinkStats {
+    /// Shows what its senders know of it.
+    pub fn show_circuit(&mut self, view: CircuitView) {
+        let millis = |time: Option<Duration>| time.map_or(0, |time| time.as_millis() as u64);
+        self.breaker.state = view.state.name();
+        self.breaker.open_ms = millis(view.open_for);
+        self.denied_ms = millis(view.denied_for);
+    }
+}
+
+/// A sink's breaker.
+#[derive(Debug, Clone, Serialize)]
+pub struct BreakerStats {
+    /// `closed`, `open` or `half_open`.
+    pub state: &'static str,
+    /// How long it has not been closed, in milliseconds.
+    pub open_ms: u64,
+    /// How often it became what, by that.
+    pub changes: BTreeMap<&'static str, u64>,
+}
+
+impl Default for BreakerStats {
+    fn default() -> Self {
+        let changes = BreakerState::ALL.map(|to| (to.name(), 0)).into();
+        BreakerStats { state: BreakerState::default().name(), open_ms: 0, changes }
     }
 }
 
@@ -280,6 +336,55 @@ pub struct LaneStats {
     pub batch_want: u64,
     /// How long the last request took, in milliseconds.
     pub last_latency_ms: f64,
+}
+
+impl LaneStats {
+    /// Adds what waits before a disk to what waits behind it.
+    pub fn add_before(&mut self, before: &LaneStats) {
+        self.entries += before.entries;
+        self.bytes += before.bytes;
+        self.oldest_ms = self.oldest_ms.max(before.oldest_ms);
+        // The gate behind a disk only stops who reads that.
+        self.gate_closed = before.gate_closed;
+    }
+}
+
+/// A sink's buffer on disk.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct BufferStats {
+    /// Bytes of its segments on disk.
+    pub bytes: u64,
+    /// Entries in it that are not delivered, or were a moment ago.
+    pub entries: u64,
+    /// How long the oldest of them has been there, in milliseconds.
+    pub oldest_ms: u64,
+    /// Files it consists of.
+    pub segments: u64,
+    /// Entries that could not be read, since the start.
+    pub lost_entries: u64,
+    /// Bytes of damaged ranges that are kept aside.
+    pub quarantined_bytes: u64,
+    /// Entries go to disk now; else there is room in memory (`spill`).
+    pub in_use: bool,
+    /// Why it cannot make entries safe at present.
+    pub degraded: Option<String>,
+}
+
+impl BufferStats {
+    /// What the buffer says.
+    pub fn of(view: BufferView, in_use: bool) -> Self {
+        let now = (crate::clock::unix_nanos() / 1_000_000).max(0) as u64;
+        BufferStats {
+            bytes: view.bytes,
+            entries: view.entries,
+            oldest_ms: view.oldest_ms.map_or(0, |since| now.saturating_sub(since)),
+            segments: view.segments as u64,
+            lost_entries: view.lost_entries,
+            quarantined_bytes: view.quarantined_bytes,
+            in_use,
+            degraded: view.degraded,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::process::{self, ProcessStats, ThreadStats};
 use super::pulse::{Pulse, Rates};
 use super::rows::{SinkStats, SourceStats};
 use crate::block::Blocks;
+use crate::delivery::dlq::numbers::LettersStats;
 use crate::ledger::{Ledger, Named, Reason};
 use crate::pool::Budget;
 use crate::thread::Row;
@@ -40,12 +41,20 @@ pub struct Snapshot {
     pub sources: Vec<SourceStats>,
     /// The ways out, in the order of the config.
     pub sinks: Vec<SinkStats>,
+    /// Buffers on disk that no sink uses.
+    pub unused_buffers: Vec<UnusedBuffer>,
     /// Where order is restored.
     pub domains: Vec<DomainStats>,
     /// The workers.
     pub workers: WorkerStats,
+    /// The dead letters; none if the config wants none.
+    pub dlq: Option<LettersStats>,
     /// Who of those everything depends on makes no progress.
     pub stuck: Option<String>,
+    /// Who else is at the same thing for too long.
+    pub slow: Option<String>,
+    /// How many threads these are.
+    pub threads_stuck: usize,
     /// Every thread and what it does.
     pub threads: Vec<ThreadStats>,
 }
@@ -187,6 +196,15 @@ impl LedgerStats {
         }
         all
     }
+}
+
+/// A buffer on disk that no sink uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UnusedBuffer {
+    /// The name a sink would need to use it.
+    pub name: String,
+    /// Bytes of its segments.
+    pub bytes: u64,
 }
 
 /// Where the order of one source's thread is restored.

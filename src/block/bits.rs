@@ -11,7 +11,7 @@ pub(super) fn fill(bits: &mut [u64], count: usize) {
 }
 
 /// The places in `range` whose bit is set, in order.
-pub fn selected(bits: &[u64], range: Range<usize>) -> impl Iterator<Item = usize> + '_ {
+pub fn selected(bits: &[u64], range: Range<usize>) -> impl Iterator<Item = usize> + Clone + '_ {
     let words = range.start / 64..range.end.div_ceil(64);
     words.flat_map(move |word| {
         let mut left = bits[word];

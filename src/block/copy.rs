@@ -40,6 +40,19 @@ impl Block {
             self.fields.push(if field.key_escaped() { copy.with_escaped_key() } else { copy });
         }
         self.push(Entry { offset, len: text.len() as u32, fields_first, fields_spare: 0, ..entry });
+        self.copy_refusal(from, index);
         true
+    }
+
+    /// How many rows the field table has, and how many bytes the arena.
+    pub fn side(&self) -> (usize, usize) {
+        (self.fields.len(), self.arena.len())
+    }
+
+    /// Puts rows behind the field table, and bytes behind the arena: for entries that were kept elsewhere, whose rows of
+    /// the index and whose slices count with what [`Block::side`] said before.
+    pub fn add_side(&mut self, fields: &[Field], arena: &[u8]) {
+        self.fields.extend_from_slice(fields);
+        self.arena.extend_from_slice(arena);
     }
 }

@@ -12,12 +12,14 @@ mod copy;
 mod cut;
 mod given;
 mod pools;
+mod refused;
 mod texts;
 mod view;
 
 pub use bits::{count_selected, selected};
 pub use cut::Cut;
 pub use pools::Blocks;
+pub use refused::Refusal;
 pub use view::{EntryView, FieldView};
 
 use crate::entry::{Entry, Field, Slice, Space};
@@ -66,6 +68,8 @@ pub struct Block {
     given: Given,
     /// Where each entry's text is, once a step replaced that of any; else empty.
     texts: Vec<Slice>,
+    /// What steps gave up.
+    refused: Vec<Refusal>,
     constants: Option<Arc<[u8]>>,
     /// A bit per entry: still wanted. Then a row of bits per conditional lane.
     bits: Vec<u64>,
@@ -111,6 +115,7 @@ impl Block {
             arena: Vec::new(),
             given: Given::default(),
             texts: Vec::new(),
+            refused: Vec::new(),
             constants: None,
             bits: Vec::new(),
             pins: Vec::new(),
@@ -219,6 +224,7 @@ impl Block {
     pub fn reset_side(&mut self) {
         self.fields.clear();
         self.texts.clear();
+        self.refused.clear();
         for entry in &mut self.entries {
             (entry.fields_first, entry.fields_n, entry.fields_spare) = (0, 0, 0);
         }
@@ -410,6 +416,7 @@ impl Recycle for Block {
         self.arena.clear();
         self.given.clear();
         self.texts.clear();
+        self.refused.clear();
         self.bits.clear();
         self.cuts.clear();
         self.constants = None;

@@ -1,6 +1,6 @@
 //! Entries and fields of a block, borrowed to be read by steps and sinks.
 
-use super::Block;
+use super::{Block, Refusal};
 use crate::entry::{Entry, Field, Kind, reads_as, unescape};
 use crate::labels::Stream;
 
@@ -17,6 +17,11 @@ impl<'a> EntryView<'a> {
         EntryView { block, index }
     }
 
+    /// The block it is in, and where.
+    pub fn place(&self) -> (&'a Block, usize) {
+        (self.block, self.index)
+    }
+
     /// Its row of the index.
     pub fn entry(&self) -> &'a Entry {
         &self.block.entries()[self.index]
@@ -25,6 +30,22 @@ impl<'a> EntryView<'a> {
     /// Its text without the frame's end: as received, or what a step put in its place (`redact`).
     pub fn text(&self) -> &'a [u8] {
         self.block.bytes(self.block.text_of(self.index))
+    }
+
+    /// Its text as it was received, whatever a step put in its place.
+    pub fn received(&self) -> &'a [u8] {
+        let Entry { offset, len, .. } = *self.entry();
+        &self.block.text()[offset as usize..][..len as usize]
+    }
+
+    /// Whether a step put something in place of its text.
+    pub fn is_replaced(&self) -> bool {
+        self.block.is_replaced(self.index)
+    }
+
+    /// Why a step gave it up, if one did.
+    pub fn refusal(&self) -> Option<&'a Refusal> {
+        self.block.refusal(self.index)
     }
 
     /// What it says: its field `message`, where parsing found one (as in syslog), else its text.

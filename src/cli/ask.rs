@@ -45,13 +45,18 @@ pub fn get(admin: &AdminArgs, path: &str) -> Asked {
 
 /// Asks with POST and no body.
 pub fn post(admin: &AdminArgs, path: &str) -> Asked {
+    post_body(admin, path, "")
+}
+
+/// Asks with POST.
+pub fn post_body(admin: &AdminArgs, path: &str, body: &str) -> Asked {
     let request = |agent: &ureq::Agent, url: &str| {
         let request = agent.post(url);
         match &admin.token {
             Some(token) => request.header("Authorization", format!("Bearer {token}")),
             None => request,
         }
-        .send_empty()
+        .send(body)
     };
     ask(admin, path, request)
 }

@@ -1,6 +1,8 @@
 //! The command line: answers on stdout, everything else on stderr, one exit code per meaning.
 
 mod ask;
+pub mod dlq;
+pub mod buffer;
 pub mod generate;
 pub mod health;
 pub mod pages;
@@ -61,6 +63,12 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Asks a running ringmain whether it is well: exit code 0, or 1 with the reason
     Health(health::HealthArgs),
+    /// Looks at the dead letters, gives them again, or removes them
+    #[command(after_help = EXIT_CODES)]
+    Dlq(dlq::DlqArgs),
+    /// Looks at the buffers on disk of a stopped ringmain, checks them, reads them out, repairs them
+    #[command(after_help = EXIT_CODES)]
+    Buffer(buffer::BufferArgs),
     /// Makes numbered lines of several kinds, to try a config or to load one
     Gen(generate::GenArgs),
     /// Prints the JSON schema of the config, for editors and checks
@@ -95,7 +103,9 @@ pub fn main() -> ExitCode {
         Command::Stats(args) => stats::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Tap(args) => tap::run(&args),
+        Command::Dlq(args) => dlq::run(&args),
         Command::Health(args) => health::run(&args),
+        Command::Buffer(args) => buffer::run(&args),
         Command::Gen(args) => generate::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => pages::completions(&args),

@@ -1,5 +1,7 @@
 //! What no single key can tell: names that must exist, limits that must fit each other, addresses taken twice.
 
+mod buffers;
+mod fallbacks;
 mod steps;
 
 use std::collections::HashMap;
@@ -10,6 +12,7 @@ use super::keys::GeneralConfig;
 use super::read::{Written, place, spot, subject};
 use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
+use crate::delivery::dlq::{self, config::DlqConfig};
 use crate::expr::Expr;
 use crate::sinks::config::SinkKind;
 use crate::sinks::pattern::Pattern;
@@ -73,6 +76,8 @@ pub fn check(
     checker.addresses(written);
     checker.paths(written);
     checker.sinks(written);
+    checker.buffers(written);
+    checker.promises(written);
     checker.texts(written, languages);
     if let Some(general) = &written.general {
         checker.limits(general);
@@ -131,6 +136,15 @@ impl Checker<'_> {
                     let message =
                         format!("`{}` cannot be the name of a {}", key.name, shelf.trim_end_matches('s'));
                     let label = "expected 1 to 64 of the letters A-Z a-z 0-9 _ -";
+                    self.problems.push(Problem::at(key.span.clone(), message, label));
+                }
+            }
+        }
+        for shelf in ["sources", "sinks"] {
+            for (key, _) in root.get(shelf).map_or(&[][..], |shelf| shelf.entries()) {
+                if key.name == dlq::store::NAME {
+                    let message = format!("`{}` cannot be the name of one of the {shelf}", key.name);
+                    let label = "that is what the dead letters are called";
                     self.problems.push(Problem::at(key.span.clone(), message, label));
                 }
             }
@@ -299,6 +313,7 @@ impl Checker<'_> {
                 self.problem(&["sinks", name, key], format!("{message}, in sink `{name}`"), label);
             }
         }
+        self.fallbacks(written);
         let none_enabled = !sinks.is_empty() && written.sinks.iter().all(|(_, keys, _)| !keys.enabled);
         if none_enabled && written.sinks.len() == sinks.len() {
             let span = self.key_span(&["sinks"]);
@@ -360,6 +375,13 @@ impl Checker<'_> {
             );
             self.problem(&[path[0], path[1], key], message, "the low one must be below the high one");
         }
+        let dlq = &general.dispatcher.dlq;
+        if dlq.max_bytes < DlqConfig::MAX_BYTES_MIN {
+            let shown = crate::units::format_size;
+            let message = format!("`max_bytes` in `dispatcher.dlq` is {}", shown(dlq.max_bytes as u64));
+            let label = format!("expected at least {}", shown(DlqConfig::MAX_BYTES_MIN as u64));
+            self.problem(&["dispatcher", "dlq", "max_bytes"], message, label);
+        }
         if let Some(bytes) = general.quotas.max_memory.set()
             && *bytes < MEMORY_MIN
         {
@@ -379,7 +401,7 @@ impl Checker<'_> {
             self.problem(&path, message, "`retry_backoff_max` must not be shorter");
         }
         for (name, keys, _) in &written.sinks {
-            let own = super::resolve_retry(retry, &keys.retry);
+            let own = retry.with(&keys.retry);
             if own != retry && own.backoff > own.backoff_max {
                 let message = format!(
                     "`backoff` in `retry` of sink `{name}` is more than {}",

@@ -7,6 +7,7 @@ use serde_yaml::Value;
 
 use super::keys::GeneralConfig;
 use super::{Config, SinkConfig, SourceConfig};
+use crate::buffer::config::WhenFull;
 use crate::sinks::config::SinkKind;
 use crate::sources::config::{SourceKind, Strategy};
 
@@ -132,9 +133,13 @@ fn sink(config: &Config, sink: &SinkConfig, out: &mut String) {
     };
     for (key, value) in own.into_iter().chain(flat(&sink.lane)) {
         let path = format!("{prefix}.{key}");
-        let from = match key.strip_prefix("retry.") {
-            Some(retry) => inherited(config, &path, &format!("dispatcher.retry_{retry}")),
-            None => origin(config, &path),
+        let from = match key.split_once('.') {
+            Some(("retry", own @ ("max_retries" | "auth_grace"))) => {
+                inherited(config, &path, &format!("dispatcher.{own}"))
+            }
+            Some(("retry", own)) => inherited(config, &path, &format!("dispatcher.retry_{own}")),
+            Some(("circuit_breaker", _)) => inherited(config, &path, &format!("dispatcher.{key}")),
+            _ => origin(config, &path),
         };
         line(out, &key, &value, from);
     }
@@ -160,6 +165,9 @@ fn threads(config: &Config, out: &mut String) {
             most => format!("1 to {most}"),
         };
         kind(&format!("senders of {}", sink.name), count, &cores(&decided.cores.senders));
+        if config.has_buffer(sink) {
+            kind(&format!("buffer of {}", sink.name), "2".into(), &cores(&decided.cores.senders));
+        }
     }
 }
 
@@ -168,8 +176,30 @@ fn stops(config: &Config, out: &mut String) {
     let of = |wanted: fn(&SourceConfig) -> bool| -> Vec<&str> {
         config.sources.iter().filter(|source| wanted(source)).map(|source| source.name.as_str()).collect()
     };
-    let blocking = of(|source| source.strategy == Strategy::Block);
+    let blocking = of(|source| source.strategy.waits());
     for sink in config.enabled_sinks() {
+        let buffer = &sink.lane.buffer;
+        let on_disk = buffer.is_on_disk() || config.spills();
+        let size = format_size(buffer.max_size as u64);
+        if on_disk && buffer.when_full != WhenFull::Block {
+            let _ = writeln!(
+                out,
+                "  sink {} stops no source: what does not fit its {size} on disk is lost, counted ({})",
+                sink.name,
+                buffer.when_full.name()
+            );
+            continue;
+        }
+        if on_disk && !blocking.is_empty() {
+            let first = if buffer.is_on_disk() { "" } else { "memory and " };
+            let _ = writeln!(
+                out,
+                "  sink {}, when {first}its {size} on disk are full, stops: {}",
+                sink.name,
+                blocking.join(", ")
+            );
+            continue;
+        }
         let _ = match (blocking.is_empty(), &sink.when) {
             (true, _) => writeln!(out, "  sink {} stops no source", sink.name),
             (false, None) => writeln!(out, "  sink {}, when full, stops: {}", sink.name, blocking.join(", ")),
@@ -183,7 +213,7 @@ fn stops(config: &Config, out: &mut String) {
             }
         };
     }
-    for source in config.sources.iter().filter(|source| source.strategy != Strategy::Block) {
+    for source in config.sources.iter().filter(|source| !source.strategy.waits()) {
         let loses = match source.strategy {
             Strategy::DropNewest => "its newest entries",
             _ => "the oldest of its own queued entries",
@@ -214,6 +244,7 @@ fn strategy(strategy: Strategy) -> &'static str {
         Strategy::Block => "block",
         Strategy::DropOldest => "drop_oldest",
         Strategy::DropNewest => "drop_newest",
+        Strategy::Spill => "spill",
     }
 }
 

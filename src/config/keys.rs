@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::delivery::dlq::config::DlqConfig;
 use crate::lane::config::{BackpressureConfig, FlowControlConfig};
 use crate::secret::Secret;
-use crate::sinks::config::{Jitter, RetryConfig};
+use crate::sinks::config::{BreakerConfig, Jitter, RetryConfig};
 use crate::units::{self, Auto};
 
 /// The sections whose keys are read as they stand; `sources`, `pipelines` and `sinks` are read by name.
@@ -91,6 +92,9 @@ pub struct DispatcherConfig {
     /// Longest an entry waits for company before its batch is cut.
     #[serde(with = "units::positive_duration")]
     pub batch_timeout: Duration,
+    /// Further attempts after answers about the batch itself; a sink that is unwell is tried for ever.
+    #[serde(with = "units::retries")]
+    pub max_retries: Option<u32>,
     /// The wait after the first failure of a sink.
     #[serde(with = "units::positive_duration")]
     pub retry_backoff: Duration,
@@ -102,6 +106,11 @@ pub struct DispatcherConfig {
     pub retry_multiplier: f64,
     /// Whether the waits are spread at random.
     pub retry_jitter: Jitter,
+    /// How long a sink may keep us out (401, 403, 404) before its entries are dead letters.
+    #[serde(with = "units::duration")]
+    pub auth_grace: Duration,
+    /// When a sink is left alone for a while.
+    pub circuit_breaker: BreakerConfig,
     /// Longest a stop may take; what is not delivered by then is named, and read again at the next start.
     #[serde(with = "units::duration")]
     pub drain_timeout: Duration,
@@ -111,6 +120,8 @@ pub struct DispatcherConfig {
     pub flow_control: FlowControlConfig,
     /// The workers together.
     pub worker_pool: WorkerPoolConfig,
+    /// What sinks and steps refuse.
+    pub dlq: DlqConfig,
 }
 
 impl DispatcherConfig {
@@ -121,6 +132,8 @@ impl DispatcherConfig {
             backoff_max: self.retry_backoff_max,
             multiplier: self.retry_multiplier,
             jitter: self.retry_jitter,
+            max_retries: self.max_retries,
+            auth_grace: self.auth_grace,
         }
     }
 }
@@ -132,14 +145,18 @@ impl Default for DispatcherConfig {
             worker_count: Auto::Auto,
             batch_size: 100,
             batch_timeout: Duration::from_secs(5),
+            max_retries: Some(3),
             retry_backoff: Duration::from_secs(1),
             retry_backoff_max: Duration::from_secs(60),
             retry_multiplier: 2.0,
             retry_jitter: Jitter::Full,
+            auth_grace: Duration::from_secs(3600),
+            circuit_breaker: BreakerConfig::default(),
             drain_timeout: Duration::from_secs(30),
             backpressure: BackpressureConfig::default(),
             flow_control: FlowControlConfig::default(),
             worker_pool: WorkerPoolConfig::default(),
+            dlq: DlqConfig::default(),
         }
     }
 }

@@ -26,8 +26,9 @@ pub use keys::{AdminConfig, AffinityConfig, DispatcherConfig, QuotasConfig, Work
 pub use report::{Problem, Report};
 
 use crate::lane::config::{BatchConfig, LaneConfig};
-use crate::sinks::config::{RetryConfig, RetryKeys, SinkKeys, SinkKind};
+use crate::sinks::config::{FALLBACK_AFTER, SinkKeys, SinkKind};
 use crate::sources::config::{SourceKind, Strategy};
+use crate::sources::net::http::Promise;
 use crate::steps::config::StepConfig;
 use crate::units::Pairs;
 use tree::{Body, FILE_BYTES_MAX, Node};
@@ -168,6 +169,16 @@ impl Config {
         self.pipelines.iter().find(|pipeline| pipeline.name == name)
     }
 
+    /// Whether sinks in memory go to disk when they are full.
+    pub fn spills(&self) -> bool {
+        self.sources.iter().any(|source| source.strategy == Strategy::Spill)
+    }
+
+    /// Whether the sink has a buffer on disk, to be used always or when memory is full.
+    pub fn has_buffer(&self, sink: &SinkConfig) -> bool {
+        sink.lane.buffer.is_on_disk() || self.spills()
+    }
+
     /// The sinks that entries go to.
     pub fn enabled_sinks(&self) -> impl Iterator<Item = &SinkConfig> {
         self.sinks.iter().filter(|sink| sink.enabled)
@@ -186,13 +197,14 @@ fn join(
     host: &Host,
 ) -> Config {
     let keys::GeneralConfig { data_dir, admin, dispatcher, quotas, affinity } = general;
+    let on_disk = written.sinks.iter().any(|(_, keys, _)| keys.enabled && keys.buffer.is_on_disk());
     let source =
         |(name, keys, kind): (String, crate::sources::config::SourceKeys, SourceKind)| SourceConfig {
             name,
             pipeline: keys.pipeline,
             labels: keys.labels,
             strategy: keys.strategy.unwrap_or(dispatcher.backpressure.in_force()),
-            kind,
+            kind: promising(kind, on_disk),
         };
     let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {
         name,
@@ -220,6 +232,17 @@ fn join(
     }
 }
 
+/// The source with what it promises, if that was not written: as much as the sinks can keep.
+fn promising(mut kind: SourceKind, on_disk: bool) -> SourceKind {
+    let promise = if on_disk { Promise::Persisted } else { Promise::Delivered };
+    match &mut kind {
+        SourceKind::Http(http) => http.ack = http.ack.or(Some(promise)),
+        SourceKind::Loki(loki) => loki.ack = loki.ack.or(Some(promise)),
+        _ => {}
+    }
+    kind
+}
+
 /// What a sink of these keys tells its lane.
 pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig {
     let max_entries = keys.batch.max_entries.unwrap_or(BatchConfig::MAX_ENTRIES);
@@ -231,20 +254,14 @@ pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig
         },
         concurrency: keys.concurrency.unwrap_or(1),
         ordering: keys.ordering,
-        retry: resolve_retry(dispatcher.retry(), &keys.retry),
+        retry: dispatcher.retry().with(&keys.retry),
+        circuit_breaker: dispatcher.circuit_breaker.with(&keys.circuit_breaker),
+        fallback: keys.fallback.clone(),
+        fallback_after: keys.fallback_after.unwrap_or(FALLBACK_AFTER),
+        buffer: keys.buffer,
         batch_timeout: dispatcher.batch_timeout,
         backpressure: dispatcher.backpressure,
         flow_control: dispatcher.flow_control,
-    }
-}
-
-/// What a sink says itself, over what the dispatcher says.
-fn resolve_retry(general: RetryConfig, own: &RetryKeys) -> RetryConfig {
-    RetryConfig {
-        backoff: own.backoff.unwrap_or(general.backoff),
-        backoff_max: own.backoff_max.unwrap_or(general.backoff_max),
-        multiplier: own.multiplier.unwrap_or(general.multiplier),
-        jitter: own.jitter.unwrap_or(general.jitter),
     }
 }
 

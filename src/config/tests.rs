@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::{any, prop_assert, proptest};
 
 use super::*;
-use crate::sinks::config::{Format, Fsync, Jitter, Ordering};
+use crate::sinks::config::{BreakerConfig, Format, Fsync, Jitter, Ordering, RetryConfig, RetryKeys};
 use crate::sources::file::config::ReadFrom;
 use crate::units::Pairs;
 
@@ -172,7 +172,13 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "^^ `retry_backoff_max` must not be shorter",
             "",
         ),
-        ("dispatcher: { max_retries: 3 }", "unknown key `max_retries` in `dispatcher`", "1:15", "", ""),
+        (
+            "dispatcher: { max_retires: 3 }",
+            "unknown key `max_retires` in `dispatcher`",
+            "1:15",
+            "^^^^^^^^^^^ did you mean `max_retries`?",
+            "",
+        ),
         (
             "dispatcher: { backpressure: { enabled: yes } }",
             "`enabled` in `dispatcher.backpressure` cannot be `yes`",
@@ -206,6 +212,20 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "`low_watermark` is 0.6 and `high_watermark` 0.6 in `dispatcher.backpressure`",
             "1:47",
             "^^^ the low one must be below the high one",
+            "",
+        ),
+        (
+            "dispatcher: { dlq: { max_bytes: 1MiB } }",
+            "`max_bytes` in `dispatcher.dlq` is 1MiB",
+            "1:33",
+            "^^^^ expected at least 9MiB",
+            "",
+        ),
+        (
+            "dispatcher: { dlq: { retention_period: 0s } }",
+            "`retention_period` in `dispatcher.dlq` cannot be `0s`",
+            "1:40",
+            "^^",
             "",
         ),
         (
@@ -531,7 +551,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `pathh` in sink `s`",
             "1:36",
             "^^^^^ did you mean `path`?",
-            "known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, \
+            "known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, \
+             fallback_after, path, format, open_files, fsync, \
              max_files, rotate",
         ),
         (
@@ -688,7 +709,7 @@ error: unknown key `pathh` in sink `archive`
    |
 17 |     pathh: \"./data/out\"
    |     ^^^^^ did you mean `path`?
-   = known keys: type, enabled, when, batch, concurrency, ordering, retry, path, format, open_files, fsync, max_files, rotate
+   = known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, fallback_after, path, format, open_files, fsync, max_files, rotate
 ";
     let shown = parse(&text).unwrap_err().to_string().replace("is missing\n\n", "is missing\n");
     assert!(shown.starts_with(expected), "{shown}");
@@ -723,7 +744,9 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (7, 1, 5));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
-    assert_eq!(config.sinks[0].lane, plain.sinks[0].lane);
+    let mut lane = config.sinks[0].lane.clone();
+    assert_eq!(lane.fallback.take().as_deref(), Some("console"), "an example");
+    assert_eq!(lane, plain.sinks[0].lane);
     let SinkKind::File(mut file) = config.sinks[0].kind.clone() else { panic!("archive is a file sink") };
     assert!(file.rotate.take().is_some(), "an example: without the section nothing is rotated");
     assert_eq!(SinkKind::File(file), plain.sinks[0].kind);
@@ -746,9 +769,25 @@ fn absent_keys_have_the_defaults_of_the_manual() {
         (10_000, 100, 1000)
     );
     assert_eq!((dispatcher.batch_timeout, dispatcher.drain_timeout), (secs(5), secs(30)));
-    let retry =
-        RetryConfig { backoff: secs(1), backoff_max: secs(60), multiplier: 2.0, jitter: Jitter::Full };
+    let retry = RetryConfig {
+        backoff: secs(1),
+        backoff_max: secs(60),
+        multiplier: 2.0,
+        jitter: Jitter::Full,
+        max_retries: Some(3),
+        auth_grace: secs(3600),
+    };
     assert_eq!((dispatcher.retry(), config.sinks[0].lane.retry), (retry, retry));
+    let breaker = BreakerConfig {
+        enabled: true,
+        failure_threshold: 5,
+        success_threshold: 3,
+        timeout: secs(30),
+        half_open_max_calls: 1,
+    };
+    assert_eq!((dispatcher.circuit_breaker, config.sinks[0].lane.circuit_breaker), (breaker, breaker));
+    let lane = &config.sinks[0].lane;
+    assert_eq!((&lane.fallback, lane.fallback_after), (&None, secs(60)));
     let pressure = dispatcher.backpressure;
     assert_eq!((pressure.enabled, pressure.high_watermark, pressure.low_watermark), (true, 0.8, 0.6));
     assert_eq!((pressure.strategy, config.sources[0].strategy), (Strategy::Block, Strategy::Block));
@@ -785,7 +824,7 @@ fn secs(count: u64) -> Duration {
 #[test]
 fn written_keys_win_and_sinks_override_what_the_dispatcher_says() {
     let text = "
-dispatcher: { batch_size: 500, retry_backoff: 2s, backpressure: { strategy: drop_newest } }
+dispatcher: { batch_size: 500, retry_backoff: 2s, max_retries: unlimited, circuit_breaker: { timeout: 7s }, backpressure: { strategy: drop_newest } }
 sources:
   z: { type: stdin, labels: { job: app, env: prod }, pipeline: p, strategy: block }
   a: { type: file, include: ['/x/*.log'], ignore_older: 7d }
@@ -795,7 +834,8 @@ pipelines:
     - discard: 'level == \"debug\"'
     - set: { env: prod, n: 5, share: 0.5, ok: true }
 sinks:
-  slow: { type: file, path: out, batch: { max_entries: 50, max_bytes: 64KiB }, concurrency: 4, ordering: none, retry: { backoff_max: 5s, jitter: none } }
+  slow: { type: file, path: out, batch: { max_entries: 50, max_bytes: 64KiB }, concurrency: 4, ordering: none, retry: { backoff_max: 5s, jitter: none, auth_grace: 1m }, circuit_breaker: { failure_threshold: 9 }, fallback: other, fallback_after: 3s }
+  other: { type: blackhole, retry: { max_retries: 0 } }
 ";
     let config = parse(text).unwrap();
     let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
@@ -811,8 +851,19 @@ sinks:
     assert_eq!(config.pipeline("p").map(|pipeline| pipeline.steps.len()), Some(3));
     let lane = &config.sinks[0].lane;
     assert_eq!((lane.batch.size, lane.batch.max_entries, lane.batch.max_bytes), (50, 50, 65_536));
-    let retry = RetryConfig { backoff: secs(2), backoff_max: secs(5), multiplier: 2.0, jitter: Jitter::None };
+    let retry = RetryConfig {
+        backoff: secs(2),
+        backoff_max: secs(5),
+        multiplier: 2.0,
+        jitter: Jitter::None,
+        max_retries: None,
+        auth_grace: secs(60),
+    };
     assert_eq!((lane.retry, lane.concurrency, lane.ordering), (retry, 4, Ordering::None));
+    let breaker = BreakerConfig { failure_threshold: 9, timeout: secs(7), ..BreakerConfig::default() };
+    assert_eq!(lane.circuit_breaker, breaker);
+    assert_eq!((lane.fallback.as_deref(), lane.fallback_after), (Some("other"), secs(3)));
+    assert_eq!(config.sinks[1].lane.retry.max_retries, Some(0));
 }
 
 #[test]
@@ -935,12 +986,49 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
         known_keys::<SinkKeys>(),
         known_keys::<crate::sinks::config::BatchKeys>(),
         known_keys::<RetryKeys>(),
+        known_keys::<BreakerConfig>(),
+        known_keys::<crate::sinks::config::BreakerKeys>(),
         known_keys::<crate::sinks::config::FileSinkConfig>(),
         known_keys::<crate::sinks::config::ConsoleSinkConfig>(),
     ];
     for key in keys.concat() {
         assert!(plan.contains(key), "{key} in the plan\n{plan}");
         assert!(EXAMPLE.contains(&format!("{key}:")), "{key} in the example");
+    }
+}
+
+#[test]
+fn a_fallback_that_cannot_help_is_refused_at_its_place() {
+    let refused = |sinks: &str| {
+        let text = format!("sources: {{ in: {{ type: stdin }} }}\nsinks:\n{sinks}\n");
+        Config::parse("f.yaml", &text, &|_| None).expect_err(sinks).to_string()
+    };
+    for (sinks, words) in [
+        (
+            "  a: { type: blackhole, fallback: bb }\n  b: { type: console }",
+            &["there is no sink `bb` for the `fallback` of sink `a`", "did you mean `b`?"][..],
+        ),
+        ("  a: { type: blackhole, fallback: a }", &["sink `a` is its own `fallback`"]),
+        (
+            "  a: { type: blackhole, fallback: b }\n  b: { type: console, enabled: false }",
+            &["the `fallback` of sink `a` is not enabled"],
+        ),
+        (
+            "  a: { type: blackhole, fallback: b }\n  b: { type: console, fallback: a }",
+            &["the `fallback` of sink `a` leads back to it", "the `fallback` of sink `b` leads back"],
+        ),
+        (
+            "  a: { type: blackhole, fallback: b, circuit_breaker: { enabled: false } }\n  b: { type: console }",
+            &["`fallback` of sink `a` has no effect: its `circuit_breaker` is off"],
+        ),
+        (
+            "  a: { type: blackhole, fallback_after: 1s }",
+            &["`fallback_after` has no effect without `fallback`"],
+        ),
+        ("  a: { type: blackhole, retry: { max_retries: some } }", &["`unlimited` or a whole number"]),
+    ] {
+        let report = refused(sinks);
+        words.iter().for_each(|words| assert!(report.contains(words), "{words} in\n{report}"));
     }
 }
 
@@ -978,12 +1066,8 @@ fn steps_that_cannot_work_are_refused_at_their_place() {
         ),
         ("    - keep: 'label.app == 5'", &["^^^^^ did you mean `labels`?"]),
         (
-            "    - parse: { format: json, on_error: dead_letter }",
-            &["`dead_letter` comes with the dead letter queue"],
-        ),
-        (
             "    - parse: { format: json, on_error: drop }",
-            &["cannot be `drop`", "known values: pass, discard"],
+            &["cannot be `drop`", "known values: pass, discard, dead_letter"],
         ),
         ("    - parse: { fromat: json }", &["unknown key `fromat`", "did you mean `format`?"]),
         ("    - parse: { field: x }", &["`format` is missing"]),

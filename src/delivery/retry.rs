@@ -43,4 +43,27 @@ mod tests {
         assert_eq!(retry.wait(3, None, 0.25), S);
         assert_eq!(retry.wait(3, Some(9 * S), 0.25), 9 * S, "the destination's word counts");
     }
+
+    #[test]
+    fn fifty_that_were_refused_together_do_not_come_back_together() {
+        let retry = Retry { backoff: S, backoff_max: 60 * S, multiplier: 2.0, jitter: true };
+        let mut random = fastrand::Rng::with_seed(28);
+        let mut arrivals = Vec::new();
+        for _ in 0..50 {
+            let (mut at, mut failures) = (Duration::ZERO, 0);
+            // Refused for five minutes.
+            while at < 300 * S {
+                failures += 1;
+                let wait = retry.wait(failures, None, random.f64());
+                assert!(wait <= 60 * S);
+                at += wait;
+            }
+            arrivals.push(at - 300 * S);
+        }
+        let mut seconds = [0_u32; 60];
+        arrivals.iter().for_each(|at| seconds[at.as_secs().min(59) as usize] += 1);
+        // In windows of ten seconds, as one of a second has not even one on average.
+        let busiest = seconds.chunks(10).map(|ten| ten.iter().sum::<u32>()).max();
+        assert!(busiest <= Some(3 * 50 / 6), "{seconds:?}");
+    }
 }

@@ -3,6 +3,7 @@
 use super::StartError;
 use super::inside::{House, View};
 use super::keeper::Keeper;
+use super::letters::Desk;
 use super::live::{Core, Live};
 use super::memory::{self, Shares};
 use super::remote::Remote;
@@ -12,6 +13,7 @@ use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::delivery::dlq::store::{self, Store};
 use crate::lane::Lane;
 use crate::lane::Manner;
 use crate::lane::batcher::{BatchLimits, FlowControl};
@@ -44,8 +46,7 @@ const WINDOW_MIN: usize = 16;
 pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), StartError> {
     let lock = lock_data_dir(&config.data_dir)?;
     let largest = config.sources.iter().map(longest_entry).max().unwrap_or(0);
-    let shares =
-        shares(config, config.enabled_sinks().count(), config.sources.iter().map(producers).sum(), largest)?;
+    let shares = shares(config, lanes(config), config.sources.iter().map(producers).sum(), largest)?;
     let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;
@@ -57,7 +58,9 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
                 .map_err(|error| StartError::start(format!("admin: cannot listen on {address}"), error))?,
         ),
     };
+    let desk = desk(config)?;
     let house = Arc::new(House {
+        desk: desk.clone(),
         threads: Threads::default(),
         telemetry: Telemetry::new(),
         taps: Arc::default(),
@@ -73,6 +76,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         phase: AtomicU8::new(0),
         pulse: Mutex::new(Pulse::default()),
         vigil: Mutex::default(),
+        unused_buffers: Mutex::default(),
         stuck: Mutex::default(),
     });
     let keeper = Arc::new(Keeper::new(Arc::clone(&checkpoint), Arc::clone(&house)));
@@ -86,14 +90,28 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
             hallway,
             checkpoint,
             keeper,
+            desk,
             live,
             ended: Condvar::new(),
             window,
+            outlets: Arc::default(),
             helpers: Arc::default(),
             working,
         },
         admin,
     ))
+}
+
+/// Opens the dead letters, unless the config wants none.
+fn desk(config: &Config) -> Result<Option<Arc<Desk>>, StartError> {
+    let dlq = config.dispatcher.dlq;
+    if !dlq.enabled {
+        return Ok(None);
+    }
+    let dir = store::dir_of(&config.data_dir);
+    let opened = Store::open(Arc::new(Disk), dir, dlq, Instant::now(), store::unix_millis());
+    let store = opened.map_err(|error| StartError::start("dead letters", error))?;
+    Ok(Some(Arc::new(Desk::new(Arc::new(store)))))
 }
 
 /// Creates the data directory and takes its lock.
@@ -113,6 +131,11 @@ fn lock_data_dir(dir: &Path) -> Result<File, StartError> {
         ))
     })?;
     Ok(file)
+}
+
+/// How many lanes the sinks have: a buffer on disk has one before it and one behind.
+pub(super) fn lanes(config: &Config) -> usize {
+    config.enabled_sinks().map(|sink| 1 + usize::from(config.has_buffer(sink))).sum()
 }
 
 /// How the memory is shared out among `lanes` and `sources`, where blocks hold entries of `largest` bytes.
@@ -175,12 +198,13 @@ pub(super) fn manner(sink: &SinkConfig) -> Manner {
     Manner { ordered: sink.lane.ordering == Ordering::Stream, limits, flow }
 }
 
-/// What the source's entries go through, and where they may go.
+/// What the source's entries go through, and where they may go; what steps give up goes to `letters`.
 pub(super) fn plan(
     config: &Config,
     source: &SourceConfig,
     sinks: &[&SinkConfig],
     lanes: &[Arc<Lane>],
+    letters: Option<&Arc<Lane>>,
 ) -> Result<Plan, StartError> {
     let named = source.pipeline.as_ref();
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
@@ -201,7 +225,13 @@ pub(super) fn plan(
     let pipeline = Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?;
     let routes = Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?);
     let named = named.map(|name| (name.as_str().into(), before));
-    Ok(Plan::with_name(pipeline, routes, lanes.to_vec(), named))
+    // Where there are no steps, nothing is given up.
+    let letters = letters.filter(|_| !pipeline.is_empty()).map(Arc::clone);
+    let plan = Plan::with_name(pipeline, routes, lanes.to_vec(), named);
+    Ok(match letters {
+        Some(lane) => plan.with_letters(lane),
+        None => plan,
+    })
 }
 
 #[cfg(test)]

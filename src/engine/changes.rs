@@ -1,5 +1,6 @@
 //! What another config would change: a pure comparison of two, and its words.
 
+use crate::buffer::config::{BufferConfig, WhenFull};
 use crate::config::describe::flat;
 use crate::config::keys::GeneralConfig;
 use crate::config::{Config, PipelineConfig, SinkConfig, SourceConfig};
@@ -9,11 +10,12 @@ use std::fmt;
 
 /// The general keys that can change while the engine runs, by how they begin: they become part of sources and sinks, or
 /// are only looked at when their time comes. All others take a restart.
-const MAY_CHANGE: [&str; 8] = [
+const MAY_CHANGE: [&str; 9] = [
     "dispatcher.batch_size",
     "dispatcher.batch_timeout",
     "dispatcher.max_retries",
     "dispatcher.retry_",
+    "dispatcher.auth_grace",
     "dispatcher.drain_timeout",
     "dispatcher.backpressure.strategy",
     "dispatcher.flow_control.",
@@ -65,6 +67,7 @@ impl Changes {
             let may = MAY_CHANGE.iter().any(|may| key.starts_with(may));
             if may { &mut changes.general } else { &mut changes.takes_a_restart }.push(key);
         }
+        changes.takes_a_restart.extend(buffers(old, new));
         // What must not be shown can differ all the same.
         if changes.takes_a_restart.is_empty() && old.admin != new.admin {
             changes.takes_a_restart.push("admin: a secret of it".into());
@@ -146,6 +149,24 @@ impl fmt::Display for Changes {
             all => writeln!(f, "= {}", all.join(", ")),
         }
     }
+}
+
+/// What cannot change of the buffers of sinks that stay: all but what becomes of entries while they are full.
+fn buffers(old: &Config, new: &Config) -> Vec<String> {
+    let fixed = |config: &Config, sink: &SinkConfig| {
+        let buffer = &sink.lane.buffer;
+        let used = config.has_buffer(sink);
+        let spills = !buffer.is_on_disk() && used;
+        let keys = flat(&BufferConfig { when_full: WhenFull::Block, ..*buffer });
+        let keys = keys.into_iter().filter(|(key, _)| used || key == "type");
+        keys.chain(Some(("spilling".into(), spills.to_string()))).collect::<Keys>()
+    };
+    let stay = new.enabled_sinks().filter_map(|sink| {
+        let before = old.enabled_sinks().find(|before| before.name == sink.name)?;
+        let differ = differences(&fixed(old, before), &fixed(new, sink));
+        Some(differ.into_iter().map(|key| format!("sinks.{}.buffer.{key}", sink.name)))
+    });
+    stay.flatten().collect()
 }
 
 type Keys = Vec<(String, String)>;

@@ -1,6 +1,8 @@
 //! The moment in which another config takes its place.
 
+use super::live::LiveSink;
 use super::reload::Stage;
+use crate::delivery::fallback::Outlet;
 use crate::thread::Latch;
 use std::sync::Arc;
 
@@ -14,12 +16,19 @@ impl Stage<'_> {
             // Before anything is delivered by it.
             core.keeper.keep(&sink.sink, &sink.senders);
         }
-        let gates: Vec<_> = self.sources.iter().map(|source| Arc::clone(&source.gate)).collect();
+        for disk in self.sinks.iter().filter_map(|sink| Some((sink, sink.disk.as_ref()?))) {
+            let (sink, disk) = disk;
+            disk.lane.set_when_full(sink.config.lane.buffer.when_full);
+            core.keeper.keep_disk(&disk.lane);
+        }
+        self.found.drain(..).for_each(|count| count());
+        let gates = self.sources.iter().map(|source| Arc::clone(&source.gate));
+        let gates: Vec<_> = gates.chain(core.desk.iter().map(|desk| Arc::clone(&desk.gate))).collect();
         let (removed, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut live.sinks)
             .into_iter()
             .partition(|old| !self.sinks.iter().any(|new| Arc::ptr_eq(&new.lane, &old.lane)));
-        for sink in self.sinks.iter().chain(&live.retiring).chain(&removed) {
-            sink.lane.set_gates(gates.clone());
+        for sink in self.sinks.iter().chain(&live.retiring).chain(&removed).chain(&self.letters) {
+            sink.entrance().set_gates(gates.clone());
         }
         for (lane, crew, manner, fresh) in std::mem::take(&mut self.crews) {
             lane.set_manner(manner, fresh);
@@ -48,7 +57,13 @@ impl Stage<'_> {
             let row = usize::from(source.id.0);
             self.view.sources[row].removed = !self.sources.iter().any(|new| new.id == source.id);
         }
+        let outlet = |sink: &LiveSink| {
+            let outlet = Outlet { sink: Arc::clone(&sink.sink), circuit: Arc::clone(&sink.circuit) };
+            (sink.config.name.clone(), outlet)
+        };
+        core.outlets.set(self.sinks.iter().map(outlet).collect());
         live.retiring.extend(removed);
+        live.letters = self.letters.take();
         live.leaving.append(&mut self.leaving);
         live.sinks = std::mem::take(&mut self.sinks);
         live.sources = std::mem::take(&mut self.sources);

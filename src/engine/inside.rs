@@ -1,12 +1,18 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
+use super::letters::{Desk, ask};
 use super::remote::Remote;
-use super::vigil::Vigil;
+use super::vigil::{Looked, News, Vigil};
 use crate::admin::Inside;
 use crate::admin::pulse::Pulse;
-use crate::admin::rows::{FileStats, LaneStats, SinkState, StepStats};
-use crate::admin::snapshot::{DomainStats, MemoryStats, Phase, RingStats, Snapshot, WorkerStats};
+use crate::admin::rows::{BufferStats, FileStats, LaneStats, SinkState, StepStats};
+use crate::admin::snapshot::{
+    DomainStats, MemoryStats, Phase, RingStats, Snapshot, UnusedBuffer, WorkerStats,
+};
+use crate::delivery::circuit::Circuit;
+use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
+use crate::lane::disk::DiskLane;
 use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
@@ -57,8 +63,12 @@ impl SourceView {
 pub(super) struct SinkView {
     /// What is in front of it.
     pub lane: Arc<Lane>,
+    /// Its buffer on disk, before the lane.
+    pub disk: Option<Arc<DiskLane>>,
     /// The sink itself, while the config has it.
     pub sink: Option<Arc<dyn Sink>>,
+    /// What its senders know of it.
+    pub circuit: Arc<Circuit>,
     /// Where it delivers to, in words.
     pub what: String,
     /// It is not in the config any more.
@@ -78,6 +88,8 @@ pub(super) struct View {
 
 /// Everything that can be looked at.
 pub(super) struct House {
+    /// The dead letters, unless the config wants none.
+    pub desk: Option<Arc<Desk>>,
     pub threads: Threads,
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
@@ -94,8 +106,10 @@ pub(super) struct House {
     pub phase: AtomicU8,
     pub pulse: Mutex<Pulse>,
     pub vigil: Mutex<Vigil>,
+    /// Buffers on disk that no sink uses.
+    pub unused_buffers: Mutex<Vec<UnusedBuffer>>,
     /// Who makes no progress, as of the last tick.
-    pub stuck: Mutex<Option<String>>,
+    pub stuck: Mutex<Looked>,
 }
 
 impl House {
@@ -137,8 +151,14 @@ impl House {
     /// Once a second: rates, and the histograms' samples into their buckets.
     pub fn tick(&self, now: Instant) {
         self.pulse.lock().tick(now, &self.view.load().ledger);
-        let stuck = self.vigil.lock().look(&self.threads.rows(), now);
-        *self.stuck.lock() = stuck;
+        let looked = self.vigil.lock().look(&self.threads.rows(), now);
+        for news in &looked.news {
+            match news {
+                News::Stuck(what) => tracing::error!("{what}"),
+                News::GoesOn(what) => tracing::info!("{what}"),
+            }
+        }
+        *self.stuck.lock() = looked;
         self.telemetry.upkeep();
         self.taps.sweep(now);
         crate::logs::sweep(now);
@@ -249,9 +269,17 @@ impl Inside for House {
                 }));
             }
         }
-        for (stats, SinkView { lane, sink, removed, .. }) in snapshot.sinks.iter_mut().zip(&view.sinks) {
+        for (stats, SinkView { lane, disk, sink, circuit, removed, .. }) in
+            snapshot.sinks.iter_mut().zip(&view.sinks)
+        {
             let view = lane.view(now);
+            stats.show_circuit(circuit.view(now));
             stats.lane = Self::lane_stats(&view);
+            if let Some(disk) = disk {
+                let before = disk.front.view(now);
+                stats.lane.add_before(&Self::lane_stats(&before));
+                stats.buffer = Some(BufferStats::of(disk.view(), disk.uses_disk()));
+            }
             stats.removed = *removed;
             stats.attempt = u32::from(stats.batches_out > 0);
             stats.unwell = sink.as_ref().and_then(|sink| sink.is_healthy().err());
@@ -261,8 +289,11 @@ impl Inside for House {
                 stats.last_error = Some(trouble.why);
             }
         }
+        snapshot.unused_buffers = self.unused_buffers.lock().clone();
         snapshot.domains = self.domain_stats();
-        snapshot.stuck = self.stuck.lock().clone();
+        let Looked { stuck, slow, count, .. } = self.stuck.lock().clone();
+        (snapshot.stuck, snapshot.slow, snapshot.threads_stuck) = (stuck, slow, count);
+        snapshot.dlq = self.desk.as_ref().map(|desk| desk.stats(now));
         let workers = rows.iter().filter(|row| row.name.starts_with("worker-"));
         let active = workers.clone().filter(|row| row.doing() == Doing::Working).count() as u64;
         snapshot.workers = WorkerStats { active, idle: workers.count() as u64 - active };
@@ -282,8 +313,12 @@ impl Inside for House {
         self.taps.ask(wish, Instant::now())
     }
 
-    fn post(&self, path: &str, _: &[u8]) -> Option<Response> {
-        self.remote.post(path)
+    fn letters(&self) -> Option<LettersStats> {
+        self.desk.as_ref().map(|desk| desk.stats(Instant::now()))
+    }
+
+    fn post(&self, path: &str, body: &[u8]) -> Option<Response> {
+        ask::post(self.desk.as_deref(), path, body).or_else(|| self.remote.post(path))
     }
 
     fn telemetry(&self) -> &Telemetry {

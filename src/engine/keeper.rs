@@ -5,6 +5,7 @@ use super::notify::Notify;
 use crate::admin::Inside;
 use crate::admin::health::Status;
 use crate::checkpoint::Checkpoint;
+use crate::lane::disk::DiskLane;
 use crate::sinks::Sink;
 use crate::thread::{Doing, Flag, Latch, Row, Wake};
 use parking_lot::{Condvar, Mutex};
@@ -29,6 +30,10 @@ const CERTIFICATES: Duration = Duration::from_secs(5);
 pub struct Keeper {
     checkpoint: Arc<Checkpoint>,
     sinks: Mutex<Vec<Kept>>,
+    /// Buffers in which what is delivered is to be forgotten.
+    disks: Mutex<Vec<Arc<DiskLane>>>,
+    /// One of them needs room.
+    hurried: AtomicBool,
     house: Arc<House>,
     stop: Flag,
     /// A sync failed: what positions rely on may be gone, so neither tier may move past it.
@@ -55,6 +60,8 @@ impl Keeper {
         Keeper {
             checkpoint,
             sinks: Mutex::default(),
+            disks: Mutex::default(),
+            hurried: AtomicBool::new(false),
             house,
             stop: Flag::default(),
             unsafe_since_sync: AtomicBool::new(false),
@@ -75,6 +82,24 @@ impl Keeper {
         for kept in self.sinks.lock().iter_mut().filter(|kept| Arc::ptr_eq(&kept.senders, senders)) {
             kept.last = true;
         }
+    }
+
+    /// Forgets what is delivered in this buffer, and makes its records safe, from now on.
+    pub(super) fn keep_disk(&self, disk: &Arc<DiskLane>) {
+        let mut disks = self.disks.lock();
+        if !disks.iter().any(|other| Arc::ptr_eq(other, disk)) {
+            disks.push(Arc::clone(disk));
+        }
+    }
+
+    /// The buffer has ended.
+    pub(super) fn let_go_disk(&self, disk: &Arc<DiskLane>) {
+        self.disks.lock().retain(|other| !Arc::ptr_eq(other, disk));
+    }
+
+    /// What wakes it to make room in buffers.
+    pub(super) fn hurry(self: &Arc<Self>) -> Arc<dyn Wake> {
+        Arc::new(Hurry(Arc::downgrade(self)))
     }
 
     /// Nothing will be delivered any more: every sink is told so.
@@ -105,10 +130,14 @@ impl Keeper {
                 complain("the fast checkpoint", self.checkpoint.flush_fast().map(drop));
             }
             let now = Instant::now();
+            // Relaxed: a wake-up comes with it.
+            let hurried = self.hurried.swap(false, Relaxed);
             if now >= durable_at {
                 durable_at = now + DURABLE;
                 self.write_checkpoint();
                 self.house.tick(now);
+            } else if hurried {
+                self.write_checkpoint();
             }
             if self.sign_due(sign_at).is_some_and(|due| now >= due) {
                 sign_at = now + self.give_sign();
@@ -169,12 +198,16 @@ impl Keeper {
 
     fn write_checkpoint(&self) {
         let mut ended = Vec::new();
+        let disks = self.disks.lock().clone();
+        // Taken before the sinks are synced: what is delivered after that is not safe yet.
+        let done: Vec<_> = disks.iter().map(|disk| disk.take_done()).collect();
         let mut sync = || -> io::Result<()> {
             let sinks = self.sinks.lock().clone();
             // Looked at before its last sync: what is written after that look is synced the next time.
             ended =
                 sinks.iter().filter(|kept| kept.last && kept.senders.wait(Instant::now())).cloned().collect();
             let synced = sinks.iter().try_for_each(|kept| kept.sink.sync());
+            let synced = synced.and_then(|()| disks.iter().try_for_each(|disk| disk.buffer.flush()));
             // Relaxed: see `run`.
             self.unsafe_since_sync.store(synced.is_err(), Relaxed);
             synced
@@ -183,6 +216,13 @@ impl Keeper {
             // Sources without positions rely on what their sinks wrote just as much.
             Ok(false) => complain("what sinks took", sync()),
             result => complain("the checkpoint", result.map(drop)),
+        }
+        for (disk, done) in disks.iter().zip(done) {
+            // Relaxed: see `run`.
+            match self.unsafe_since_sync.load(Relaxed) {
+                true => disk.keep(done),
+                false => complain("what was delivered from a buffer", disk.forget(&done)),
+            }
         }
         // Relaxed: see `run`.
         if !self.unsafe_since_sync.load(Relaxed) {
@@ -214,6 +254,19 @@ struct Alarm(Weak<Keeper>);
 impl Wake for Alarm {
     fn wake(&self) {
         if let Some(keeper) = self.0.upgrade() {
+            keeper.wake();
+        }
+    }
+}
+
+/// Wakes the keeper to make room.
+struct Hurry(Weak<Keeper>);
+
+impl Wake for Hurry {
+    fn wake(&self) {
+        if let Some(keeper) = self.0.upgrade() {
+            // Relaxed: the wake-up behind it orders it.
+            keeper.hurried.store(true, Relaxed);
             keeper.wake();
         }
     }

@@ -1,16 +1,20 @@
 //! What runs now: the sources and sinks of the config in force, and those of earlier ones that have not ended yet.
 
 use super::build::shares;
+use super::disks::LiveDisk;
 use super::go::Go;
 use super::inside::{House, SinkView, SourceView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
+use super::letters::Desk;
 use super::ready::thread_refused;
 use super::sources::{Opened, Opener, producers};
 use super::upkeep::Upkeep;
 use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::delivery::circuit::Circuit;
+use crate::delivery::fallback::{Fallback, Outlets};
 use crate::labels::SourceId;
 use crate::lane::{Crew, Lane};
 use crate::ledger::{Ledger, Named, SourceLedger};
@@ -30,12 +34,16 @@ pub(super) struct Core {
     pub hallway: Arc<Hallway>,
     pub checkpoint: Arc<Checkpoint>,
     pub keeper: Arc<Keeper>,
+    /// The dead letters, unless the config wants none.
+    pub desk: Option<Arc<Desk>>,
     /// Held by whoever changes what runs.
     pub live: Mutex<Live>,
     /// Something that was to end has ended.
     pub ended: Condvar,
     /// How many blocks a sequencer lets run ahead.
     pub window: usize,
+    /// The sinks in force, for those they are a fallback of.
+    pub outlets: Arc<Outlets>,
     /// Short-lived threads that see something off.
     pub helpers: Arc<Latch>,
     /// Left when the engine ends.
@@ -56,6 +64,8 @@ pub(super) struct Live {
     pub sinks: Vec<LiveSink>,
     /// Sinks that were taken out and still deliver what they have.
     pub retiring: Vec<LiveSink>,
+    /// The lane for what steps gave up, once there are any.
+    pub letters: Option<LiveSink>,
     pub intake: IntakeSlot,
     /// The intake thread.
     pub intake_done: Arc<Latch>,
@@ -184,15 +194,24 @@ impl Core {
         opened.domains.iter().for_each(|id| self.house.domains.remove(*id));
     }
 
+    /// Who takes the sink's place when it is out of reach.
+    pub fn fallback(&self, sink: &SinkConfig) -> Option<Fallback> {
+        let (name, outlets) = (sink.lane.fallback.clone()?, Arc::clone(&self.outlets));
+        Some(Fallback { name, after: sink.lane.fallback_after, outlets })
+    }
+
     /// Shares the memory out among the lanes there are.
     pub fn share_memory(&self, live: &Live) {
         let largest = self.hallway.blocks.class(usize::MAX);
         let producers = live.sources.iter().map(|source| producers(&source.config)).sum();
-        let shares = shares(&live.config, live.lanes().count(), producers, largest);
+        let shares = shares(&live.config, live.lanes().map(LiveSink::shares).sum(), producers, largest);
         // There were as many before, or it was found that they fit.
         if let Ok(shares) = shares {
             self.hallway.transit.set_limit(shares.transit);
-            live.lanes().for_each(|sink| sink.lane.set_quota(shares.lane));
+            for sink in live.lanes() {
+                sink.lane.set_quota(shares.lane);
+                sink.disk.iter().for_each(|disk| disk.lane.front.set_quota(shares.lane));
+            }
         }
     }
 }
@@ -205,18 +224,33 @@ pub(super) struct LiveSink {
     pub row: usize,
     pub lane: Arc<Lane>,
     pub sink: Arc<dyn Sink>,
+    /// What its senders know of it.
+    pub circuit: Arc<Circuit>,
     pub crew: Crew,
     /// The senders of the crew in charge.
     pub senders: Arc<Latch>,
     /// What tends to its output; ends with the last of its kind.
     pub upkeep: Option<Arc<Upkeep>>,
+    /// Its buffer on disk; `lane` is what is behind that.
+    pub disk: Option<LiveDisk>,
 }
 
 impl LiveSink {
+    /// How many shares of the memory it has.
+    pub fn shares(&self) -> usize {
+        1 + usize::from(self.disk.is_some())
+    }
+
+    /// Where its entries come in.
+    pub fn entrance(&self) -> &Arc<Lane> {
+        self.disk.as_ref().map_or(&self.lane, |disk| &disk.lane.front)
+    }
+
     /// What it shows of itself.
     pub fn view(&self, what: String) -> SinkView {
         let (lane, sink) = (Arc::clone(&self.lane), Some(Arc::clone(&self.sink)));
-        SinkView { lane, sink, what, removed: false }
+        let disk = self.disk.as_ref().map(|disk| Arc::clone(&disk.lane));
+        SinkView { lane, disk, sink, circuit: Arc::clone(&self.circuit), what, removed: false }
     }
 }
 
@@ -232,6 +266,7 @@ impl Live {
             leaving: Vec::new(),
             sinks: Vec::new(),
             retiring: Vec::new(),
+            letters: None,
             intake: IntakeSlot::default(),
             intake_done: Arc::default(),
             ending: false,
@@ -246,6 +281,6 @@ impl Live {
 
     /// All lanes there are, also of sinks that were taken out.
     pub fn lanes(&self) -> impl Iterator<Item = &LiveSink> {
-        self.sinks.iter().chain(&self.retiring)
+        self.sinks.iter().chain(&self.retiring).chain(&self.letters)
     }
 }

@@ -10,10 +10,12 @@
 mod build;
 pub mod changes;
 mod commit;
+mod disks;
 mod go;
 mod inside;
 mod intake;
 mod keeper;
+mod letters;
 mod live;
 mod memory;
 pub mod notify;
@@ -89,6 +91,8 @@ pub struct Ended {
     pub received: u64,
     /// Copies delivered.
     pub delivered: u64,
+    /// Copies that are on disk, for the next start.
+    pub kept: u64,
     /// Entries and copies dropped by a policy.
     pub dropped: u64,
     /// Entries and copies that were neither delivered nor dropped. Files give theirs again at the next start.
@@ -122,6 +126,7 @@ impl Engine {
             engine.stop(Instant::now());
             return Err(error);
         }
+        engine.core.report_unused();
         engine.core.house.set_running();
         Ok(engine)
     }
@@ -152,6 +157,13 @@ impl Engine {
         let spawned = core.house.threads.spawn("keeper", &[], move |row| {
             let _done = done;
             keeper.run(row);
+        });
+        spawned.map(drop).map_err(ready::thread_refused)?;
+        let Some(desk) = core.desk.clone() else { return Ok(()) };
+        let (core, done) = (Arc::clone(core), InLatch::new(&desk.done));
+        let spawned = self.core.house.threads.spawn("letters", &[], move |row| {
+            let _done = done;
+            desk.run(&core, row);
         });
         spawned.map(drop).map_err(ready::thread_refused)
     }
@@ -255,12 +267,17 @@ impl Engine {
             (producers, live.lanes().cloned().collect::<Vec<_>>())
         };
         producers.iter().for_each(|source| source.ending.stop());
+        core.desk.iter().for_each(|desk| desk.ending.stop());
         for source in &producers {
             source.ending.wait_shipped(deadline);
         }
+        if let Some(desk) = &core.desk {
+            desk.ending.wait_shipped(deadline);
+        }
         core.hallway.ring.close();
         self.workers_done.wait(deadline);
-        lanes.iter().for_each(|sink| sink.lane.close());
+        lanes.iter().for_each(|sink| sink.entrance().close());
+        core.drain_disks(&lanes, deadline);
         let senders_done = |deadline| lanes.iter().all(|sink| sink.senders.wait(deadline));
         if !senders_done(deadline) {
             lanes.iter().for_each(|sink| sink.lane.leave());
@@ -269,9 +286,13 @@ impl Engine {
         let upkeep = || lanes.iter().filter_map(|sink| sink.upkeep.as_ref());
         upkeep().for_each(|upkeep| upkeep.stop());
         // Whatever is settled by now has been heard of; nothing more will be.
-        let sources_done = |deadline| producers.iter().all(|source| source.done.wait(deadline));
+        let sources_done = |deadline| {
+            producers.iter().all(|source| source.done.wait(deadline))
+                && core.desk.iter().all(|desk| desk.done.wait(deadline))
+        };
         if !sources_done(deadline.min(Instant::now() + GRACE)) {
             producers.iter().for_each(|source| source.ending.leave());
+            core.desk.iter().for_each(|desk| desk.ending.leave());
         }
         let grace = Instant::now() + GRACE;
         let mut all_ended = sources_done(grace);
@@ -290,6 +311,7 @@ impl Engine {
         let now = Instant::now();
         all_ended &= self.workers_done.wait(now) && senders_done(now);
         core.keeper.let_go_all();
+        core.desk.iter().for_each(|desk| desk.close());
         self.ended(all_ended)
     }
 
@@ -300,6 +322,7 @@ impl Engine {
         Ended {
             received: sources.clone().map(|row| row.received.get()).sum(),
             delivered: sinks.clone().map(|row| row.delivered.get()).sum(),
+            kept: sinks.clone().map(|row| row.persisted.get()).sum(),
             dropped: sources.clone().map(|row| row.dropped.total()).sum::<u64>()
                 + sinks.clone().map(|row| row.dropped.total()).sum::<u64>(),
             undelivered: sources.map(|row| row.in_transit.get()).sum::<u64>()

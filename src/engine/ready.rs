@@ -1,9 +1,10 @@
 //! Makes everything ready that another config needs: opened, bound, started, and waiting.
 
 use super::StartError;
-use super::build::{manner, plan, shares};
+use super::build::{lanes, manner, plan, shares};
 use super::changes::{Change, Changes};
 use super::inside::{SinkView, SourceView};
+use super::letters::wants_letters;
 use super::live::{Leaving, LiveSink, LiveSource, Running, Wanted};
 use super::overlap;
 use super::reload::Stage;
@@ -12,20 +13,25 @@ use super::sources::{longest_entry, producers};
 use super::upkeep::Upkeep;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
+use crate::delivery::circuit::Circuit;
+use crate::delivery::patience::Patience;
 use crate::delivery::retry::Retry;
 use crate::labels::SourceId;
 use crate::lane::batcher::Batcher;
 use crate::lane::{FIRST_CREW, Lane, LaneSpec, Manner, Quota};
 use crate::ledger::Named;
 use crate::sinks::Sink;
-use crate::sinks::config::Jitter;
+use crate::sinks::config::{Jitter, RetryConfig};
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Gate;
 use crate::sources::submit::Submitter;
 use crate::thread::Inside;
 use crate::worker::Plan;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long one attempt at a sink may take at least before somebody should look at it.
+const ATTEMPT_MAX: Duration = Duration::from_secs(120);
 
 impl Stage<'_> {
     pub(super) fn make_ready(&mut self, changes: &Changes) -> Result<(), StartError> {
@@ -34,7 +40,9 @@ impl Stage<'_> {
         for sink in config.enabled_sinks() {
             self.make_sink(sink, quota, changes)?;
         }
-        let lanes: Vec<_> = self.sinks.iter().map(|sink| Arc::clone(&sink.lane)).collect();
+        self.make_letters(quota)?;
+        let lanes: Vec<_> = self.sinks.iter().map(|sink| Arc::clone(sink.entrance())).collect();
+        let letters = self.letters.as_ref().map(|letters| Arc::clone(&letters.lane));
         let sinks: Vec<&SinkConfig> = config.enabled_sinks().collect();
         // Readers last: from their first look on they are known to have run.
         let order = |source: &&SourceConfig| matches!(source.kind, SourceKind::File(_));
@@ -42,7 +50,7 @@ impl Stage<'_> {
         for source in others.into_iter().chain(files) {
             let plan = match self.kept_plan(source, changes) {
                 Some(plan) => plan,
-                None => Arc::new(plan(config, source, &sinks, &lanes)?),
+                None => Arc::new(plan(config, source, &sinks, &lanes, letters.as_ref())?),
             };
             self.make_source(source, plan)?;
         }
@@ -68,7 +76,7 @@ impl Stage<'_> {
             self.spawn_helper(name, move || core.see_off_source(&source, &running, drain))?;
         }
         if self.ways_differ() {
-            self.plan_leaving(&sinks, &lanes)?;
+            self.plan_leaving(&sinks, &lanes, letters.as_ref())?;
         }
         for opened in &mut self.opened {
             let done = &opened.done;
@@ -78,11 +86,16 @@ impl Stage<'_> {
     }
 
     /// Sources that are leaving must not keep lanes busy that are going: they go their own way to the new ones.
-    fn plan_leaving(&mut self, sinks: &[&SinkConfig], lanes: &[Arc<Lane>]) -> Result<(), StartError> {
+    fn plan_leaving(
+        &mut self,
+        sinks: &[&SinkConfig],
+        lanes: &[Arc<Lane>],
+        letters: Option<&Arc<Lane>>,
+    ) -> Result<(), StartError> {
         for leaving in self.live.leaving.iter().chain(&self.leaving) {
             for id in &leaving.running.domains {
                 if let Some(domain) = self.core.house.domains.get(*id) {
-                    self.plans.push((domain, plan(&leaving.config, &leaving.source, sinks, lanes)?));
+                    self.plans.push((domain, plan(&leaving.config, &leaving.source, sinks, lanes, letters)?));
                 }
             }
         }
@@ -102,10 +115,15 @@ impl Stage<'_> {
             )));
         }
         let going = |sink: &&LiveSink| !self.config.enabled_sinks().any(|one| one.name == sink.config.name);
-        let going = self.live.sinks.iter().filter(going).count() + self.live.retiring.len();
-        let enabled = self.config.enabled_sinks().count();
-        let shares =
-            shares(self.config, enabled + going, self.config.sources.iter().map(producers).sum(), largest)?;
+        let going = self.live.sinks.iter().filter(going).chain(&self.live.retiring);
+        let going: usize = going.map(LiveSink::shares).sum();
+        let letters = wants_letters(self.core, self.config) || self.live.letters.is_some();
+        let shares = shares(
+            self.config,
+            lanes(self.config) + usize::from(letters) + going,
+            self.config.sources.iter().map(producers).sum(),
+            largest,
+        )?;
         let share = shares.lane.high + shares.transit;
         let now = Instant::now();
         let held = self.live.lanes().map(|sink| (&sink.config.name, sink.lane.view(now).pinned));
@@ -132,16 +150,27 @@ impl Stage<'_> {
         let what = describe_sink(sink);
         let Some(old) = old else {
             let row = self.sink_row(sink);
-            let lane = self.new_lane(row, sink, quota);
             let opened = self.open_sink(sink)?;
+            let disk = match self.config.has_buffer(sink) {
+                true => Some(self.open_disk(row, sink, quota)?),
+                false => None,
+            };
+            let lane = match &disk {
+                Some(disk) => Arc::clone(&disk.lane.back),
+                None => self.new_lane(row, sink, quota),
+            };
+            self.lanes.push(Arc::clone(&lane));
+            let circuit = self.circuit(row, sink);
             let made = LiveSink {
                 config: sink.clone(),
                 row,
+                circuit,
                 lane,
                 sink: opened,
                 crew: FIRST_CREW,
                 senders: Arc::default(),
                 upkeep: None,
+                disk,
             };
             self.view_sink(row, made.view(what));
             return self.man(made);
@@ -159,8 +188,10 @@ impl Stage<'_> {
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
         let upkeep = old.upkeep.clone().filter(|_| same_sink);
-        let next =
-            LiveSink { config: sink.clone(), sink: opened, crew, senders: Arc::default(), upkeep, ..old };
+        // A sink that is another now is judged anew.
+        let circuit = self.circuit(row, sink);
+        let (config, senders) = (sink.clone(), Arc::default());
+        let next = LiveSink { config, sink: opened, circuit, crew, senders, upkeep, ..old };
         self.view_sink(row, next.view(what));
         self.man(next)
     }
@@ -171,7 +202,12 @@ impl Stage<'_> {
         Ok(opened)
     }
 
-    fn sink_row(&mut self, sink: &SinkConfig) -> usize {
+    pub(super) fn circuit(&self, row: usize, sink: &SinkConfig) -> Arc<Circuit> {
+        let row = Arc::clone(&self.ledger.sinks[row].row);
+        Arc::new(Circuit::new(sink.lane.circuit_breaker, row))
+    }
+
+    pub(super) fn sink_row(&mut self, sink: &SinkConfig) -> usize {
         let rows = &mut self.ledger.sinks;
         match rows.iter().position(|row| *row.name == *sink.name) {
             Some(at) => {
@@ -185,36 +221,38 @@ impl Stage<'_> {
         }
     }
 
-    fn view_sink(&mut self, row: usize, view: SinkView) {
+    pub(super) fn view_sink(&mut self, row: usize, view: SinkView) {
         match self.view.sinks.get_mut(row) {
             Some(place) => *place = view,
             None => self.view.sinks.push(view),
         }
     }
 
-    fn new_lane(&mut self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
+    pub(super) fn new_lane(&self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
         let Manner { ordered, limits, flow } = manner(sink);
-        let lane = Arc::new(Lane::new(LaneSpec {
+        Arc::new(Lane::new(LaneSpec {
             sink: self.ledger.sinks[row].clone(),
             quota,
             ordered,
             gates: Vec::new(),
             blocks: self.core.hallway.blocks.clone(),
             batcher: Batcher::new(limits, flow),
-        }));
-        self.lanes.push(Arc::clone(&lane));
-        lane
+        }))
     }
 
     /// Starts the sink's senders, which wait until they are in charge.
-    fn man(&mut self, mut sink: LiveSink) -> Result<(), StartError> {
+    pub(super) fn man(&mut self, mut sink: LiveSink) -> Result<(), StartError> {
         let cores = &self.config.decided.cores.senders;
         for number in 0..sink.config.lane.concurrency {
             let sender = Sender {
                 lane: Arc::clone(&sink.lane),
                 crew: sink.crew,
                 sink: Arc::clone(&sink.sink),
-                retry: retry(&sink.config),
+                circuit: Arc::clone(&sink.circuit),
+                patience: patience(&sink.config),
+                fallback: self.core.fallback(&sink.config),
+                letters: self.core.keeps(),
+                attempt_max: ATTEMPT_MAX.max(2 * sink.config.kind.timeout()),
                 telemetry: self.core.house.telemetry.sink(&sink.config.name),
                 taps: Arc::clone(&self.core.house.taps),
             };
@@ -375,12 +413,8 @@ pub(super) fn thread_refused(error: std::io::Error) -> StartError {
     StartError::start("cannot start a thread", error)
 }
 
-fn retry(sink: &SinkConfig) -> Retry {
-    let retry = &sink.lane.retry;
-    Retry {
-        backoff: retry.backoff,
-        backoff_max: retry.backoff_max,
-        multiplier: retry.multiplier,
-        jitter: retry.jitter == Jitter::Full,
-    }
+fn patience(sink: &SinkConfig) -> Patience {
+    let RetryConfig { backoff, backoff_max, multiplier, jitter, max_retries, auth_grace } = sink.lane.retry;
+    let retry = Retry { backoff, backoff_max, multiplier, jitter: jitter == Jitter::Full };
+    Patience { retry, max_retries, auth_grace }
 }

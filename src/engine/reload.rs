@@ -6,6 +6,7 @@
 
 use super::StartError;
 use super::changes::Changes;
+use super::disks::Counting;
 use super::go::Go;
 use super::inside::View;
 use super::live::{Core, Leaving, Live, LiveSink, LiveSource};
@@ -49,6 +50,8 @@ pub(super) struct Stage<'a> {
     pub view: View,
     pub ledger: Ledger,
     pub sinks: Vec<LiveSink>,
+    /// The lane for what steps give up.
+    pub letters: Option<LiveSink>,
     /// Lanes that get another crew, each with how it goes about things then and whether its sink is another.
     pub crews: Vec<(Arc<Lane>, Crew, Manner, bool)>,
     /// Lanes that are new.
@@ -63,6 +66,8 @@ pub(super) struct Stage<'a> {
     pub leaving: Vec<Leaving>,
     /// What the blocks of sources that are leaving go through from now on.
     pub plans: Vec<(Arc<Domain>, Plan)>,
+    /// What was found on disk, to be counted.
+    pub found: Vec<Counting>,
     pub committed: bool,
 }
 
@@ -109,6 +114,7 @@ impl Core {
             view,
             ledger,
             sinks: Vec::new(),
+            letters: None,
             crews: Vec::new(),
             lanes: Vec::new(),
             opened_sinks: Vec::new(),
@@ -117,6 +123,7 @@ impl Core {
             prepared: Vec::new(),
             leaving: Vec::new(),
             plans: Vec::new(),
+            found: Vec::new(),
             committed: false,
         };
         stage.make_ready(&changes)?;

@@ -102,10 +102,11 @@ fn hang_up(engine: &Engine, path: Option<&Path>, number: u64) {
 }
 
 fn say(ended: Ended, took: Duration) {
-    let Ended { received, delivered, dropped, undelivered, all_ended } = ended;
+    let Ended { received, delivered, kept, dropped, undelivered, all_ended } = ended;
+    let kept = if kept > 0 { format!(", {kept} kept on disk") } else { String::new() };
     let line = format!(
         "ended after {took:.1?}: {received} entries received, {delivered} copies delivered, {dropped} dropped, \
-         {undelivered} not delivered"
+         {undelivered} not delivered{kept}"
     );
     match undelivered {
         0 => tracing::info!("{line}"),

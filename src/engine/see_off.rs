@@ -5,7 +5,6 @@ use super::go::Go;
 use super::inside::View;
 use super::live::{Core, Live, LiveSink, LiveSource, Running, Wanted};
 use super::{GRACE, StartError};
-use crate::sources::inlet::Strategy;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,11 @@ impl Core {
     pub fn see_off_sink(&self, sink: &LiveSink, drain: Duration) {
         let deadline = Instant::now() + drain;
         let name = &sink.config.name;
+        if let Some(disk) = &sink.disk {
+            self.see_off_disk(sink, disk, deadline);
+            self.keeper.let_go_disk(&disk.lane);
+            return self.forget_sink(sink);
+        }
         // Blocks that were routed before may still bring something.
         sink.lane.feeds().wait(deadline);
         sink.lane.close();
@@ -32,8 +36,21 @@ impl Core {
                 tracing::warn!("sink {name}: an attempt is still under way; it is counted when it ends");
             }
         }
+        self.forget_sink(sink);
+    }
+
+    /// The sink has ended.
+    fn forget_sink(&self, sink: &LiveSink) {
+        let name = &sink.config.name;
         self.keeper.let_go(&sink.senders);
         let mut live = self.live.lock();
+        let mut view = View::clone(&self.house.view.load());
+        let shown = &mut view.sinks[sink.row];
+        if shown.removed {
+            // It holds the lock on its directory as long as anybody can look at it.
+            shown.disk = None;
+        }
+        self.house.view.store(Arc::new(view));
         live.retiring.retain(|other| !Arc::ptr_eq(&other.lane, &sink.lane));
         self.share_memory(&live);
         self.ended.notify_all();
@@ -91,7 +108,7 @@ impl Core {
         let live = self.live.lock();
         let follows = |source: &&LiveSource| source.config.name == name;
         let next = live.sources.iter().find(follows);
-        next.is_some_and(|next| next.running.is_none() && next.config.strategy == Strategy::Block)
+        next.is_some_and(|next| next.running.is_none() && next.config.strategy.waits())
     }
 
     /// Begins the source of this name that waits, if one does and nobody else is left that it waits for.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// How often a sink is asked whether there is something to do.
 const PACE: Duration = Duration::from_secs(1);
+/// How long one look at a sink's files may take before somebody should look at it: it may compress many.
+const UPKEEP_MAX: Duration = Duration::from_secs(4 * 3600);
 /// How far behind all others the system is to run it: nobody waits for what it does.
 const NICE: i32 = 10;
 
@@ -31,6 +33,7 @@ impl Upkeep {
         let (stopped, inside, sink) = (stop.clone(), Inside::new(&done), Arc::clone(sink));
         let handle = threads.spawn(format!("keep-{name}"), &[], move |row| {
             let _inside = inside;
+            row.set_patience(UPKEEP_MAX);
             // Where it is not allowed, it competes like the others.
             let _ = rustix::process::nice(NICE);
             while !stopped.is_raised() {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sinks::config::{Ordering, RetryConfig};
+use crate::buffer::config::BufferConfig;
+use crate::sinks::config::{BreakerConfig, Ordering, RetryConfig};
 use crate::sources::config::Strategy;
 use crate::units;
 
@@ -17,8 +18,17 @@ pub struct LaneConfig {
     pub concurrency: usize,
     /// Whether the order within a stream is kept.
     pub ordering: Ordering,
-    /// How long failed attempts wait.
+    /// How long its sink is borne with.
     pub retry: RetryConfig,
+    /// Where entries wait.
+    pub buffer: BufferConfig,
+    /// When its sink is left alone.
+    pub circuit_breaker: BreakerConfig,
+    /// The sink that takes its entries while its own is out of reach for long.
+    pub fallback: Option<String>,
+    /// How long its own must have been so.
+    #[serde(with = "units::duration")]
+    pub fallback_after: Duration,
     /// From `dispatcher.batch_timeout`: longest an entry waits for company.
     #[serde(skip)]
     pub batch_timeout: Duration,

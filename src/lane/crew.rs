@@ -6,7 +6,7 @@
 //! hands any more, so that two sinks never work at one destination at a time.
 
 use super::batcher::{BatchLimits, Batcher, FlowControl};
-use super::{Lane, Quota, Taken};
+use super::{Lane, Quota, Role, Taken};
 use crate::ledger::Reason;
 use crate::sources::inlet::Gate;
 use std::sync::Arc;
@@ -109,6 +109,9 @@ impl Lane {
         let mut state = self.state.lock();
         self.put_down(&mut state, &taken);
         if !state.forsaken {
+            if let Role::Back(source) = self.role {
+                self.is_on_disk(taken.batch.entries_of(source));
+            }
             drop(state);
             return taken.batch.abandon();
         }
@@ -188,7 +191,7 @@ impl Lane {
     /// A sender has put its batch down.
     pub(super) fn put_down(&self, state: &mut super::State, taken: &Taken) {
         state.batches_out -= 1;
-        self.sink.row.batches_out.set(state.batches_out as u64);
+        self.show_out(state);
         if taken.crew != state.duty.in_charge {
             state.duty.old_hands -= 1;
             if state.duty.old_hands == 0 {

@@ -11,6 +11,7 @@ pub mod batcher;
 mod compact;
 pub mod config;
 pub mod crew;
+pub mod disk;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::sources::inlet::{Gate, Strategy};
 use crate::thread::{Doing, Latch, Row};
 use batcher::{Answer, Batcher, Due};
 pub use crew::{Crew, FIRST_CREW, Manner, Pause};
+use disk::Bypass;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use queue::State;
 use std::sync::Arc;
@@ -70,6 +72,28 @@ pub struct Lane {
     pause: Condvar,
     /// Senders that are not in charge yet sleep here: they must not take the wake-ups of those who are.
     relief: Condvar,
+    /// What the buffer on disk makes of it, if the sink has one.
+    role: Role,
+}
+
+/// What a lane is for.
+enum Role {
+    /// Everything in front of its sink.
+    Whole,
+    /// What goes to disk; what it may pass by while there is no need for the disk.
+    Front(Option<Bypass>),
+    /// What comes from disk, of this source.
+    Back(SourceId),
+}
+
+/// What came of waiting for a batch.
+pub enum Next {
+    /// This batch is due.
+    Batch(Taken),
+    /// None is, and the time is over.
+    Later,
+    /// There will be none for this sender.
+    Over,
 }
 
 /// A batch on its way, and what the lane must know to take the answer.
@@ -117,7 +141,12 @@ pub struct LaneView {
 impl Lane {
     /// An open lane.
     pub fn new(spec: LaneSpec) -> Self {
+        Lane::of(spec, Role::Whole)
+    }
+
+    fn of(spec: LaneSpec, role: Role) -> Self {
         Lane {
+            role,
             sink: spec.sink,
             feeds: Arc::default(),
             state: Mutex::new(State::new(spec.batcher, spec.blocks, spec.quota, spec.ordered, spec.gates)),
@@ -139,10 +168,23 @@ impl Lane {
 
     /// Takes the cuts of `block` that are for this lane. Never waits; called by whoever drains the block's sequencer.
     pub fn push(&self, block: &Shared<Block>, cuts: &[Cut], whole: &Hold, strategy: Strategy, now: Instant) {
+        // Held until the cuts are in: what goes to disk must not be overtaken by what does not.
+        let _way = match &self.role {
+            Role::Front(Some(bypass)) => match bypass.spill() {
+                Some(spilling) => Some(spilling),
+                None => return bypass.pass(block, cuts, whole, strategy, now),
+            },
+            _ => None,
+        };
         let entries: u64 = cuts.iter().map(|cut| u64::from(cut.entries)).sum();
-        let bytes: u64 = cuts.iter().map(|cut| cut.bytes).sum();
         self.sink.row.copies.add(entries);
         self.sink.row.in_flight.add(entries);
+        self.take_in(block, cuts, whole, strategy, now);
+    }
+
+    /// Takes cuts that are counted already.
+    fn take_in(&self, block: &Shared<Block>, cuts: &[Cut], whole: &Hold, strategy: Strategy, now: Instant) {
+        let bytes: u64 = cuts.iter().map(|cut| cut.bytes).sum();
         let compact = (bytes as usize).saturating_mul(COMPACT_BELOW) < block.capacity();
         let mut state = self.state.lock();
         let empty = state.entries == 0;
@@ -175,7 +217,7 @@ impl Lane {
     fn make_room(&self, state: &mut State, strategy: Strategy, source: SourceId) -> bool {
         match strategy {
             // Its gate is closed: this was on its way, and has room kept for it.
-            Strategy::Block => true,
+            Strategy::Block | Strategy::Spill => true,
             Strategy::DropNewest => false,
             Strategy::DropOldest => {
                 while state.pinned > state.quota.high {
@@ -191,17 +233,25 @@ impl Lane {
     /// Waits for a batch to be due and cuts it; `None` once the lane is closed and empty, or to be left, or another crew
     /// is in charge.
     pub fn cut(&self, row: &Row, crew: Crew) -> Option<Taken> {
+        match self.cut_until(row, crew, None) {
+            Next::Batch(taken) => Some(taken),
+            Next::Later | Next::Over => None,
+        }
+    }
+
+    /// As [`Lane::cut`], but waits no longer than until `deadline`.
+    pub fn cut_until(&self, row: &Row, crew: Crew, deadline: Option<Instant>) -> Next {
         let mut state = self.state.lock();
         loop {
             if state.leaving || state.duty.is_over(crew) {
                 // Whoever was woken for something else passes it on.
                 self.ready.notify_one();
-                return None;
+                return Next::Over;
             }
             if state.closed && state.entries == 0 && state.batches_out == 0 && state.returned.is_empty() {
                 // One sender was woken by the last answer; the others end as well.
                 self.ready.notify_all();
-                return None;
+                return Next::Over;
             }
             if !state.duty.is_on(crew) {
                 row.set(Doing::Idle);
@@ -210,56 +260,75 @@ impl Lane {
             }
             if let Some(taken) = state.returned.pop_front() {
                 state.batches_out += 1;
-                self.sink.row.batches_out.set(state.batches_out as u64);
+                self.show_out(&state);
                 self.ready.notify_one();
-                return Some(Taken { crew, ..taken });
+                return Next::Batch(Taken { crew, ..taken });
             }
-            match state.due(Instant::now()) {
+            let now = Instant::now();
+            let due = state.due(now);
+            if due != Due::Now && deadline.is_some_and(|deadline| deadline <= now) {
+                return Next::Later;
+            }
+            match due {
                 Due::Now => break,
                 Due::In(wait) if !state.timer_held => {
                     row.set(Doing::Idle);
                     state.timer_held = true;
-                    self.ready.wait_for(&mut state, wait);
+                    let wake = deadline.map_or(now + wait, |deadline| deadline.min(now + wait));
+                    self.ready.wait_until(&mut state, wake);
                     state.timer_held = false;
                 }
                 Due::In(_) | Due::Never => {
                     row.set(Doing::Idle);
-                    self.ready.wait(&mut state);
+                    match deadline {
+                        Some(deadline) => drop(self.ready.wait_until(&mut state, deadline)),
+                        None => self.ready.wait(&mut state),
+                    }
                 }
             }
         }
         row.set(Doing::Working);
         let taken = state.take(Arc::clone(&self.sink.row), crew);
-        self.sink.row.batches_out.set(state.batches_out as u64);
+        self.show_out(&state);
         if state.entries > 0 {
             // What is left may be due as well, or needs someone to hold the timer.
             self.ready.notify_one();
         }
-        Some(taken)
+        Next::Batch(taken)
     }
 
-    /// The sink answered: all but `refused` entries were delivered.
-    pub fn finish(&self, taken: Taken, latency: Duration, refused: usize) {
+    /// The sink took the batch by one attempt that took `latency`; see [`Batch::settle`] for `letters`.
+    pub fn finish(&self, taken: Taken, latency: Duration, letters: usize) {
+        self.finish_after(taken, Some(latency), letters);
+    }
+
+    /// The batch is settled. `latency` is that of the one attempt that took all of it; where there were several, nothing is
+    /// learned of the sink's cost.
+    pub fn finish_after(&self, taken: Taken, latency: Option<Duration>, letters: usize) {
         let mut state = self.state.lock();
         self.put_down(&mut state, &taken);
         let Taken { batch, buckets, pressed, .. } = taken;
-        state.batcher.answered(batch.len(), latency, pressed, Answer::Took);
+        if let Some(latency) = latency {
+            state.batcher.answered(batch.len(), latency, pressed, Answer::Took);
+        }
         state.trouble = None;
         self.release(&mut state, &batch, buckets);
         drop(state);
         self.sink.row.batches.add(1);
-        let spare = batch.settle(refused);
+        let spare = batch.settle(letters);
         self.state.lock().spare.push(spare);
         self.ready.notify_one();
     }
 
-    /// An attempt at the batch failed and there will be another.
-    pub fn failed(&self, why: String, failures: u32, now: Instant) {
+    /// An attempt at the batch failed and there will be another; `overloaded` if smaller batches may fare better.
+    pub fn failed(&self, why: String, failures: u32, now: Instant, overloaded: bool) {
         self.sink.row.errors.add(1);
         let mut state = self.state.lock();
         let since = state.trouble.as_ref().map_or(now, |trouble| trouble.since);
-        let entries = state.batcher.optimal_batch_size();
-        state.batcher.answered(entries, Duration::ZERO, false, Answer::Overloaded);
+        if overloaded {
+            let entries = state.batcher.optimal_batch_size();
+            state.batcher.answered(entries, Duration::ZERO, false, Answer::Overloaded);
+        }
         state.trouble = Some(Trouble { why, failures, since });
     }
 
@@ -274,9 +343,19 @@ impl Lane {
         self.watch_quota(state);
     }
 
+    /// Shows how many batches are being sent; what is on its way to disk is not.
+    fn show_out(&self, state: &State) {
+        if !matches!(self.role, Role::Front(_)) {
+            self.sink.row.batches_out.set(state.batches_out as u64);
+        }
+    }
+
     /// Closes or opens the gates when the lane's memory crosses its marks.
     fn watch_quota(&self, state: &mut MutexGuard<'_, State>) {
-        self.sink.row.pinned_bytes.set(state.pinned as u64);
+        // The lanes before and behind a disk show their sum.
+        self.sink.row.pinned_bytes.add(state.pinned.saturating_sub(state.pinned_shown) as u64);
+        self.sink.row.pinned_bytes.sub(state.pinned_shown.saturating_sub(state.pinned) as u64);
+        state.pinned_shown = state.pinned;
         if !state.gates_closed && state.pinned > state.quota.high {
             state.gates_closed = true;
             state.gates.iter().for_each(|gate| gate.close());

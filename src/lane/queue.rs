@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) bytes: u64,
     pub(super) batches_out: usize,
     pub(super) pinned: usize,
+    /// What of it the sink's row shows.
+    pub(super) pinned_shown: usize,
     pub(super) gates_closed: bool,
     /// A sender is asleep until the next batch is due; the others sleep until they are told.
     pub(super) timer_held: bool,
@@ -93,6 +95,7 @@ impl State {
             bytes: 0,
             batches_out: 0,
             pinned: 0,
+            pinned_shown: 0,
             gates_closed: false,
             timer_held: false,
             closed: false,
@@ -242,21 +245,36 @@ impl State {
         }
     }
 
-    /// Drops everything that waits in buckets; gives how many entries went.
-    pub(super) fn drop_all(&mut self) -> u64 {
-        let mut entries = 0;
+    /// How many of the entries that wait are of the source.
+    pub(super) fn waiting_of(&self, source: SourceId) -> u64 {
+        let items = self.buckets.iter().flat_map(|bucket| &bucket.queue);
+        let waiting = items.filter(|item| item.text.source() == Some(source)).map(|item| item.cut.entries);
+        let returned = self.returned.iter().map(|taken| taken.batch.entries_of(source));
+        waiting.map(u64::from).sum::<u64>() + returned.sum::<u64>()
+    }
+
+    /// Forgets everything that waits in buckets, and gives what answered for it.
+    pub(super) fn forget_all(&mut self) -> Vec<Hold> {
+        let mut holds = Vec::new();
         for bucket in 0..BUCKETS {
             let place = &mut self.buckets[bucket];
             (place.entries, place.bytes) = (0, 0);
             for item in std::mem::take(&mut place.queue) {
-                entries += u64::from(item.cut.entries);
                 let block = self.compactor.block_of(item.text, &mut self.pinned);
                 self.unpin(&block, item.pin);
-                item.hold.settle(Status::Dropped);
+                holds.push(item.hold);
             }
         }
         self.oldest.clear();
         (self.entries, self.bytes) = (0, 0);
+        holds
+    }
+
+    /// Drops everything that waits in buckets; gives how many entries went.
+    pub(super) fn drop_all(&mut self) -> u64 {
+        let holds = self.forget_all();
+        let entries = holds.iter().map(|hold| u64::from(hold.copies())).sum();
+        holds.into_iter().for_each(|hold| hold.settle(Status::Dropped));
         entries
     }
 

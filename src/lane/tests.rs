@@ -160,7 +160,8 @@ fn two_senders_never_hold_entries_of_one_stream_at_once() {
     let third = rig.cut().expect("due");
     assert_eq!(Rig::texts(&third)[0].1, "a10");
     rig.lane.finish(third, Duration::ZERO, 0);
-    rig.lane.finish(second, Duration::ZERO, 2);
+    (0..2).for_each(|place| second.batch.progress().refuse(place, "no"));
+    rig.lane.finish(second, Duration::ZERO, 0);
     assert_eq!(rig.lane.sink.row.dropped.get(Reason::Rejected), 2);
     assert_eq!(*rig.heard.0.lock(), [(0, Status::Dropped)]);
     rig.assert_empty();

@@ -14,6 +14,8 @@ pub use super::file::rotate::{Compress, RotateConfig};
 pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
 pub use super::loki::config::LokiSinkConfig;
+use crate::buffer::config::BufferConfig;
+pub use super::patience::{BreakerConfig, BreakerKeys, FALLBACK_AFTER, Jitter, RetryConfig, RetryKeys};
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
@@ -31,8 +33,17 @@ pub struct SinkKeys {
     pub concurrency: Option<usize>,
     /// Whether the order within a stream is kept (`stream`).
     pub ordering: Ordering,
-    /// How long failed attempts wait; absent keys: as `dispatcher.retry_...` say.
+    /// How long it is borne with; absent keys: as `dispatcher.retry_...`, `max_retries` and `auth_grace` say.
     pub retry: RetryKeys,
+    /// Where its entries wait (`type: memory`).
+    pub buffer: BufferConfig,
+    /// When it is left alone; absent keys: as `dispatcher.circuit_breaker` says.
+    pub circuit_breaker: BreakerKeys,
+    /// The sink that takes its entries while it is out of reach for long.
+    pub fallback: Option<String>,
+    /// How long it must have been so (1m).
+    #[serde(with = "units::optional_duration")]
+    pub fallback_after: Option<Duration>,
 }
 
 impl Default for SinkKeys {
@@ -44,6 +55,10 @@ impl Default for SinkKeys {
             concurrency: None,
             ordering: Ordering::Stream,
             retry: RetryKeys::default(),
+            buffer: BufferConfig::default(),
+            circuit_breaker: BreakerKeys::default(),
+            fallback: None,
+            fallback_after: None,
         }
     }
 }
@@ -58,48 +73,6 @@ pub struct BatchKeys {
     /// Most bytes of text in a batch (1MiB).
     #[serde(with = "units::optional_size")]
     pub max_bytes: Option<usize>,
-}
-
-/// What a sink says of its own about retries.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetryKeys {
-    /// The wait after the first failure.
-    #[serde(with = "units::optional_duration")]
-    pub backoff: Option<Duration>,
-    /// The longest wait.
-    #[serde(with = "units::optional_duration")]
-    pub backoff_max: Option<Duration>,
-    /// How much longer each wait is than the one before.
-    #[serde(deserialize_with = "units::optional_growth")]
-    pub multiplier: Option<f64>,
-    /// Whether the wait is spread at random.
-    pub jitter: Option<Jitter>,
-}
-
-/// How long failed attempts wait, all keys resolved: from the sink, from `dispatcher`, or by default.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct RetryConfig {
-    /// The wait after the first failure.
-    #[serde(with = "units::duration")]
-    pub backoff: Duration,
-    /// The longest wait, never under `backoff`.
-    #[serde(with = "units::duration")]
-    pub backoff_max: Duration,
-    /// How much longer each wait is than the one before, at least 1.
-    pub multiplier: f64,
-    /// Whether the wait is spread at random.
-    pub jitter: Jitter,
-}
-
-/// Whether a wait is spread at random.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Jitter {
-    /// Anywhere between nothing and the full wait, so that many clients do not come back at once.
-    Full,
-    /// Exactly the wait.
-    None,
 }
 
 /// What order a sink's batches keep.
@@ -164,6 +137,15 @@ impl SinkKind {
             Self::Loki(loki) => loki.problem(),
             Self::Http(http) => http.problem(),
             _ => None,
+        }
+    }
+
+    /// The longest that one request may take; zero where the sink makes none.
+    pub fn timeout(&self) -> Duration {
+        match self {
+            Self::Loki(loki) => loki.timeout,
+            Self::Http(http) => http.timeout,
+            _ => Duration::ZERO,
         }
     }
 

@@ -3,6 +3,7 @@
 //! A sink makes one attempt and tells the truth about it; patience lives once, in `delivery`.
 
 use crate::batch::Batch;
+pub use crate::batch::Said;
 use crate::thread::Flag;
 use std::io;
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub mod file;
 pub mod format;
 pub mod http;
 pub mod loki;
+pub mod patience;
 pub mod pattern;
 pub mod template;
 #[cfg(test)]
@@ -34,6 +36,8 @@ pub trait Sink: Send + Sync {
     }
 
     /// Makes one attempt at the whole batch and returns when it is taken or refused. May block, with a deadline.
+    ///
+    /// What it noted as refused in [`Batch::progress`] stays refused, also when it returns `Ok`.
     fn send(&self, batch: &Batch) -> Result<(), SendError>;
 
     /// Makes durable whatever it took and has not yet synced: a checkpoint that relies on it is written afterwards.
@@ -66,26 +70,36 @@ pub trait Sink: Send + Sync {
     fn stop(&self) {}
 }
 
-/// How an attempt failed.
+/// How an attempt failed: each kind is answered in a way of its own (`docs/delivery.md`).
 ///
 /// A sink that makes several requests of one batch notes in [`Batch::progress`] what was settled before one of them
-/// failed: `Retry` and `Denied` are about the rest, and the next attempt is made at no more than that.
+/// failed: every kind but `Partial` is about the rest, and the next attempt is made at no more than that.
 #[derive(Debug)]
 pub enum SendError {
-    /// The destination is unwell: keep the batch and try again, not before `after` if it said so.
+    /// The destination is unwell or cannot be reached: the batch is kept and tried for ever, not before `after` if it
+    /// said so.
     Retry {
         /// What happened, in words for the operator.
         why: String,
         /// How long the destination asked to be left alone.
         after: Option<Duration>,
     },
-    /// The destination is well and does not want us: wrong credentials, a wrong path. Keep the batch, try again slowly,
-    /// and raise an alarm: someone has to change something, here or there.
-    Denied(String),
-    /// The destination understood and refused the whole batch: trying again cannot help.
-    Reject(String),
+    /// The destination is there and could not work on this batch; it may be an accident, or the batch's fault. Tried
+    /// again `max_retries` times, then in parts.
+    Failed {
+        /// What it said.
+        said: Said,
+        /// How long it asked to be left alone.
+        after: Option<Duration>,
+    },
+    /// The destination is well and does not want us: wrong credentials, a wrong path. The batch is kept and tried again
+    /// slowly, with an alarm: someone has to change something, here or there.
+    Denied(Said),
+    /// The destination understood and refused what it was given as a whole: trying the same again cannot help, its parts
+    /// are tried.
+    Reject(Said),
     /// The destination took the batch but for some entries, by their place in it, each with its reason.
-    Partial(Vec<(usize, String)>),
+    Partial(Vec<(usize, Said)>),
 }
 
 impl From<io::Error> for SendError {

@@ -51,6 +51,10 @@ impl SourceKind {
     /// The names of all types, as `type:` knows them.
     pub const TYPES: &'static [&'static str] = &["file", "syslog", "socket", "http", "loki", "stdin"];
 
+    /// The same, and what only programs have.
+    pub const ALL_TYPES: &'static [&'static str] =
+        &["file", "syslog", "socket", "http", "loki", "stdin", "submit"];
+
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {

@@ -33,6 +33,15 @@ pub enum Strategy {
     DropOldest,
     /// It gives up what comes in, counted.
     DropNewest,
+    /// What a sink has no memory for goes to disk; only when there is no room either does it stop reading.
+    Spill,
+}
+
+impl Strategy {
+    /// Whether it waits when there is no room, rather than lose anything.
+    pub fn waits(self) -> bool {
+        matches!(self, Strategy::Block | Strategy::Spill)
+    }
 }
 
 /// The number of a domain: a source and the thread that produces its blocks.
@@ -231,8 +240,8 @@ impl<M> Inlet<M> {
 
     /// Whether the source should read on. If not, its thread is woken when it should.
     pub fn may_read(&mut self) -> bool {
-        let may = self.spec.strategy != Strategy::Block
-            || (self.spec.gate.is_open() && !self.spec.hallway.is_congested());
+        let may =
+            !self.spec.strategy.waits() || (self.spec.gate.is_open() && !self.spec.hallway.is_congested());
         if !may && !self.held_up {
             self.ledger().blocked.add(1);
         }
@@ -252,7 +261,7 @@ impl<M> Inlet<M> {
 
     /// Sends the block on its way. `mark` comes back from [`Inlet::settled`] when all of it is settled.
     ///
-    /// Under `block` the block is handed back when it does not fit; keep it and try again when woken. The other
+    /// Under `block` and `spill` the block is handed back when it does not fit; keep it and try again when woken. The other
     /// strategies always take it, and count what they drop. The block must have at least one entry.
     pub fn ship(&mut self, mut block: Owned<Block>, mark: M) -> Result<(), (Owned<Block>, M)> {
         let came = block.entries().len();
@@ -269,7 +278,7 @@ impl<M> Inlet<M> {
                 self.count_received(came, credits);
                 return Ok(());
             }
-            Err(back) if self.spec.strategy == Strategy::Block => {
+            Err(back) if self.spec.strategy.waits() => {
                 self.ledger().blocked.add(1);
                 return Err(back);
             }
@@ -297,7 +306,7 @@ impl<M> Inlet<M> {
                 return Some(wanted);
             }
             match self.spec.strategy {
-                Strategy::Block => return None,
+                Strategy::Block | Strategy::Spill => return None,
                 Strategy::DropOldest => {
                     if !self.give_up_oldest() {
                         cut(block, 0);

@@ -6,7 +6,7 @@
 //! Not here: what becomes of shipped blocks (see `inlet`).
 
 use super::ending::Ending;
-use super::inlet::{InletSpec, Strategy};
+use super::inlet::InletSpec;
 use super::net::filler::Filler;
 use crate::entry::Entry;
 use crate::labels::{Labels, SourceId, Stream};
@@ -262,7 +262,7 @@ impl Shipper {
         ending.join(Arc::clone(&bell) as Arc<dyn Wake>);
         let name = Arc::clone(&spec.source.name);
         let streams = Streams { source, name, labels, last: None, known: HashMap::new() };
-        let (waits, max) = (spec.strategy == Strategy::Block, spec.hallway.blocks.class(usize::MAX) - 1);
+        let (waits, max) = (spec.strategy.waits(), spec.hallway.blocks.class(usize::MAX) - 1);
         let filler = Filler::new(spec, Arc::clone(&bell) as Arc<dyn Wake>);
         let state = Mutex::new(State { filler, streams, stopping: false });
         Shipper { door: Arc::new(Door { state, room: Condvar::new(), bell, max, waits }), ending }
@@ -331,6 +331,7 @@ impl Shipper {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use super::super::inlet::Strategy;
     use super::*;
     use crate::sources::net::tests::House;
     use crate::thread::Threads;

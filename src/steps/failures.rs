@@ -13,6 +13,8 @@ pub enum OnError {
     Pass,
     /// It is taken out, counted as filtered.
     Discard,
+    /// It is taken out and kept among the dead letters.
+    DeadLetter,
 }
 
 impl<'de> Deserialize<'de> for OnError {
@@ -20,10 +22,8 @@ impl<'de> Deserialize<'de> for OnError {
         match String::deserialize(deserializer)?.as_str() {
             "pass" => Ok(OnError::Pass),
             "discard" => Ok(OnError::Discard),
-            "dead_letter" => Err(D::Error::custom(
-                "`dead_letter` comes with the dead letter queue; now: `pass` or `discard`",
-            )),
-            other => Err(D::Error::unknown_variant(other, &["pass", "discard"])),
+            "dead_letter" => Ok(OnError::DeadLetter),
+            other => Err(D::Error::unknown_variant(other, &["pass", "discard", "dead_letter"])),
         }
     }
 }
@@ -34,12 +34,14 @@ pub struct Failures {
     on_error: OnError,
     count: usize,
     last: Option<StepError>,
+    /// What is to be dead letters.
+    refused: Vec<(usize, StepError)>,
 }
 
 impl Failures {
     /// None yet; those to come are treated as `on_error` says.
     pub fn new(on_error: OnError) -> Self {
-        Failures { on_error, count: 0, last: None }
+        Failures { on_error, count: 0, last: None, refused: Vec::new() }
     }
 
     /// The step could not work on the entry `index`; `live` are the bits of wanted entries.
@@ -50,7 +52,16 @@ impl Failures {
         match self.on_error {
             OnError::Pass => {}
             OnError::Discard => live[index / 64] &= !(1 << (index % 64)),
+            OnError::DeadLetter => {
+                live[index / 64] &= !(1 << (index % 64));
+                self.refused.push((index, error));
+            }
         }
+    }
+
+    /// Those that are to be dead letters, each with what was wrong with it.
+    pub fn refused(&self) -> &[(usize, StepError)] {
+        &self.refused
     }
 
     /// How many there were.

@@ -17,9 +17,10 @@ use crate::steps::parse::syslog::Syslog;
 use crate::steps::set::{ConstValue, Set, SetError};
 use crate::steps::timestamp::Timestamp;
 use crate::steps::timestamp::config::TimestampConfig;
-use crate::steps::{Failures, OnError, Step};
+use crate::steps::{Failures, OnError, Step, StepError};
 use jiff::tz::TimeZone;
 use smallvec::{SmallVec, smallvec};
+use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -99,6 +100,32 @@ struct Placed {
     counts: StepCounts,
 }
 
+impl Placed {
+    /// Has the block keep what was wrong with each entry that is to be a dead letter.
+    #[cold]
+    fn refuse(&self, block: &mut Block, refused: &[(usize, StepError)]) {
+        let mut last: Option<(StepError, Arc<str>)> = None;
+        for (index, error) in refused {
+            let why = match &last {
+                // Most fail alike.
+                Some((same, why)) if same == error => Arc::clone(why),
+                _ => format!("step {} ({}): {error}", self.number, self.step.name()).into(),
+            };
+            block.refuse(*index, false, Arc::clone(&why));
+            last = Some((*error, why));
+        }
+    }
+}
+
+/// What a panic said.
+fn last_words(panic: &(dyn Any + Send)) -> Arc<str> {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    match text.or_else(|| panic.downcast_ref::<&str>().copied()) {
+        Some(text) => format!("a step panicked: {text}").into(),
+        None => "a step panicked".into(),
+    }
+}
+
 /// A tally per step; more steps than these cost an allocation per block.
 type Tallies = SmallVec<[StepTally; 16]>;
 
@@ -155,6 +182,9 @@ impl Pipeline {
             let (left, ended) = (count_selected(block.selection(0), range.clone()), Instant::now());
             tally.add(wanted, left, &failures, ended - begun);
             errors += failures.count();
+            if !failures.refused().is_empty() {
+                placed.refuse(block, failures.refused());
+            }
             (wanted, begun) = (left, ended);
             watch(at, block);
         }
@@ -201,8 +231,8 @@ impl Pipeline {
                 self.run(block, index..index + 1, tallies, &mut |_, _| ())
             })) {
                 Ok(errors) => outcome.errors += errors,
-                Err(_) => {
-                    block.discard(index);
+                Err(panic) => {
+                    block.refuse(index, true, last_words(&*panic));
                     outcome.panicked.push(index);
                 }
             }

@@ -219,6 +219,33 @@ fn a_panic_costs_only_the_entry_that_panics_by_itself() {
     assert_eq!(count_selected(block.selection(0), 0..7), 4);
 }
 
+#[test]
+fn what_is_to_be_a_dead_letter_is_taken_out_with_its_reason_which_goes_along_with_a_copy() {
+    let bomb = StepSpec::Custom(Box::new(Bomb(Arc::default()))).on_error(OnError::DeadLetter);
+    let pipeline = Pipeline::compile(vec![bomb]).unwrap();
+    let mut block = block_of(&[("a", &["one", "bad", "boom", "two", "bad"])]);
+    for _ in 0..2 {
+        let outcome = pipeline.run_guarded(&mut block);
+        assert_eq!(outcome, Outcome { errors: 2, panicked: vec![2] });
+        assert_eq!(live(&block), [0, 3]);
+        block.open_selections(0, 1);
+        let row = block.select_refused(1);
+        assert_eq!(selected(block.selection(row.into()), 0..5).collect::<Vec<_>>(), [1, 2, 4]);
+    }
+    let bad = block.view(4).refusal().unwrap();
+    assert_eq!((bad.panicked, &*bad.why), (false, "step 1 (bomb): as the entry says"));
+    let boom = block.view(2).refusal().unwrap();
+    assert_eq!((boom.panicked, &*boom.why), (true, "a step panicked: as the entry says"));
+    assert!(block.view(0).refusal().is_none());
+    let mut copy = Block::new(1 << 12);
+    copy.begin_run(block.stream_of(0));
+    assert!(copy.copy_entry(&block, 2) && copy.copy_entry(&block, 3));
+    assert_eq!(copy.view(0).refusal().map(|refusal| (refusal.entry, refusal.panicked)), Some((0, true)));
+    assert!(copy.view(1).refusal().is_none());
+    block.reset_side();
+    assert!(block.refused().is_empty());
+}
+
 fn edited(specs: Vec<StepSpec>, line: &str) -> Vec<String> {
     let mut block = block_of(&[("a", &[line])]);
     let specs: Vec<_> = [StepSpec::ParseJson(Input::Message)].into_iter().chain(specs).collect();

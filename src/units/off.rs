@@ -48,3 +48,30 @@ pub mod count_or_off {
         }
     }
 }
+
+/// `#[serde(with)]` for a number of further attempts, written as `unlimited` when there is no end of them.
+pub mod retries {
+    use super::*;
+
+    /// Reads a number, or `unlimited`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+        deserializer.deserialize_any(Scalar {
+            expected: "`unlimited` or a whole number from 0 to 1000000",
+            text: |text| (text == "unlimited").then_some(None),
+            whole: |count| u32::try_from(count).ok().filter(|count| *count <= 1_000_000).map(Some),
+        })
+    }
+
+    /// Writes a number, or `unlimited`.
+    pub fn serialize<S: Serializer>(count: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+        match count {
+            Some(count) => serializer.serialize_u32(*count),
+            None => serializer.serialize_str("unlimited"),
+        }
+    }
+}
+
+/// Reads a number of further attempts that need not be written.
+pub fn optional_retries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    retries::deserialize(deserializer).map(Some)
+}

@@ -72,11 +72,16 @@ impl Request {
     }
 }
 
+/// Says by a request what is done with it.
+type Judge = Arc<dyn Fn(&Request) -> Act + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     script: VecDeque<Act>,
     /// What is done when the script is at its end.
     then: Option<Act>,
+    /// Who says what is done by what came, then.
+    judge: Option<Judge>,
     requests: Vec<Request>,
     connections: usize,
 }
@@ -144,6 +149,11 @@ impl Destination {
         self.inner.state.lock().unwrap().then = Some(act);
     }
 
+    /// What is done with all requests after the script, by what they bring.
+    pub fn judge(&self, judge: impl Fn(&Request) -> Act + Send + Sync + 'static) {
+        self.inner.state.lock().unwrap().judge = Some(Arc::new(judge));
+    }
+
     /// What was taken so far.
     pub fn requests(&self) -> Vec<Request> {
         self.inner.state.lock().unwrap().requests.clone()
@@ -191,10 +201,11 @@ impl Inner {
 
     fn requests<S: Read + Write>(&self, mut stream: BufReader<S>, tcp: &TcpStream, number: usize) {
         while let Some((mut request, length)) = head(&mut stream, number) {
-            let act = {
+            let (act, judge) = {
                 let mut state = self.state.lock().unwrap();
                 let next = state.script.pop_front();
-                next.or_else(|| state.then.clone()).unwrap_or_else(|| status(204))
+                let judge = if next.is_none() { state.judge.clone() } else { None };
+                (next.or_else(|| state.then.clone()).unwrap_or_else(|| status(204)), judge)
             };
             if matches!(act, Act::ResetBefore) {
                 return reset(tcp);
@@ -203,6 +214,7 @@ impl Inner {
             if stream.read_exact(&mut request.body).is_err() {
                 return;
             }
+            let act = judge.map_or(act, |judge| judge(&request));
             self.state.lock().unwrap().requests.push(request);
             self.came.notify_all();
             if !answer(stream.get_mut(), tcp, &act) {

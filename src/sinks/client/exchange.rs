@@ -9,8 +9,9 @@ use std::time::Duration;
 
 /// Makes one request after another by `request`, for what earlier attempts have not settled, and notes what was.
 ///
-/// A request that was not answered ends the attempt, the rest would fare no better; one that was told to wait, or not
-/// let in, does not keep the others from theirs.
+/// A request that was not answered ends the attempt, the rest would fare no better; one that was told to wait, was not
+/// let in, or failed by itself, does not keep the others from theirs. What is returned is about those that were not
+/// taken; if all were, what single entries were refused stands in the batch's progress.
 pub fn exchange(
     batch: &Batch,
     groups: &mut Groups,
@@ -24,11 +25,16 @@ pub fn exchange(
         match request(groups, spans) {
             Verdict::Taken => take(&mut progress, spans),
             Verdict::TakenBut(refused) => {
-                refused.into_iter().for_each(|(entry, why)| progress.refuse(entry, why));
+                refused.into_iter().for_each(|(entry, said)| progress.refuse(entry, said));
                 take(&mut progress, spans);
             }
-            Verdict::Refused(why) => refuse(&mut progress, spans, &why),
-            Verdict::Denied(why) => trouble = worse(trouble, SendError::Denied(why)),
+            // One entry alone: it is the one.
+            Verdict::Refused(said) if entries(spans).nth(1).is_none() => {
+                entries(spans).for_each(|entry| progress.refuse(entry, said.clone()));
+            }
+            Verdict::Refused(said) => trouble = worse(trouble, SendError::Reject(said)),
+            Verdict::Failed { said, after } => trouble = worse(trouble, SendError::Failed { said, after }),
+            Verdict::Denied(said) => trouble = worse(trouble, SendError::Denied(said)),
             Verdict::Retry { why, after, others_may } => {
                 trouble = worse(trouble, SendError::Retry { why, after });
                 if !others_may {
@@ -37,49 +43,44 @@ pub fn exchange(
             }
         }
     }
-    match trouble {
-        Some(trouble) => Err(trouble),
-        None => settled(std::mem::take(&mut progress), batch.len()),
+    if let Some(trouble) = trouble {
+        return Err(trouble);
     }
+    if progress.refused().is_empty() {
+        // All of it was taken: there is nothing to be remembered entry by entry.
+        *progress = Progress::default();
+    }
+    Ok(())
+}
+
+fn entries(spans: &[Span]) -> impl Iterator<Item = usize> {
+    spans.iter().flat_map(|span| span.entries.start as usize..span.entries.end as usize)
 }
 
 fn take(progress: &mut Progress, spans: &[Span]) {
     spans.iter().for_each(|span| progress.take(span.entries.start as usize..span.entries.end as usize));
 }
 
-fn refuse(progress: &mut Progress, spans: &[Span], why: &str) {
-    let entries = spans.iter().flat_map(|span| span.entries.clone());
-    entries.for_each(|entry| progress.refuse(entry as usize, why));
-}
-
-/// Of two troubles the one a person can mend; of two waits the longer.
+/// Of two troubles the one that says least of the data: only when nothing else is wrong is it taken apart. Of two of a
+/// kind the longer wait.
 fn worse(one: Option<SendError>, other: SendError) -> Option<SendError> {
-    let wait = |after: Option<Duration>| after.unwrap_or_default();
-    Some(match (one, other) {
-        (Some(denied @ SendError::Denied(_)), _) => denied,
-        (Some(SendError::Retry { why, after }), SendError::Retry { after: longer, .. })
-            if wait(longer) > wait(after) =>
-        {
-            SendError::Retry { why, after: longer }
-        }
-        (Some(first @ SendError::Retry { .. }), SendError::Retry { .. }) => first,
-        (_, other) => other,
+    let rank = |error: &SendError| match error {
+        SendError::Denied(_) => (3, Duration::ZERO),
+        SendError::Retry { after, .. } => (2, after.unwrap_or_default()),
+        SendError::Failed { after, .. } => (1, after.unwrap_or_default()),
+        SendError::Reject(_) | SendError::Partial(_) => (0, Duration::ZERO),
+    };
+    Some(match one {
+        Some(one) if rank(&one) >= rank(&other) => one,
+        _ => other,
     })
-}
-
-fn settled(progress: Progress, entries: usize) -> Result<(), SendError> {
-    let mut refused = progress.into_refused();
-    match refused.len() {
-        0 => Ok(()),
-        all if all == entries => Err(SendError::Reject(refused.swap_remove(0).1)),
-        _ => Err(SendError::Partial(refused)),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Place, Scope};
     use super::*;
+    use crate::batch::Said;
     use crate::block::EntryView;
     use crate::labels::Stream;
     use crate::sinks::testing::{Builder, stream};
@@ -131,10 +132,11 @@ mod tests {
             attempt(&batch, vec![("a", Verdict::TakenBut(vec![(1, "old".into())])), ("b", retry(false, 0))]);
         assert!(matches!(result, Err(SendError::Retry { .. })), "{result:?}");
         assert_eq!((asked.as_str(), batch.left()), ("ab", 3));
-        let (result, asked) = attempt(&batch, vec![("c", Verdict::Refused("bad".into()))]);
-        assert_eq!(asked, "bc");
-        let Err(SendError::Partial(refused)) = result else { panic!("{result:?}") };
-        assert_eq!(refused, [(1, "old".into()), (3, "bad".into()), (4, "bad".into())]);
+        let (result, asked) = attempt(&batch, vec![("b", Verdict::Refused("bad".into()))]);
+        assert_eq!((asked.as_str(), result.is_ok()), ("bc", true));
+        let progress = batch.progress();
+        let refused: Vec<_> = progress.refused().iter().map(|one| (one.place, &*one.said.why)).collect();
+        assert_eq!((refused, progress.settled()), (vec![(1, "old"), (2, "bad")], 5));
     }
 
     #[test]
@@ -151,10 +153,24 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_refused_altogether_is_rejected() {
-        let refused = ["a", "b", "c"].map(|origin| (origin, Verdict::Refused("bad".into())));
-        assert!(
-            matches!(attempt(&three(), refused.into()), (Err(SendError::Reject(why)), _) if why == "bad")
-        );
+    fn several_entries_that_are_refused_together_are_left_for_smaller_requests() {
+        let batch = three();
+        let refused = ["a", "b"].map(|origin| (origin, Verdict::Refused("bad".into())));
+        let (result, asked) = attempt(&batch, refused.into());
+        assert!(matches!(result, Err(SendError::Reject(said)) if &*said.why == "bad"));
+        // Of the lone entry of b it is known already.
+        assert_eq!((asked.as_str(), batch.left(), batch.progress().refused().len()), ("abc", 2, 1));
+    }
+
+    #[test]
+    fn what_is_unwell_is_told_before_what_is_wrong() {
+        let verdicts = || {
+            let failed = Verdict::Failed { said: Said::with_status("no", 500), after: None };
+            vec![("a", Verdict::Refused("bad".into())), ("b", failed)]
+        };
+        let (result, _) = attempt(&three(), verdicts());
+        assert!(matches!(result, Err(SendError::Failed { said, .. }) if said.status == Some(500)));
+        let (result, _) = attempt(&three(), verdicts().into_iter().chain([("c", retry(false, 1))]).collect());
+        assert!(matches!(result, Err(SendError::Retry { .. })));
     }
 }

@@ -1,6 +1,7 @@
 //! What an answer means for the entries that were sent.
 
 use super::Answer;
+use crate::batch::Said;
 use jiff::fmt::rfc2822;
 use std::time::{Duration, SystemTime};
 
@@ -17,9 +18,16 @@ pub enum Verdict {
     /// All of it was taken.
     Taken,
     /// It was taken but for these entries, by their place in the batch.
-    TakenBut(Vec<(usize, String)>),
-    /// All of it was refused for good.
-    Refused(String),
+    TakenBut(Vec<(usize, Said)>),
+    /// It was refused as a whole: something in it is wrong.
+    Refused(Said),
+    /// The destination could not work on it, which may be its own fault or that of what was sent.
+    Failed {
+        /// What it said.
+        said: Said,
+        /// How long it asked to be left alone.
+        after: Option<Duration>,
+    },
     /// It may be taken later.
     Retry {
         /// What happened.
@@ -30,7 +38,7 @@ pub enum Verdict {
         others_may: bool,
     },
     /// We are not let in.
-    Denied(String),
+    Denied(Said),
 }
 
 impl Verdict {
@@ -40,7 +48,7 @@ impl Verdict {
     }
 }
 
-/// What the status says (RFC 9110, 15); `sent` is what the body was before it was packed.
+/// What the status says (RFC 9110, 15; RFC 4918, 11.5 for 507); `sent` is what the body was before it was packed.
 ///
 /// Only what says that the *data* is wrong refuses entries; what says that the request is wrong asks for a person.
 pub fn judge(answer: &Answer, sent: &[u8]) -> Verdict {
@@ -49,17 +57,19 @@ pub fn judge(answer: &Answer, sent: &[u8]) -> Verdict {
         said if said.is_empty() => format!("it answers {status}"),
         said => format!("it answers {status}: {said}"),
     };
+    let said = || Said::with_status(why(), status);
     match status {
         200..300 => Verdict::Taken,
         300..400 => {
             let hint = "redirects are not followed, put where it leads into the `url`";
-            Verdict::Denied(format!("it answers {status}: {hint}"))
+            Verdict::Denied(Said::with_status(format!("it answers {status}: {hint}"), status))
         }
-        400 | 413 | 422 => Verdict::Refused(why()),
-        408 | 425 | 429 | 500.. => {
+        400 | 413 | 422 => Verdict::Refused(said()),
+        408 | 425 | 429 | 502 | 503 | 504 | 507 => {
             Verdict::Retry { why: why(), after: answer.retry_after, others_may: status == 429 }
         }
-        _ => Verdict::Denied(why()),
+        500.. => Verdict::Failed { said: said(), after: answer.retry_after },
+        _ => Verdict::Denied(said()),
     }
 }
 
@@ -112,6 +122,7 @@ mod tests {
             Verdict::TakenBut(_) => "taken but",
             Verdict::Refused(_) => "refused",
             Verdict::Retry { .. } => "retry",
+            Verdict::Failed { .. } => "failed",
             Verdict::Denied(_) => "denied",
         }
     }
@@ -121,7 +132,8 @@ mod tests {
         for (word, statuses) in [
             ("taken", &[200, 201, 202, 204, 299][..]),
             ("refused", &[400, 413, 422]),
-            ("retry", &[408, 425, 429, 500, 501, 502, 503, 504, 507, 529, 599, 999]),
+            ("retry", &[408, 425, 429, 502, 503, 504, 507]),
+            ("failed", &[500, 501, 505, 506, 508, 529, 599, 999]),
             (
                 "denied",
                 &[301, 302, 304, 307, 308, 401, 402, 403, 404, 405, 407, 410, 411, 415, 426, 451, 499, 100],

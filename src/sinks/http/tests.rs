@@ -124,16 +124,26 @@ fn every_answer_leads_to_what_the_manual_says() {
     };
     assert!(send(status(200)).is_ok() && send(Act::Huge(200)).is_ok());
     for reject in [400, 413, 422] {
-        let Err(SendError::Reject(why)) = send(says(reject, "bad: canary4711")) else { panic!("{reject}") };
-        assert!(why.contains("bad") && !why.contains("canary"), "{why}");
+        let Err(SendError::Reject(said)) = send(says(reject, "bad: canary4711")) else { panic!("{reject}") };
+        assert!(said.why.contains("bad") && !said.why.contains("canary"), "{said}");
+        assert_eq!(said.status, Some(reject));
     }
     for denied in [301, 401, 403, 404] {
         assert!(matches!(send(status(denied)), Err(SendError::Denied(_))), "{denied}");
     }
-    for act in [status(500), status(408), Act::ResetBefore, Act::ResetAfter, Act::Half, Act::DripHead] {
+    for failed in [500, 501, 520] {
+        let Err(SendError::Failed { said, after: None }) = send(status(failed)) else { panic!("{failed}") };
+        assert_eq!(said.status, Some(failed));
+    }
+    for act in [status(502), status(408), Act::ResetBefore, Act::ResetAfter, Act::Half, Act::DripHead] {
         let said = format!("{act:?}");
         assert!(matches!(send(act), Err(SendError::Retry { after: None, .. })), "{said}");
     }
+    // One entry alone is the one that is wrong.
+    there.script([says(400, "bad")]);
+    let alone = batch_of(&stream("s", "o", &[]), &["1"]);
+    sink.send(&alone).unwrap();
+    assert_eq!(alone.progress().refused()[0].said.status, Some(400));
     let waits = Act::Answer(503, vec![("Retry-After", "9".into())], Vec::new());
     let Err(SendError::Retry { after, .. }) = send(waits) else { panic!() };
     assert_eq!(after, Some(Duration::from_secs(9)));

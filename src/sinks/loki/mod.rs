@@ -21,7 +21,7 @@ pub use push::Writer;
 
 use super::client::{Answer, Client, Groups, Keys, Method, Settings, Span, Verdict, exchange, judge};
 use super::{SendError, Sink};
-use crate::batch::{Batch, Progress};
+use crate::batch::{Batch, Progress, Said};
 use config::{Encoding, LokiSinkConfig};
 use labels::{Key, Labelling};
 use parking_lot::Mutex;
@@ -182,7 +182,7 @@ fn verdict(answer: &Answer, sent: &[u8], batch: &Batch, groups: &Groups, spans: 
     let text = String::from_utf8_lossy(&answer.body);
     if text.contains("structured metadata, but this feature is disallowed") {
         let why = "Loki is told not to take structured metadata (`allow_structured_metadata`)";
-        return Verdict::Denied(why.into());
+        return Verdict::Denied(Said::with_status(why, answer.status));
     }
     match refusals(&text) {
         refusals if refusals.is_empty() => judge(answer, sent),

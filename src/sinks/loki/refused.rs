@@ -3,12 +3,14 @@
 use super::answer::{Refusal, Which};
 use super::labels::{Key, write_selector};
 use super::streams::{OVERFLOW, OVERFLOW_SECTION};
-use crate::batch::Batch;
+use crate::batch::{Batch, Said};
 use crate::sinks::client::{Groups, Span};
 use std::collections::BTreeSet;
 use std::iter::once;
 
 const NANOS: i64 = 1_000_000_000;
+/// The status of every answer that refuses single entries.
+const STATUS: u16 = 400;
 
 /// The refused entries, by their place in the batch. Where Loki says only how many, the oldest: entries that came too
 /// late are what it refuses so. Of a stream that is not in the request, nothing.
@@ -17,7 +19,7 @@ pub(super) fn entries(
     batch: &Batch,
     groups: &Groups,
     spans: &[Span],
-) -> Vec<(usize, String)> {
+) -> Vec<(usize, Said)> {
     let mut refused = BTreeSet::new();
     let mut whys = Vec::new();
     let mut selector = Vec::new();
@@ -32,7 +34,9 @@ pub(super) fn entries(
             let fresh = |entry: &Told| refused.insert(entry.place);
             let chosen: Vec<usize> =
                 choose(refusal.which, told(batch, section)).filter(fresh).map(|entry| entry.place).collect();
-            whys.extend(chosen.into_iter().map(|place| (place, why(refusal.which).to_owned())));
+            whys.extend(
+                chosen.into_iter().map(|place| (place, Said::with_status(why(refusal.which), STATUS))),
+            );
         }
     }
     whys

@@ -283,8 +283,10 @@ fn each_tenant_has_its_request_and_what_was_taken_is_not_sent_again() {
     there.script([status(204), status(429)]);
     let batch = tenants();
     assert!(matches!(sink.send(&batch), Err(SendError::Retry { .. })));
-    let Err(SendError::Partial(refused)) = sink.send(&batch) else { panic!() };
-    assert!(refused.len() == 1 && refused[0].0 == 3 && refused[0].1.contains("tenant"), "{refused:?}");
+    sink.send(&batch).unwrap();
+    let refused = batch.progress().refused().to_vec();
+    assert!(refused.len() == 1 && refused[0].place == 3, "{refused:?}");
+    assert!(refused[0].said.why.contains("tenant"), "{refused:?}");
     let row = |tenant: &str, texts: &[&str]| {
         (Some(tenant.to_string()), texts.iter().map(ToString::to_string).collect())
     };
@@ -340,16 +342,16 @@ fn what_loki_refuses_is_counted_and_what_it_took_is_not_sent_again() {
         ("total ignored: 1 out of 4 for stream: {source=\"nobody\"}", &[]),
     ] {
         there.script([says(400, text)]);
-        let refused = match sink.send(&batch()) {
-            Ok(()) => Vec::new(),
-            Err(SendError::Partial(refused)) => refused.into_iter().map(|(place, _)| place).collect(),
-            Err(other) => panic!("{text}: {other:?}"),
-        };
+        let batch = batch();
+        sink.send(&batch).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+        let progress = batch.progress();
+        assert!(progress.refused().iter().all(|one| one.said.status == Some(400)), "{text}");
+        let refused: Vec<_> = progress.refused().iter().map(|one| one.place).collect();
         assert_eq!(refused, expected, "{text}");
     }
     assert_eq!(there.requests().len(), 6, "one each");
     there.script([says(400, "error at least one label pair is required per stream")]);
-    assert!(matches!(sink.send(&batch()), Err(SendError::Reject(why)) if why.contains("label pair")));
+    assert!(matches!(sink.send(&batch()), Err(SendError::Reject(said)) if said.why.contains("label pair")));
     there.script([says(400, "stream '{}' includes structured metadata, but this feature is disallowed.")]);
     assert!(matches!(sink.send(&batch()), Err(SendError::Denied(_))));
 }
@@ -366,7 +368,7 @@ fn every_other_answer_leads_to_what_the_manual_says() {
     assert!(send(status(204)).is_ok() && send(status(200)).is_ok() && send(Act::Drip(200)).is_ok());
     for act in [
         status(429),
-        status(500),
+        status(502),
         status(503),
         Act::ResetBefore,
         Act::ResetAfter,
@@ -380,6 +382,7 @@ fn every_other_answer_leads_to_what_the_manual_says() {
         assert!(matches!(send(status(denied)), Err(SendError::Denied(_))), "{denied}");
     }
     assert!(matches!(send(status(413)), Err(SendError::Reject(_))));
+    assert!(matches!(send(status(500)), Err(SendError::Failed { .. })));
 }
 
 #[test]

@@ -30,10 +30,11 @@ pub struct HttpSourceConfig {
     /// Labels, and the headers of requests whose values they get.
     #[serde(default)]
     pub header_labels: Pairs<String>,
-    /// When a request is answered with success: `delivered` when all its sinks have its entries, `accepted` when they are
-    /// in the queue.
-    #[serde(default, deserialize_with = "promise")]
-    pub ack: Promise,
+    /// When a request is answered with success: `delivered` when all its sinks have its entries, `persisted` when each has
+    /// them or its buffer on disk does, `accepted` when they are in the queue. Absent: `persisted` if any sink has a buffer
+    /// on disk, else `delivered`.
+    #[serde(default)]
+    pub ack: Option<Promise>,
     /// Longest a request waits for that; then it is answered with 503, and its entries may still be delivered.
     #[serde(default = "ack_timeout", with = "units::positive_duration")]
     pub ack_timeout: Duration,
@@ -115,7 +116,7 @@ impl HttpSourceConfig {
             },
             body_memory: self.body_memory,
             max_entry: self.max_entry,
-            promise: self.ack,
+            promise: self.ack.unwrap_or_default(),
             promise_timeout: self.ack_timeout,
             decoders: decoders(&self.decoders),
             labels,
@@ -132,19 +133,6 @@ impl HttpSourceConfig {
 pub fn decoders(written: &Auto<usize>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, |count| count.get());
     written.set().copied().unwrap_or_else(|| (cores() / 4).clamp(1, 4))
-}
-
-/// Reads `ack`; what is not there yet is told so.
-pub fn promise<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Promise, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    match text.as_str() {
-        "accepted" => Ok(Promise::Accepted),
-        "delivered" => Ok(Promise::Delivered),
-        "persisted" => Err(serde::de::Error::custom(
-            "`persisted` needs sinks with a buffer on disk, which are not there yet: expected `delivered` or `accepted`",
-        )),
-        _ => Err(serde::de::Error::unknown_variant(&text, &["delivered", "accepted"])),
-    }
 }
 
 fn some_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<Format>, D::Error> {

@@ -27,8 +27,8 @@ pub struct LokiSourceConfig {
     /// As for `http`.
     pub auth: Option<Auth>,
     /// As for `http`.
-    #[serde(default, deserialize_with = "http::promise")]
-    pub ack: Promise,
+    #[serde(default)]
+    pub ack: Option<Promise>,
     /// As for `http`.
     #[serde(default = "http::ack_timeout", with = "units::positive_duration")]
     pub ack_timeout: Duration,

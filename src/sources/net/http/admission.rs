@@ -51,7 +51,7 @@ pub struct Way {
 impl Way {
     /// Whether what comes now can go on, or is to be dropped by a policy, but need not wait.
     pub fn is_open(&self) -> bool {
-        self.strategy != Strategy::Block || (self.gate.is_open() && !self.hallway.credits.congested())
+        !self.strategy.waits() || (self.gate.is_open() && !self.hallway.credits.congested())
     }
 }
 

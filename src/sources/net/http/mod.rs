@@ -44,7 +44,9 @@ pub const REQUESTS_MAX: usize = 4096;
 pub enum Promise {
     /// When its entries are in the queue: a crash of this process, or a sink that loses them, goes unnoticed.
     Accepted,
-    /// When every sink they go to has them.
+    /// When every sink they go to has them: delivered, or in its buffer on disk.
+    Persisted,
+    /// When they are delivered to every sink they go to.
     #[default]
     Delivered,
 }
