@@ -225,8 +225,9 @@ pub struct BufferView {
     pub degraded: Option<String>,
 }
 
-pub mod config;
 pub mod check;
+pub mod config;
+mod fast;
 mod persist;
 mod progress;
 mod quarantine;

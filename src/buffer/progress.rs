@@ -34,6 +34,11 @@ impl Progress {
         self.read
     }
 
+    /// The records that are handed out, oldest first, and whether they are done.
+    pub(super) fn handed_out(&self) -> impl Iterator<Item = (&RecordHead, bool)> {
+        self.out.iter().map(|out| (&out.head, out.done))
+    }
+
     /// Everything below is done.
     pub(super) fn committed(&self) -> Seq {
         self.out.front().map_or(self.read, |out| out.head.seq)

@@ -3,6 +3,7 @@
 //! The state says what is done; without one, nothing is. The heads of all segments are read, and the last segment as a
 //! whole: where its valid records end, writing goes on. Memory does not grow with what is in the segments.
 
+use super::fast::FastFile;
 use super::persist::{self, Loaded, StateFile};
 use super::progress::Progress;
 use super::record::{self, SEAL, Totals};
@@ -35,12 +36,19 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let mut found = Found::default();
     let loaded = load_state(&*io, &dir, &mut found)?;
     let mut survey = Survey::of(&*io, &dir, &loaded, &mut found)?;
-    let state = loaded.slots.best.clone().unwrap_or_default();
+    let mut state = loaded.slots.best.clone().unwrap_or_default();
+    let fast = FastFile::open(&*io, &dir);
+    // Without a state everything comes again, whatever is noted.
+    let noted = loaded.slots.best.as_ref().and_then(|best| fast.load(best.buffer));
+    if let Some(noted) = noted.filter(|noted| noted.committed >= state.committed) {
+        (state.committed, state.holes) = (noted.committed, noted.holes);
+        state.written = state.written.max(noted.written);
+    }
     let end = survey.end(&*io, &state)?;
     for husk in &survey.husks {
         let _ = io.remove(husk);
     }
-    let committed = survey.committed(&loaded);
+    let committed = survey.committed(&loaded).max(state.committed);
     let next = end.next.max(state.written).max(committed);
     let progress = Progress::new(committed, state.holes.clone());
     found.entries = progress.open(next).0;
@@ -70,6 +78,7 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let new = loaded.slots.best.is_none();
     let shared = Arc::new(Buffer {
         state: Mutex::new(StateFile::new(&*io, &dir, &loaded)),
+        fast,
         io,
         spec,
         number: survey.buffer,

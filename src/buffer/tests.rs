@@ -1,6 +1,7 @@
 //! The engine on a simulated disk: against a model, under faults, and with bytes broken on purpose.
 
 mod damage;
+mod fast;
 mod model;
 mod plain;
 

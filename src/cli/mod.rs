@@ -1,8 +1,8 @@
 //! The command line: answers on stdout, everything else on stderr, one exit code per meaning.
 
 mod ask;
-pub mod dlq;
 pub mod buffer;
+pub mod dlq;
 pub mod generate;
 pub mod health;
 pub mod pages;

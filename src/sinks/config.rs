@@ -14,8 +14,8 @@ pub use super::file::rotate::{Compress, RotateConfig};
 pub use super::format::Format;
 pub use super::http::config::HttpSinkConfig;
 pub use super::loki::config::LokiSinkConfig;
-use crate::buffer::config::BufferConfig;
 pub use super::patience::{BreakerConfig, BreakerKeys, FALLBACK_AFTER, Jitter, RetryConfig, RetryKeys};
+use crate::buffer::config::BufferConfig;
 use crate::units;
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.

@@ -40,11 +40,7 @@ pub fn dir_of(data_dir: &Path) -> PathBuf {
 /// The buffer for letters of this config.
 fn spec(dir: PathBuf, config: &DlqConfig) -> BufferSpec {
     let usual = BufferSpec::new(dir, config.max_bytes as u64);
-    BufferSpec {
-        content: Content::Letters,
-        segment_size: usual.segment_size.min(SEGMENT_MAX),
-        ..usual
-    }
+    BufferSpec { content: Content::Letters, segment_size: usual.segment_size.min(SEGMENT_MAX), ..usual }
 }
 
 /// How a letter came to its end.

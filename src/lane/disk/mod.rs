@@ -53,6 +53,8 @@ pub struct DiskLane {
     when_full: AtomicU8,
     /// What is done with, but not yet forgotten on disk.
     done: Mutex<Vec<Seq>>,
+    /// The same and what is being forgotten: noted, for the case that the process dies.
+    noted: Mutex<Vec<Seq>>,
     /// Bytes of records that were read and are not done with.
     ahead: AtomicU64,
     ahead_max: u64,
@@ -122,6 +124,7 @@ impl DiskLane {
             sink,
             when_full: AtomicU8::new(spec.when_full as u8),
             done: Mutex::default(),
+            noted: Mutex::default(),
             ahead: AtomicU64::new(0),
             ahead_max: spec.ahead_max,
             gate,
@@ -265,6 +268,9 @@ impl Return for DiskLane {
         // Nobody can say what became of it: it stays on disk, and is delivered again after the next start.
         if status != Status::Failed {
             self.done.lock().push(number);
+            let mut noted = self.noted.lock();
+            noted.push(number);
+            self.buffer.note(&mut noted);
         }
     }
 }
