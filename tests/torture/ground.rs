@@ -66,7 +66,8 @@ impl Recipe {
     /// The config of the start with this number, which the destination can tell by the path.
     pub fn config(&self, epoch: u32) -> String {
         let Recipe { listen, to, data_dir, sink, source, further, .. } = self;
-        let retry = "retry: { backoff: 50ms, backoff_max: 500ms }";
+        // Short waits, so that outages of seconds are what outages of minutes are to a real one.
+        let retry = "retry: { backoff: 50ms, backoff_max: 500ms }, circuit_breaker: { timeout: 500ms }";
         let (sources, sink_type) = match self.profile {
             Profile::A => (r#"type: file, include: ["logs/*.log"], rescan: 500ms"#.to_string(), "http"),
             Profile::B => (format!(r#"type: http, listen: ["tcp://{listen}"]"#), "loki"),

@@ -1,6 +1,7 @@
 //! What is on disk is damaged while the product does not run: it starts, delivers the rest, and says how many are gone.
 
 use super::Context;
+use super::backlog::memory;
 use crate::check::{Findings, compare};
 use crate::ground::{Ground, Profile, Recipe};
 use crate::product::Product;
@@ -13,25 +14,28 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// A stopped product's directory with a backlog, to be copied and damaged.
-struct Backlog {
-    ground: Ground,
+pub struct Backlog {
+    pub ground: Ground,
+    /// Resident memory of the product when it began, in KiB.
+    pub memory: u64,
 }
 
 impl Backlog {
     /// Entries that were answered for and wait on disk, in several segments.
-    fn make(context: &mut Context) -> Backlog {
+    pub fn make(context: &mut Context) -> Backlog {
         let mut ground = Ground::new(Profile::B, &mut context.random);
         ground.recipe.buffer_size = "9MiB".into();
         ground.plan.rate = 1_000;
         ground.sink.always(Act::Refuse(503, None));
         ground.start();
+        let memory = memory(ground.product.get().id());
         ground.load();
         sleep(Duration::from_millis(1_600));
         ground.generators.stop();
         let (code, _) = ground.product.terminate();
         assert_eq!(code, 0, "what is kept on disk is no loss");
         assert!(ground.plan.obligations.obliged_count() > 0, "something was taken");
-        Backlog { ground }
+        Backlog { ground, memory }
     }
 
     /// Copies it, damages the copy, starts the product there, and gives what arrived, what it reports as lost, and how many
@@ -67,7 +71,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn segments(state: &Path) -> Vec<PathBuf> {
+pub fn segments(state: &Path) -> Vec<PathBuf> {
     let mut found = files(&state.join("buffer"));
     found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("seg-")));
     found
@@ -173,7 +177,7 @@ pub fn states_damaged(context: &mut Context) {
 fn damage_state(state: &Path, number: u64, random: &mut fastrand::Rng) -> String {
     let is_state = |path: &PathBuf| {
         let name = path.file_name().expect("one").to_string_lossy();
-        name == "state" || name.starts_with("positions")
+        name.starts_with("state") || name.starts_with("positions")
     };
     let found: Vec<PathBuf> = files(state).into_iter().filter(is_state).collect();
     assert!(!found.is_empty(), "no state in {}", state.display());

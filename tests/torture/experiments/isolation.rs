@@ -24,7 +24,7 @@ data_dir: state
 admin: {{ listen: "127.0.0.1:0" }}
 sources: {{ in: {{ type: file, include: ["logs/*.log"], rescan: 500ms }} }}
 sinks:
-  out:    {{ type: http, url: "http://127.0.0.1:{dead}/e{epoch}", timeout: 2s, retry: {{ backoff: 50ms, backoff_max: 500ms }}, buffer: {{ type: disk, max_size: 1GiB }} }}
+  out:    {{ type: http, url: "http://127.0.0.1:{dead}/e{epoch}", timeout: 2s, retry: {{ backoff: 50ms, backoff_max: 500ms }}, circuit_breaker: {{ timeout: 500ms }}, buffer: {{ type: disk, max_size: 1GiB }} }}
   living: {{ type: http, url: "http://127.0.0.1:{living}/e{epoch}" }}
 "#
         )

@@ -1,5 +1,6 @@
 //! What is done to the product, by name.
 
+mod backlog;
 mod clock;
 mod damage;
 mod isolation;
@@ -59,6 +60,7 @@ pub const EXPERIMENTS: &[(&str, &str, fn(&mut Context))] = &[
     ("R25", "a dead destination beside a living one", isolation::dead_beside_living),
     ("R26", "a destination that drips, stays silent, or half a connection", network::drips),
     ("R27", "a network that comes and goes", network::flaps),
+    ("R32", "a start with a backlog of 10 GiB", backlog::ten_gib),
     ("R33-UDP", "what the kernel drops of UDP is counted", order::datagrams),
     ("R35", "a second instance on the same directory", kills::second_instance),
     ("R37", "dead letters over kills, and given again", refusals::letters_survive),

@@ -32,7 +32,12 @@ pub fn calls_d(context: &mut Context) {
 fn calls(context: &mut Context, profile: Profile) {
     let all = enumerate(context, profile);
     assert!(!all.is_empty(), "no storage call was seen");
-    let step = if context.long { 1 } else { 10 };
+    // Of few calls more than a tenth, so that each kind has its turn.
+    let step = match all.len() {
+        _ if context.long => 1,
+        0..100 => 4,
+        _ => 10,
+    };
     let first = context.random.usize(0..step);
     let chosen: Vec<_> = all.iter().skip(first).step_by(step).cloned().collect();
     let (mut reached, mut again) = (0, 0);
