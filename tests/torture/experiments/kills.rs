@@ -63,10 +63,9 @@ pub fn kills_d(context: &mut Context) {
 fn kills(context: &mut Context, profile: Profile) {
     let mut ground = Ground::new(profile, &mut context.random);
     let answers = ground.load();
-    let longest = context.times(700, 3_000);
     for _ in 0..context.times(20, 1_000) {
         ground.start();
-        sleep(Duration::from_millis(ground.random.u64(50..longest)));
+        sleep(Duration::from_millis(ground.random.u64(50..3_000)));
         ground.product.kill();
         context.row.times += 1;
     }

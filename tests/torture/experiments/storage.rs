@@ -122,10 +122,16 @@ pub fn full_b(context: &mut Context) {
 
 fn full(context: &mut Context, profile: Profile) {
     full_disk(context, profile);
+    let mut faults = Vec::new();
     for error in ["ENOSPC", "EROFS", "EIO"] {
         for calls in ["pwrite64", "fdatasync,fsync", "renameat,renameat2,rename", "fallocate"] {
-            failing(context, profile, calls, error);
+            faults.push((calls, error));
         }
+    }
+    context.random.shuffle(&mut faults);
+    faults.truncate(context.times(5, 12) as usize);
+    for (calls, error) in faults {
+        failing(context, profile, calls, error);
     }
 }
 
