@@ -15,12 +15,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Lines a second and file: what a queue that syncs every message keeps up with.
-const RATE: u64 = 250;
+const RATE: u64 = 50;
 const FILES: u32 = 4;
 /// Nothing more is expected after so long without an arrival.
-const QUIET: Duration = Duration::from_secs(6);
+const QUIET: Duration = Duration::from_secs(20);
 /// Longest wait for that.
-const DRAIN: Duration = Duration::from_secs(90);
+const DRAIN: Duration = Duration::from_secs(180);
 
 pub fn rsyslog(context: &mut Context) {
     let version = said("rsyslogd", "-v");
@@ -111,7 +111,11 @@ fn peer(context: &mut Context, version: &str, config: &str, command: impl Fn(&Pa
     // What it lost is its own affair: it is shown, and no failure of ours.
     let findings: Findings = compare(&plan.obligations, sink.receipts());
     if findings.lost > 0 {
-        println!("what it said:\n{}", log(dir.path()));
+        let log = log(dir.path());
+        let mut said: Vec<&str> = log.lines().collect();
+        said.dedup();
+        said.truncate(20);
+        println!("what it said:\n{}", said.join("\n"));
     }
     context.row.findings.add(&findings);
     context.row.note(version.to_string());

@@ -58,8 +58,17 @@ fn request(inner: &Inner, tcp: &mut TcpStream, target: &str, body: &[u8], act: &
         Some(streams) => streams.iter().flat_map(|(_, lines)| lines).map(|line| line.as_bytes()).collect(),
         None => body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect(),
     };
-    let found: Vec<(Found, &[u8])> =
-        records.iter().map(|record| (entry::read(inner.run, record), *record)).collect();
+    let look = || -> Vec<(Found, &[u8])> {
+        records.iter().map(|record| (entry::read(inner.run, record), *record)).collect()
+    };
+    if *act == Act::Take {
+        // All of it is here, so it is taken; what it is can be looked at when the answer is on its way.
+        let open = tcp.write_all(b"HTTP/1.1 204 Taken\r\n\r\n").is_ok();
+        inner.receipts.take(epoch, &look());
+        note(inner, records.len(), true, open, 204);
+        return open;
+    }
+    let found = look();
     let poison = |found: &Found| matches!(found, Found::Whole(id) if id.kind == Kind::Poison);
     let poisoned = found.iter().filter(|(found, _)| poison(found)).count();
     let refused = match act {
@@ -79,7 +88,7 @@ fn request(inner: &Inner, tcp: &mut TcpStream, target: &str, body: &[u8], act: &
     let taken = refused.is_none();
     let mut say = |text: &str| tcp.write_all(text.as_bytes()).is_ok();
     let (status, open) = match act {
-        Act::Take | Act::RefusePoison(_) if taken => (204, say("HTTP/1.1 204 Taken\r\n\r\n")),
+        Act::RefusePoison(_) if taken => (204, say("HTTP/1.1 204 Taken\r\n\r\n")),
         Act::Slow(wait) => {
             pause(inner, *wait);
             (204, say("HTTP/1.1 204 Taken\r\n\r\n"))
