@@ -191,16 +191,11 @@ impl Batch {
         of_it.map(|part| u64::from(part.entries)).sum()
     }
 
-    /// Settles it: it is on disk, but for what was dropped, so many entries for each reason.
-    pub fn persist(mut self, dropped: &[(Reason, u32)]) -> Spare {
-        let lost: u64 = dropped.iter().map(|(_, entries)| u64::from(*entries)).sum();
-        self.ledger.in_flight.sub(self.entries as u64);
-        self.ledger.persisted.add(self.entries as u64 - lost);
-        self.ledger.stored.add(self.entries as u64 - lost);
-        dropped.iter().for_each(|(reason, entries)| self.ledger.dropped.add(*reason, u64::from(*entries)));
+    /// Settles what was counted record by record already: all of it is on disk, or some was dropped.
+    pub fn persist(mut self, dropped: bool) -> Spare {
         self.entries = 0;
         self.parts.clear();
-        let status = if lost == 0 { Status::Persisted } else { Status::Dropped };
+        let status = if dropped { Status::Dropped } else { Status::Persisted };
         for hold in self.holds.drain(..) {
             hold.settle(status);
         }

@@ -1032,7 +1032,8 @@ sinks:
     let stats = instance.stats();
     let names: Vec<_> =
         stats["sinks"].as_array().expect("sinks").iter().map(|row| row["name"].clone()).collect();
-    assert_eq!(names, ["raw", "text", "json", "none"]);
+    // There are steps, so there is a lane for what they give up.
+    assert_eq!(names, ["raw", "text", "json", "none", "dlq"]);
     let of = |path: &str| lines_of(&dir.path().join("out").join(path));
     assert_eq!(of("raw/in.log"), input);
     assert_eq!((of("1/text").len(), of("2/text").len(), of("json").len()), (1, 1, 1));

@@ -6,12 +6,16 @@
 use ringmain::admin::Status;
 use ringmain::batch::Batch;
 use ringmain::block::Block;
+use ringmain::delivery::dlq::filter::Filter;
+use ringmain::delivery::dlq::read::look;
+use ringmain::delivery::dlq::store::dir_of;
 use ringmain::dispatcher::{ConfigBuilder, Dispatcher};
 use ringmain::labels::Labels;
 use ringmain::sinks::config::{FileSinkConfig, Format, SinkKind};
 use ringmain::sinks::{SendError, Sink};
 use ringmain::sources::submit::{LogEntry, Refusal};
 use ringmain::steps::{Step, StepError, Verdict};
+use ringmain::storage_io::Disk;
 use ringmain::units::Auto;
 use std::fs;
 use std::io;
@@ -131,6 +135,25 @@ fn what_many_threads_submit_comes_out_once_and_in_the_order_of_each() {
 }
 
 #[test]
+fn a_submitted_message_of_several_lines_is_one_line_of_a_raw_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut dispatcher = Dispatcher::new(builder(dir.path()).build().unwrap());
+    let file = FileSinkConfig::at(&format!("{}/all.log", dir.path().display()));
+    dispatcher.add_sink("file", SinkKind::File(FileSinkConfig { format: Format::Raw, ..file }));
+    dispatcher.start().unwrap();
+    let submitter = dispatcher.submitter().unwrap();
+    for message in ["one", "two\nforged line\n", "\n", "three"] {
+        let entry = LogEntry { timestamp: Some(std::time::SystemTime::now()), ..LogEntry::new(message) };
+        submitter.submit(entry).unwrap();
+        submitter.submit(LogEntry::new(message)).unwrap();
+    }
+    dispatcher.stop(LONG).unwrap();
+    let written = fs::read_to_string(dir.path().join("all.log")).unwrap();
+    let twice = |line: &str| format!("{line}\n{line}\n");
+    assert_eq!(written, ["one", r"two\nforged line\n", r"\n", "three"].map(twice).concat());
+}
+
+#[test]
 fn a_full_dispatcher_gives_entries_back_or_waits_and_its_numbers_and_health_say_so() {
     let dir = tempfile::tempdir().unwrap();
     // The lane takes far more than the test submits: the ring is kept full by the workers' window.
@@ -188,7 +211,14 @@ fn what_a_custom_sink_refuses_is_counted_and_a_custom_step_takes_entries_out() {
     dispatcher.start().unwrap();
     dispatcher.submit_batch(["1", "ping", "bad", "2", "ping"].map(LogEntry::new)).unwrap();
     let ended = dispatcher.stop(LONG).unwrap();
-    assert_eq!((ended.received, ended.delivered, ended.dropped, ended.undelivered), (5, 2, 1, 0));
+    assert_eq!((ended.received, ended.delivered, ended.dropped, ended.undelivered), (5, 2, 0, 0));
+    let mut letters = Vec::new();
+    let seen = look(&Disk, &dir_of(&dir.path().join("state")), &Filter::default(), &mut |_, letter| {
+        letters.push((letter.why, letter.entry.received));
+        Ok(true)
+    });
+    assert_eq!(seen.unwrap().shown, 1);
+    assert_eq!(letters, [("not that".to_string(), b"bad".to_vec())]);
     assert_eq!(*memory.texts.lock().unwrap(), ["1", "2"]);
     let refused = dispatcher.submit(LogEntry::new("late")).unwrap_err();
     assert_eq!(refused.why, Refusal::Stopping);

@@ -13,7 +13,9 @@ fn whole(bytes: &[u8]) {
     assert_eq!(again, bytes);
     let shown = show::json(1, &letter).to_string();
     let read: Result<serde_json::Value, _> = serde_json::from_str(&shown);
-    assert!(read.is_ok(), "{shown}");
+    // A field's JSON may be as deep as a reader goes, and stands deeper here.
+    let too_deep = |error: &serde_json::Error| error.to_string().contains("recursion limit");
+    assert!(read.as_ref().err().is_none_or(too_deep), "{shown}");
     assert!(show::row(1, &letter).iter().all(|cell| !cell.contains('\n')));
 }
 

@@ -9,5 +9,6 @@ pub mod oracle_logfmt;
 pub mod oracle_multiline;
 pub mod oracle_nginx;
 pub mod oracle_push;
+pub mod oracle_segment;
 pub mod oracle_syslog;
 pub mod taking;

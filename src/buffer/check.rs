@@ -206,7 +206,7 @@ impl Walk {
         record: &mut impl FnMut(&RecordHead, &[u8], bool) -> io::Result<()>,
         bytes: &mut impl FnMut(u64),
     ) -> io::Result<()> {
-        let (bound, mut totals) = (closed.bound(segment), Totals::default());
+        let (bound, mut totals, mut whole) = (closed.bound(segment), Totals::default(), true);
         if head(closed.io, &segment.path)?.1.is_err() {
             self.verdict.wrong.push(format!("{}: its header is damaged", segment.path.display()));
         }
@@ -237,14 +237,17 @@ impl Walk {
                     record(&head, &payload, done)?;
                 }
                 Step::Seal(_) => {
-                    if bad.is_empty() && payload != totals.encode() {
+                    if whole && payload != totals.encode() {
                         self.verdict
                             .wrong
                             .push(format!("{}: its seal counts otherwise", segment.path.display()));
                     }
                     break;
                 }
-                Step::Bad(from, to) => bad.push((from, to)),
+                Step::Bad(from, to) => {
+                    bad.push((from, to));
+                    whole = false;
+                }
                 Step::End => break,
             }
         }

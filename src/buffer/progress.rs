@@ -8,6 +8,9 @@ use std::ops::Range;
 /// A record that was handed out.
 struct Out {
     head: RecordHead,
+    /// It need not be given again after the death of the process.
+    delivered: bool,
+    /// It may be removed.
     done: bool,
 }
 
@@ -32,11 +35,6 @@ impl Progress {
     /// Everything below was handed out, passed over, or lost.
     pub(super) fn read(&self) -> Seq {
         self.read
-    }
-
-    /// The records that are handed out, oldest first, and whether they are done.
-    pub(super) fn handed_out(&self) -> impl Iterator<Item = (&RecordHead, bool)> {
-        self.out.iter().map(|out| (&out.head, out.done))
     }
 
     /// Everything below is done.
@@ -87,7 +85,7 @@ impl Progress {
 
     /// A record is handed out. Its number is not below [`Progress::read`].
     pub(super) fn hand_out(&mut self, head: RecordHead) {
-        self.out.push_back(Out { head, done: false });
+        self.out.push_back(Out { head, delivered: false, done: false });
         self.advance(record::end(&head));
     }
 
@@ -125,6 +123,19 @@ impl Progress {
         self.forget();
     }
 
+    /// A record is delivered, but what it was delivered to may not be safe yet.
+    pub(super) fn delivered(&mut self, seq: Seq) {
+        if let Ok(at) = self.out.binary_search_by_key(&seq, |out| out.head.seq) {
+            self.out[at].delivered = true;
+        }
+    }
+
+    /// Everything below is done, or at least delivered.
+    pub(super) fn delivered_up_to(&self) -> Seq {
+        let first = self.out.iter().find(|out| !(out.done || out.delivered));
+        first.map_or(self.read, |out| out.head.seq)
+    }
+
     /// A record is done; false if it was not handed out.
     pub(super) fn complete(&mut self, seq: Seq) -> bool {
         let Ok(at) = self.out.binary_search_by_key(&seq, |out| out.head.seq) else { return false };
@@ -153,7 +164,7 @@ mod tests {
     #[test]
     fn what_is_committed_is_the_prefix_without_gaps_whatever_the_order_of_completion() {
         let mut progress = Progress::new(5, Vec::new());
-        [head(5, 2), head(7, 1), head(10, 5)].map(|head| progress.hand_out(head));
+        [head(5, 2), head(7, 1), head(10, 5)].into_iter().for_each(|head| progress.hand_out(head));
         assert_eq!((progress.committed(), progress.read()), (5, 15));
         assert_eq!(progress.open(20), (13, Some(50)));
         assert!(progress.complete(7) && progress.complete(7));
@@ -173,7 +184,7 @@ mod tests {
         progress.hand_out(head(10, 10));
         progress.pass(30);
         progress.pass(40);
-        assert_eq!(progress.holes(), [20..40]);
+        assert_eq!(progress.holes(), std::slice::from_ref(&(20..40)));
         assert!(progress.covers(&(0..10)) && progress.covers(&(20..40)) && !progress.covers(&(15..40)));
         progress.hand_out(head(40, 1));
         progress.pass(50);
@@ -185,7 +196,7 @@ mod tests {
         assert_eq!(progress.without_holes(15..45), [15..20, 40..41]);
         assert_eq!(progress.without_holes(0..60), [0..20, 40..41, 50..60]);
         progress.complete(10);
-        assert_eq!((progress.committed(), progress.holes()), (40, &[41..50][..]));
+        assert_eq!((progress.committed(), progress.holes()), (40, std::slice::from_ref(&(41..50))));
         progress.complete(40);
         assert_eq!((progress.committed(), progress.holes()), (50, &[][..]));
     }

@@ -3,7 +3,7 @@
 //! The state says what is done; without one, nothing is. The heads of all segments are read, and the last segment as a
 //! whole: where its valid records end, writing goes on. Memory does not grow with what is in the segments.
 
-use super::fast::FastFile;
+use super::fast::{self, FastState};
 use super::persist::{self, Loaded, StateFile};
 use super::progress::Progress;
 use super::record::{self, SEAL, Totals};
@@ -36,20 +36,15 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let mut found = Found::default();
     let loaded = load_state(&*io, &dir, &mut found)?;
     let mut survey = Survey::of(&*io, &dir, &loaded, &mut found)?;
-    let mut state = loaded.slots.best.clone().unwrap_or_default();
-    let fast = FastFile::open(&*io, &dir);
-    // Without a state everything comes again, whatever is noted.
-    let noted = loaded.slots.best.as_ref().and_then(|best| fast.load(best.buffer));
-    if let Some(noted) = noted.filter(|noted| noted.committed >= state.committed) {
-        (state.committed, state.holes) = (noted.committed, noted.holes);
-        state.written = state.written.max(noted.written);
-    }
+    let state = loaded.slots.best.clone().unwrap_or_default();
     let end = survey.end(&*io, &state)?;
     for husk in &survey.husks {
         let _ = io.remove(husk);
     }
-    let committed = survey.committed(&loaded).max(state.committed);
+    let committed = survey.committed(&loaded);
     let next = end.next.max(state.written).max(committed);
+    let (fast, delivered) = FastState::load(&*io, &dir, survey.buffer);
+    let committed = delivered.map_or(committed, |delivered| delivered.clamp(committed, next));
     let progress = Progress::new(committed, state.holes.clone());
     found.entries = progress.open(next).0;
     found.quarantined_bytes = quarantine::bytes(&*io, &dir);
@@ -78,7 +73,7 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let new = loaded.slots.best.is_none();
     let shared = Arc::new(Buffer {
         state: Mutex::new(StateFile::new(&*io, &dir, &loaded)),
-        fast,
+        fast: Mutex::new(fast),
         io,
         spec,
         number: survey.buffer,
@@ -98,10 +93,10 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
 
 fn check(spec: &BufferSpec) -> Result<(), OpenError> {
     let least = (HEADER + 2 * record::HEAD + SEAL) as u64;
-    if spec.segment_size < least || spec.segment_size > spec.max_size / 2 {
+    if spec.segment_size < least || spec.segment_size > spec.max_size / 4 {
         let why = format!("segments of {} bytes in a buffer of {}: ", spec.segment_size, spec.max_size);
         return Err(OpenError::Spec(format!(
-            "{why}at least {least} bytes, and at most half of it, would do"
+            "{why}at least {least} bytes, and at most a quarter of it, would do"
         )));
     }
     Ok(())
@@ -180,7 +175,7 @@ impl Survey {
         for name in io.list(dir).map_err(failed)? {
             let name = name.to_string_lossy().into_owned();
             let Some(id) = segment::id_of(&name).filter(|id| *id < NUMBER_MAX) else {
-                if ![state::NAME, "state.tmp", "repair.tmp", "lock", RESERVE, quarantine::NAME]
+                if ![state::NAME, "state.tmp", fast::NAME, "repair.tmp", "lock", RESERVE, quarantine::NAME]
                     .contains(&&*name)
                 {
                     found.note(format!("{}: not ours, left alone", dir.join(name).display()));
@@ -249,7 +244,11 @@ impl Survey {
 
     /// Scans from the back to the last segment that has a record.
     pub(super) fn end(&mut self, io: &dyn StorageIo, state: &State) -> Result<End, OpenError> {
-        let mut end = End { next: state.written, last: None, empty: 0 };
+        // No number is used twice, whatever stands where: a new record must not be taken for an old one.
+        let firsts = self.table.iter().filter_map(|segment| segment.first_seq);
+        let dropped = state.holes.last().map_or(0, |hole| hole.end);
+        let next = firsts.max().unwrap_or(0).max(state.written).max(dropped);
+        let mut end = End { next, last: None, empty: 0 };
         for segment in self.table.iter_mut().rev() {
             let scan = scan(io, segment).map_err(|error| OpenError::Io(segment.path.clone(), error))?;
             end.next = end.next.max(scan.next.or(segment.first_seq).unwrap_or(0));

@@ -1,10 +1,9 @@
 //! What the threads of a buffer share: which segments there are, how far writer and reader are, what is done.
 
-use super::BufferSpec;
-use super::fast::FastFile;
+use super::fast::FastState;
 use super::persist::StateFile;
 use super::progress::Progress;
-use super::{BufferView, OpenError, Opened, Seq, recover};
+use super::{BufferSpec, BufferView, OpenError, Opened, Seq, recover};
 use crate::storage_io::{StorageFile, StorageIo};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -20,7 +19,7 @@ pub struct Buffer {
     pub(super) number: u64,
     pub(super) inner: Mutex<Inner>,
     pub(super) state: Mutex<StateFile>,
-    pub(super) fast: FastFile,
+    pub(super) fast: Mutex<FastState>,
     pub(super) unsynced: Mutex<Unsynced>,
     /// Given back when writer, reader and all others are gone.
     pub(super) _lock: Box<dyn Send + Sync>,

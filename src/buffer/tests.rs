@@ -1,7 +1,6 @@
 //! The engine on a simulated disk: against a model, under faults, and with bytes broken on purpose.
 
 mod damage;
-mod fast;
 mod model;
 mod plain;
 

@@ -182,9 +182,12 @@ impl Writer {
         Some(Ok(()))
     }
 
-    /// Never touches the current file again.
+    /// Leaves the current file for good. What a failed sync left in memory is cut off, or the next process would find it there
+    /// and take it for safe; that may fail, and then it is only counted as lost after a power cut.
     fn give_up(&mut self) {
-        self.current = None;
+        if let Some(current) = self.current.take() {
+            let _ = current.file.set_len(current.end);
+        }
         self.shared.inner.lock().writing = None;
     }
 
@@ -212,20 +215,26 @@ impl Writer {
     /// Makes a new segment the current one. Its name and header are durable before any record is written to it.
     fn create(&mut self, capacity: u64, created_ms: u64, rescue: bool) -> io::Result<()> {
         let shared = &self.shared;
-        let reserve = if rescue { shared.inner.lock().reserve } else { 0 };
+        // What was taken already may use the room that is kept for it.
+        let of_reserve = rescue && !shared.has_room(capacity);
+        let reserve = if of_reserve { shared.inner.lock().reserve } else { 0 };
         if !shared.has_room(capacity.saturating_sub(reserve)) {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, FULL));
+            return Err(io::Error::new(io::ErrorKind::StorageFull, MaxSize));
         }
         let (place, id) = shared.inner.lock().next_segment();
         let path = shared.spec.dir.join(segment::name(id));
         let salt = segment::salt(shared.number, id);
         let content = shared.spec.content as u8;
         let header = Header { content, id, first_seq: self.durable, created_ms, salt, capacity };
-        let made = shared.make(&path, &header).or_else(|error| {
-            // Half of a file must not stay; if it does, it holds no record and is passed over.
-            let _ = shared.io.remove(&path);
-            if rescue && is_full(&error) { shared.make_of_reserve(&path, &header) } else { Err(error) }
-        });
+        let made = if of_reserve {
+            shared.make_of_reserve(&path, &header)
+        } else {
+            shared.make(&path, &header).or_else(|error| {
+                // Half of a file must not stay; if it does, it holds no record and is passed over.
+                let _ = shared.io.remove(&path);
+                if rescue && is_full(&error) { shared.make_of_reserve(&path, &header) } else { Err(error) }
+            })
+        };
         let file: Arc<dyn StorageFile> = Arc::from(made?);
         if shared.spec.fsync == Fsync::None {
             let mut unsynced = shared.unsynced.lock();
@@ -253,9 +262,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Says how it went to those who look.
+    /// Says how it went to those who look. A buffer that has reached its size is well, unless it holds what it cannot save.
     fn told(&self, went: io::Result<()>) -> io::Result<()> {
-        let why = went.as_ref().err().map(|error| format!("{}: {error}", self.shared.spec.dir.display()));
+        let is_trouble = |error: &&io::Error| !is_max_size(error) || !self.pending.is_empty();
+        let why = went.as_ref().err().filter(is_trouble);
+        let why = why.map(|error| format!("{}: {error}", self.shared.spec.dir.display()));
         self.shared.inner.lock().degraded[Trouble::Writing as usize] = why;
         went
     }
@@ -268,11 +279,25 @@ struct Failed {
     for_good: bool,
 }
 
-const FULL: &str = "the buffer is full";
+/// No segment more fits into `max_size`.
+#[derive(Debug)]
+struct MaxSize;
+
+impl std::fmt::Display for MaxSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the buffer is full")
+    }
+}
+
+impl std::error::Error for MaxSize {}
+
+fn is_max_size(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<MaxSize>())
+}
 
 fn refusal(error: io::Error) -> AppendError {
     match is_full(&error) {
-        true if error.get_ref().is_some() => AppendError::Full(Full::MaxSize),
+        true if is_max_size(&error) => AppendError::Full(Full::MaxSize),
         true => AppendError::Full(Full::Disk),
         false => AppendError::Io(error),
     }
@@ -335,8 +360,7 @@ impl Buffer {
     /// Keeps room for one segment, if it can be had: records that were taken can then be saved on a full disk.
     pub(super) fn keep_reserve(&self) {
         let size = self.spec.segment_size;
-        // What is left must do for a segment more, or there would be room for nothing but the reserve.
-        if self.inner.lock().reserve > 0 || !self.has_room(2 * size) {
+        if self.inner.lock().reserve > 0 || !self.has_room(size) {
             return;
         }
         let path = self.spec.dir.join(RESERVE);

@@ -20,6 +20,10 @@ use std::path::Path;
 pub const SLOT: usize = 512;
 const MAGIC: [u8; 8] = *b"RINGFAST";
 const VERSION: u32 = 1;
+/// The file's name.
+pub const NAME: &str = "positions.fast";
+/// A new file, while it is not whole.
+pub const TMP: &str = "positions.fast.tmp";
 /// Length of a boot id, as text.
 const BOOT: usize = 36;
 /// What tells one run of the machine from the next.
@@ -119,7 +123,7 @@ impl FastFile {
         boot: &BootId,
         rows: &[(usize, Row, bool)],
     ) -> io::Result<Self> {
-        let (path, tmp) = (dir.join("positions.fast"), dir.join("positions.fast.tmp"));
+        let (path, tmp) = (dir.join(NAME), dir.join(TMP));
         let file = io.open(&tmp, Access::Fresh, PRIVATE)?;
         file.write_at(&header(boot), 0)?;
         let mut fast = FastFile { file, generations: Vec::new() };
@@ -146,10 +150,13 @@ impl FastFile {
 }
 
 /// What the file in `dir` says about this run of the machine.
-pub fn load(io: &dyn StorageIo, dir: &Path, boot: &BootId) -> Vec<Slot> {
-    // Nobody but the last process could have left it half made; the file itself is still the old one.
-    let _ = io.remove(&dir.join("positions.fast.tmp"));
-    io.read(&dir.join("positions.fast")).map(|bytes| decode(&bytes, boot)).unwrap_or_default()
+///
+/// Errors: there is something, and it cannot be read.
+pub fn load(io: &dyn StorageIo, dir: &Path, boot: &BootId) -> io::Result<Vec<Slot>> {
+    match io.read(&dir.join(NAME)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map(|bytes| decode(&bytes, boot)),
+    }
 }
 
 #[cfg(test)]
@@ -182,7 +189,7 @@ mod tests {
         fast.write(2, row(4, "s", "/c", 3, 30), false)?;
         fast.write(0, row(5, "s", "/a", 1, 10), true)?;
         let offsets = |boot| {
-            let slots = load(&io, dir.path(), boot).into_iter();
+            let slots = load(&io, dir.path(), boot).unwrap().into_iter();
             slots.filter(|slot| !slot.forgotten).map(|slot| slot.row.position.offset).collect::<Vec<_>>()
         };
         assert_eq!(offsets(&BOOT_A), [21, 30]);

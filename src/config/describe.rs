@@ -169,6 +169,9 @@ fn threads(config: &Config, out: &mut String) {
             kind(&format!("buffer of {}", sink.name), "2".into(), &cores(&decided.cores.senders));
         }
     }
+    if config.dispatcher.dlq.enabled {
+        kind("dead letters", "1 or 2".into(), "any");
+    }
 }
 
 fn stops(config: &Config, out: &mut String) {

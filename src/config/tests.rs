@@ -187,11 +187,11 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "",
         ),
         (
-            "dispatcher: { backpressure: { strategy: spill } }",
-            "`strategy` in `dispatcher.backpressure` cannot be `spill`",
+            "dispatcher: { backpressure: { strategy: erase } }",
+            "`strategy` in `dispatcher.backpressure` cannot be `erase`",
             "1:41",
             "^^^^^",
-            "known values: block, drop_oldest, drop_newest",
+            "known values: block, drop_oldest, drop_newest, spill",
         ),
         (
             "dispatcher: { backpressure: { high_watermark: 1.5 } }",
@@ -551,7 +551,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `pathh` in sink `s`",
             "1:36",
             "^^^^^ did you mean `path`?",
-            "known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, \
+            "known keys: type, enabled, when, batch, concurrency, ordering, retry, buffer, circuit_breaker, fallback, \
              fallback_after, path, format, open_files, fsync, \
              max_files, rotate",
         ),
@@ -709,7 +709,7 @@ error: unknown key `pathh` in sink `archive`
    |
 17 |     pathh: \"./data/out\"
    |     ^^^^^ did you mean `path`?
-   = known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, fallback_after, path, format, open_files, fsync, max_files, rotate
+   = known keys: type, enabled, when, batch, concurrency, ordering, retry, buffer, circuit_breaker, fallback, fallback_after, path, format, open_files, fsync, max_files, rotate
 ";
     let shown = parse(&text).unwrap_err().to_string().replace("is missing\n\n", "is missing\n");
     assert!(shown.starts_with(expected), "{shown}");

@@ -163,6 +163,8 @@ impl Engine {
         let (core, done) = (Arc::clone(core), InLatch::new(&desk.done));
         let spawned = self.core.house.threads.spawn("letters", &[], move |row| {
             let _done = done;
+            // Let go of before it is done: whoever waits for that may want the data directory's lock.
+            let (desk, core) = (desk, core);
             desk.run(&core, row);
         });
         spawned.map(drop).map_err(ready::thread_refused)

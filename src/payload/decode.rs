@@ -1,9 +1,9 @@
 //! Reading payloads.
 
-use super::{BESIDE, CHUNK, CHUNK_HEAD, FIELD, IN_TEXT, ROW, STREAM, STREAMS_MAX, VERSION};
+use super::{AGAIN, AGAIN_LEN, BESIDE, CHUNK, CHUNK_HEAD, FIELD, IN_TEXT, ROW, STREAM, STREAMS_MAX, VERSION};
 use crate::block::{ARENA_MAX, Block, Blocks, ENTRIES_MAX, FIELDS_MAX, ORDINARY};
 use crate::entry::{Entry, Field, Kind, Slice, Space};
-use crate::labels::{LABELS_MAX, Labels, SourceId, Stream};
+use crate::labels::{Again, LABELS_MAX, Labels, SourceId, Stream};
 use crate::pool::Owned;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl Decoder {
         let mut described = false;
         while let Some(kind) = rest.0.first() {
             match *kind {
-                STREAM if !described => {
+                STREAM | AGAIN if !described => {
                     self.stream(&mut rest)?;
                     described = true;
                 }
@@ -128,7 +128,7 @@ impl Decoder {
     fn stream(&mut self, rest: &mut Bytes<'_>) -> Result<(), Malformed> {
         ensure(self.streams.len() < STREAMS_MAX, "it has too many streams")?;
         let whole = rest.0;
-        rest.u8()?;
+        let is_again = rest.u8()? == AGAIN;
         let (name, kind, origin) = (rest.text()?, rest.text()?, rest.text()?);
         let count = usize::from(rest.u8()?);
         ensure(count <= LABELS_MAX, "a stream has too many labels")?;
@@ -138,13 +138,18 @@ impl Decoder {
             ensure(pairs.last().is_none_or(|(last, _)| *last < name), "labels are not in order")?;
             pairs.push((name, value));
         }
+        let again = if is_again { Some(again(rest.take(AGAIN_LEN)?)) } else { None };
         let described = &whole[..whole.len() - rest.0.len()];
         if let Some(stream) = self.known.get(described) {
             self.streams.push(Arc::clone(stream));
             return Ok(());
         }
         let kind = self.types.iter().find(|known| **known == kind).copied().unwrap_or("unknown");
-        let stream = Arc::new(Stream::new(self.source, name.into(), kind, origin, Labels::new(pairs)));
+        let stream = Stream::new(self.source, name.into(), kind, origin, Labels::new(pairs));
+        let stream = Arc::new(match again {
+            Some(again) => stream.given_again(again),
+            None => stream,
+        });
         if self.known.len() == REMEMBERED || self.known_bytes + described.len() > REMEMBERED_BYTES {
             self.known.clear();
             self.known_bytes = 0;
@@ -153,6 +158,15 @@ impl Decoder {
         self.known.insert(described.into(), Arc::clone(&stream));
         self.streams.push(stream);
         Ok(())
+    }
+}
+
+/// What [`AGAIN_LEN`] bytes say.
+fn again(bytes: &[u8]) -> Again {
+    let (retries, first) = bytes.split_at(4);
+    Again {
+        retries: retries.try_into().map_or(0, u32::from_le_bytes),
+        first_failed_ms: first.try_into().map_or(0, u64::from_le_bytes),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Writing payloads.
 
-use super::{BESIDE, CHUNK, CHUNK_HEAD, FIELD, HEAD, IN_TEXT, ROW, STREAM, STREAMS_MAX, VERSION};
+use super::{
+    AGAIN, AGAIN_LEN, BESIDE, CHUNK, CHUNK_HEAD, FIELD, HEAD, IN_TEXT, ROW, STREAM, STREAMS_MAX, VERSION,
+};
 use crate::batch::Part;
 use crate::block::{ARENA_MAX, Block, ENTRIES_MAX, EntryView, FIELDS_MAX, ORDINARY};
 use crate::entry::{Entry, Field, Slice, Space};
@@ -202,7 +204,7 @@ impl Encoder {
         let number = self.streams.len() as u16;
         self.numbers.insert(address(stream), number);
         self.streams.push(Arc::clone(stream));
-        self.out.push(STREAM);
+        self.out.push(if stream.again.is_some() { AGAIN } else { STREAM });
         self.text(&stream.source_name);
         self.text(stream.source_type);
         self.text(&stream.origin);
@@ -210,6 +212,10 @@ impl Encoder {
         for (name, value) in stream.labels.iter() {
             self.text(name);
             self.text(value);
+        }
+        if let Some(again) = stream.again {
+            self.out.extend_from_slice(&again.retries.to_le_bytes());
+            self.out.extend_from_slice(&again.first_failed_ms.to_le_bytes());
         }
         number
     }
@@ -314,7 +320,8 @@ fn address(stream: &Arc<Stream>) -> usize {
 fn described(stream: &Stream) -> usize {
     let names = stream.source_name.len() + stream.source_type.len();
     // Its own count has all bytes of its origin and labels.
-    1 + 3 * 4 + names + stream.bytes as usize + 1 + stream.labels.len() * 8
+    let again = if stream.again.is_some() { AGAIN_LEN } else { 0 };
+    1 + 3 * 4 + names + stream.bytes as usize + 1 + stream.labels.len() * 8 + again
 }
 
 /// What entries take beside their rows.

@@ -23,6 +23,10 @@ pub const VERSION: u8 = 1;
 const HEAD: usize = 8;
 /// An item that describes a stream: the next chunk is the first of it.
 const STREAM: u8 = 1;
+/// The same of a stream whose one entry was a dead letter and is given again.
+const AGAIN: u8 = 3;
+/// What such a description has more: how often it was given again (`u32`), when it failed first (`u64`).
+const AGAIN_LEN: usize = 12;
 /// An item that holds entries of one stream.
 const CHUNK: u8 = 2;
 /// Kind, a zero, number of the stream (`u16`), entries, fields, bytes beside the text, bytes of text (each `u32`).

@@ -182,6 +182,21 @@ fn an_entry_that_no_payload_can_hold_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn an_entry_that_is_given_again_says_so_also_after_the_disk() {
+    let again = crate::labels::Again { retries: 3, first_failed_ms: 1_700_000_000_000 };
+    let once = stream("app", "a", &[("x", "1")]);
+    let other = Stream::new(SourceId(0), "app".into(), "file", "a", once.labels.clone()).given_again(again);
+    let mut encoder = Encoder::new(LIMIT);
+    encoder.add(&parts(&share(block_of(&once, &["one"])))[0], 0);
+    encoder.add(&parts(&share(block_of(&Arc::new(other), &["two"])))[0], 0);
+    let mut blocks = Vec::new();
+    let mut decoder = Decoder::new(SourceId(7), &["file"]);
+    decoder.decode(encoder.payload(), &Blocks::new(LIMIT), &mut blocks).unwrap();
+    let said: Vec<_> = blocks.iter().flat_map(|block| block.runs()).map(|run| run.stream.again).collect();
+    assert_eq!(said, [None, Some(again)]);
+}
+
+#[test]
 fn a_type_of_source_that_is_gone_is_unknown() {
     let other = Arc::new(Stream::new(SourceId(0), "s".into(), "gone", "o", Default::default()));
     let mut encoder = Encoder::new(LIMIT);

@@ -269,7 +269,8 @@ impl State {
 
     /// Whether files may grow by so many bytes.
     fn need(&self, bytes: u64) -> io::Result<()> {
-        let used: u64 = self.files.values().map(File::size).sum();
+        // What has no name takes up no room, though a crash may bring it back.
+        let used: u64 = self.names.values().filter_map(|id| self.files.get(id)).map(File::size).sum();
         match used.saturating_add(bytes) <= self.room {
             true => Ok(()),
             false => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
@@ -342,15 +343,6 @@ impl StorageIo for Sim {
             return Err(io::ErrorKind::NotFound.into());
         }
         state.changes.push(Change::Remove(path.to_owned()));
-        // What nobody has a name for takes up no room, now and after a crash that brings no name back.
-        let named: BTreeSet<u64> =
-            state.names.values().chain(state.durable_names.values()).copied().collect();
-        let unsure: BTreeSet<u64> = state.changes.iter().filter_map(Change::file).collect();
-        for (id, file) in &mut state.files {
-            if !named.contains(id) && !unsure.contains(id) {
-                (file.now, file.reserved) = (Vec::new(), 0);
-            }
-        }
         Ok(())
     }
 
@@ -395,15 +387,6 @@ impl StorageIo for Sim {
         let boot = state.boot;
         drop(state);
         Ok(Box::new(Lock(self.clone(), path.to_owned(), boot)))
-    }
-}
-
-impl Change {
-    fn file(&self) -> Option<u64> {
-        match self {
-            Change::Add(_, file) => Some(*file),
-            _ => None,
-        }
     }
 }
 
@@ -548,6 +531,22 @@ mod tests {
             file.sync_data().unwrap();
         });
         assert!(outcomes.contains(&Some(vec![0; SECTOR])) && outcomes.contains(&Some(vec![1; SECTOR])));
+    }
+
+    #[test]
+    fn appends_may_be_short_and_a_cut_of_power_ends_everything_until_the_crash() {
+        let sim = Sim::new(5);
+        sim.short_appends();
+        let file = open(&sim, "/d/a");
+        let taken: Vec<usize> =
+            (0..50).map(|_| file.append(&[IoSlice::new(b"1234"), IoSlice::new(b"5678")]).unwrap()).collect();
+        assert!(taken.contains(&8) && taken.iter().any(|taken| (1..8).contains(taken)));
+        assert_eq!(file.len().unwrap(), taken.iter().sum::<usize>() as u64);
+        sim.cut_power_after(1);
+        file.sync_data().unwrap();
+        assert!(file.sync_data().is_err() && sim.sync_dir(Path::new("/d")).is_err());
+        sim.crash();
+        sim.sync_dir(Path::new("/d")).unwrap();
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Bytes broken on purpose: only what was touched is lost, and it is counted exactly.
 
 use super::*;
+use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::Range;
+
+#[path = "../../../fuzz/src/oracle_segment.rs"]
+mod oracle;
 
 /// A buffer of a few small segments, all of it durable and the state written, and closed.
 fn filled(count: u32) -> Sim {
@@ -303,4 +307,22 @@ fn damaged_ranges_are_copied_aside_up_to_a_limit() {
         (0, u64::from(entries(2))),
         "counted all the same"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn a_segment_of_anything_gives_what_a_slow_reader_finds(asked in prop::collection::vec(any::<u8>(), 0..400)) {
+        let file = [&oracle::header()[..], &oracle::built(&asked)].concat();
+        let (expected, lost) = oracle::records(&file, oracle::SALT);
+        let sim = Sim::new(1);
+        sim.put(&Path::new(DIR).join(segment::name(1)), &file);
+        let mut opened = open(&sim, &BufferSpec { segment_size: 4096, max_size: 1 << 20, ..spec() });
+        let (mut all, mut bytes) = (Vec::new(), Vec::new());
+        while let Some(head) = opened.reader.next(&mut bytes).unwrap() {
+            all.push((head.seq, head.entries, bytes.clone()));
+        }
+        prop_assert_eq!((all, opened.shared.view().lost_entries), (expected, lost));
+    }
 }

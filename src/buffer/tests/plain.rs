@@ -1,8 +1,8 @@
 //! What each call promises, one by one.
 
 use super::*;
-use crate::storage_io::Disk;
 use crate::storage_io::sim::Op;
+use crate::storage_io::{Access, Disk, StorageFile, StorageIo};
 
 #[test]
 fn records_come_out_as_they_went_in_and_only_when_they_are_durable() {
@@ -286,4 +286,137 @@ fn sizes_that_do_not_go_together_are_refused_in_words() {
     let usual = BufferSpec::new("d".into(), 1 << 30);
     assert_eq!(usual.segment_size, 16 << 20);
     assert_eq!(BufferSpec::new("d".into(), 64 << 20).segment_size, 8 << 20);
+}
+
+#[test]
+fn ten_gibibytes_are_open_without_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = BufferSpec::new(dir.path().join("b"), 11 << 30);
+    let count = (10 << 30) / spec.segment_size;
+    // Files with holes where the records would be: 640 of 16 MiB, the last one with a real record.
+    std::fs::create_dir_all(&spec.dir).unwrap();
+    for id in 1..=count {
+        let salt = segment::salt(77, id);
+        let (first_seq, capacity) = (id * 1000, spec.segment_size);
+        let header = segment::Header { content: 1, id, first_seq, created_ms: id, salt, capacity };
+        let file = std::fs::File::create(spec.dir.join(segment::name(id))).unwrap();
+        let mut bytes = header.encode().to_vec();
+        if id == count {
+            let head = RecordHead { seq: first_seq, entries: 1000, time_ms: 1, len: 0 };
+            record::write(&mut bytes, record::Kind::Data, &head, b"the last one", salt);
+        }
+        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+        if id < count {
+            file.set_len(spec.segment_size).unwrap();
+        }
+    }
+    let reads = Arc::new(Counting::default());
+    let opened = Buffer::open(Arc::clone(&reads) as Arc<dyn StorageIo>, spec, 5_000).unwrap();
+    assert_eq!(
+        (opened.found.entries, opened.found.bytes, opened.found.segments),
+        (count * 1000, 10 << 30, 640)
+    );
+    let bytes = reads.0.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(bytes < 1 << 20, "{bytes} bytes were read");
+    assert_eq!(opened.shared.view().oldest_ms, Some(1));
+}
+
+/// The real disk, and how many bytes were read from it.
+#[derive(Default)]
+struct Counting(Arc<std::sync::atomic::AtomicU64>);
+
+struct CountingFile(Box<dyn StorageFile>, Arc<std::sync::atomic::AtomicU64>);
+
+impl StorageIo for Counting {
+    fn open(&self, path: &Path, access: Access, mode: u32) -> io::Result<Box<dyn StorageFile>> {
+        Ok(Box::new(CountingFile(Disk.open(path, access, mode)?, Arc::clone(&self.0))))
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        Disk.read(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Disk.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        Disk.sync_dir(dir)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+        Disk.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        Disk.create_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        Disk.lock(path)
+    }
+}
+
+impl StorageFile for CountingFile {
+    fn append(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.append(slices)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(bytes, offset)
+    }
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        // Relaxed: read for display only.
+        self.1.fetch_add(bytes.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.0.read_at(bytes, offset)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.0.allocate(len)
+    }
+}
+
+#[test]
+fn a_repaired_buffer_is_sound_and_starts_without_a_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = BufferSpec { dir: dir.path().join("b"), ..spec() };
+    let open = || Buffer::open(Arc::new(Disk), spec.clone(), 5_000).unwrap();
+    let mut opened = open();
+    append_all(&mut opened, 0..30);
+    opened.writer.sync().unwrap();
+    opened.shared.persist().unwrap();
+    drop(opened);
+    let check = || check::Closed::read(&Disk, &spec.dir).unwrap();
+    let verify = || check().verify(|_, _, _| Ok(()), |_| {}).unwrap();
+    assert!(verify().is_sound() && verify().records == 30, "{:?}", verify());
+    let before = repair::repair(&Disk, &spec.dir, 1, |_| {}).unwrap();
+    assert_eq!((before.rewritten, before.quarantined_bytes), (0, 0));
+    let report = check().report().unwrap();
+    assert!(report.state_is_sound && report.segments.len() >= 3, "{report:?}");
+    assert_eq!(report.segments.iter().map(|segment| segment.entries).sum::<u64>(), report.entries);
+    // A record in the first, the header of the second, a slot of the state.
+    let change = |path: &Path, at: usize| {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    change(&report.segments[0].path, segment::HEADER + 5);
+    change(&report.segments[1].path, 20);
+    change(&spec.dir.join("state"), 40);
+    let verdict = verify();
+    assert!(!verdict.is_sound());
+    assert_eq!((verdict.records, verdict.lost(), verdict.damaged.len()), (29, u64::from(entries(0)), 1));
+    assert_eq!(verdict.wrong.len(), 2, "{:?}", verdict.wrong);
+    let repaired = repair::repair(&Disk, &spec.dir, 1, |_| {}).unwrap();
+    assert_eq!((repaired.rewritten, repaired.removed, repaired.unexplained), (2, 0, 0));
+    assert!(repaired.quarantined_bytes > 0);
+    assert!(verify().is_sound(), "{:?}", verify());
+    let mut opened = open();
+    assert_eq!(opened.found.notes, Vec::<String>::new());
+    assert_eq!(ids(&drain(&mut opened)), (1..30).collect::<Vec<_>>());
+    assert_eq!(opened.shared.view().lost_entries, 0);
 }

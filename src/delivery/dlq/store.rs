@@ -10,7 +10,7 @@ use super::letter::DeadLetter;
 use super::numbers::{LettersStats, Limit, Numbers, TallyStats};
 use super::pieces;
 use crate::buffer::{AppendError, Buffer, BufferSpec, Content, Full, NewRecord, OpenError, Opened};
-use crate::delivery::letters::{DeadLetters, Letter};
+use crate::delivery::letters::{DeadLetters, Letter, LetterReason};
 use crate::storage_io::StorageIo;
 use inner::Inner;
 use parking_lot::Mutex;
@@ -72,9 +72,7 @@ impl Store {
         now: Instant,
         now_ms: u64,
     ) -> Result<Self, OpenError> {
-        let spec =
-            BufferSpec { content: Content::Letters, ..BufferSpec::new(dir.clone(), config.max_bytes as u64) };
-        let Opened { writer, reader, shared, .. } = Buffer::open(io, spec, now_ms)?;
+        let Opened { writer, reader, shared, .. } = Buffer::open(io, spec(dir.clone(), &config), now_ms)?;
         let mut inner = Inner {
             writer,
             reader,
@@ -90,6 +88,8 @@ impl Store {
         let failed = |error| OpenError::Io(dir.clone(), error);
         inner.load(&shared).map_err(failed)?;
         let mut numbers = Numbers::default();
+        // One row from the beginning, so that rates have where to start from.
+        numbers.of(&"".into(), LetterReason::StepFailed);
         for (_, row) in inner.index.iter() {
             let tally = numbers.of(&inner.index.sink(row), row.reason);
             (tally.letters, tally.bytes) = (tally.letters + 1, tally.bytes + u64::from(row.bytes));
@@ -350,5 +350,7 @@ pub fn unix_millis() -> u64 {
     (crate::clock::unix_nanos() / 1_000_000).unsigned_abs()
 }
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod tests;

@@ -123,6 +123,7 @@ fn open(dir: tempfile::TempDir, fsync: Fsync) -> (Rig, Appender, Fetcher) {
         source: SourceId(7),
         spills: false,
         hurry: Arc::new(Nobody),
+        note: Arc::new(Nobody),
     });
     disk.count_found(found.entries, &SourceLedger::default());
     let sync_took = crate::metrics::Telemetry::new().buffer_sync("out");
@@ -234,7 +235,7 @@ fn fsync_always_and_group_sync_before_they_settle_and_none_only_when_it_is_flush
                 appender.run(&row);
                 ended.raise();
             });
-            while rig.heard.0.lock().len() < 1 {
+            while rig.heard.0.lock().is_empty() {
                 std::thread::yield_now();
             }
             let before = rig.syncs.0.load(SeqCst);

@@ -73,7 +73,7 @@ impl Rig {
     }
 }
 
-fn block(text: &str, again: Option<Again>) -> Block {
+pub(super) fn block(text: &str, again: Option<Again>) -> Block {
     let stream = Stream::new(SourceId(0), "app".into(), "file", "a.log", Labels::new([("host", "h")]));
     let stream = match again {
         Some(again) => stream.given_again(again),
@@ -88,7 +88,7 @@ fn block(text: &str, again: Option<Again>) -> Block {
     block
 }
 
-fn letter(block: &Block, reason: LetterReason) -> Letter<'_> {
+pub(super) fn letter(block: &Block, reason: LetterReason) -> Letter<'_> {
     let entry = block.view(0);
     Letter { entry, reason, status: Some(400), why: "no", attempts: 1, sink: "out", first_failed_ms: 5 }
 }
