@@ -113,16 +113,22 @@ pub struct FastFile {
 }
 
 impl FastFile {
-    /// Writes a new file that holds `rows` at their places, each with whether it was forgotten, and puts it where the old one was.
+    /// Writes a new file that holds `rows`, each with its place and whether it was forgotten, and puts it where the old
+    /// one was.
     ///
     /// The old one stays in force until the new one is whole.
-    pub fn create(io: &dyn StorageIo, dir: &Path, boot: &BootId, rows: &[(Row, bool)]) -> io::Result<Self> {
+    pub fn create(
+        io: &dyn StorageIo,
+        dir: &Path,
+        boot: &BootId,
+        rows: &[(usize, Row, bool)],
+    ) -> io::Result<Self> {
         let (path, tmp) = (dir.join(NAME), dir.join(TMP));
         let file = io.open(&tmp, Access::Fresh, PRIVATE)?;
         file.write_at(&header(boot), 0)?;
         let mut fast = FastFile { file, generations: Vec::new() };
-        for (place, (row, forgotten)) in rows.iter().enumerate() {
-            fast.write(place, row.clone(), *forgotten)?;
+        for (place, row, forgotten) in rows {
+            fast.write(*place, row.clone(), *forgotten)?;
         }
         io.rename(&tmp, &path)?;
         Ok(fast)
@@ -177,7 +183,7 @@ mod tests {
     fn a_torn_slot_falls_back_to_the_one_before_and_another_boot_to_nothing() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let (io, path) = (Disk, dir.path().join("positions.fast"));
-        let rows = [(row(1, "s", "/a", 1, 10), false), (row(2, "s", "/b", 2, 20), false)];
+        let rows = [(0, row(1, "s", "/a", 1, 10), false), (1, row(2, "s", "/b", 2, 20), false)];
         let mut fast = FastFile::create(&io, dir.path(), &BOOT_A, &rows)?;
         fast.write(1, row(3, "s", "/b", 2, 21), false)?;
         fast.write(2, row(4, "s", "/c", 3, 30), false)?;

@@ -21,7 +21,7 @@ pub use position::{Edge, HEAD_MAX, Position, Row, TAIL_MAX};
 use crate::storage_io::{Access, PRIVATE, StorageIo};
 use crate::thread::Wake;
 use durable::Snapshot;
-use fast::FastFile;
+use fast::{BootId, FastFile};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
@@ -69,6 +69,9 @@ pub struct Checkpoint {
     io: Arc<dyn StorageIo>,
     dir: PathBuf,
     table: Mutex<Table>,
+    /// Which run of the machine this is; without one there is no fast tier.
+    boot: Option<BootId>,
+    /// `None` as long as there was no room for it.
     fast: Mutex<Option<FastFile>>,
     durable: Mutex<Durable>,
     lost: bool,
@@ -123,13 +126,22 @@ impl Checkpoint {
         // What was lost must not look like a first start next time.
         table.changed |= lost;
         table.sources = known;
-        let rows: Vec<_> =
-            table.held.iter().flatten().map(|held| (held.row.clone(), held.forgotten)).collect();
-        let fast = boot.map(|boot| FastFile::create(&*io, dir, &boot, &rows)).transpose()?;
+        let fast = match boot.map(|boot| FastFile::create(&*io, dir, &boot, &table.placed())).transpose() {
+            Ok(fast) => fast,
+            // What is there stays in force: its stamps tell it from a newer durable file.
+            Err(error) if is_full(&error) => {
+                tracing::warn!(
+                    "checkpoint: {}: {error}; positions are kept in memory until there is room",
+                    dir.display()
+                );
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let durable = Durable { generation, main_is_good: loaded.main_is_good };
         let (table, fast, durable) = (Mutex::new(table), Mutex::new(fast), Mutex::new(durable));
         let keeper = OnceLock::new();
-        Ok(Checkpoint { io, dir: dir.to_path_buf(), table, fast, durable, lost, keeper })
+        Ok(Checkpoint { io, dir: dir.to_path_buf(), table, boot, fast, durable, lost, keeper })
     }
 
     /// A source begins: what it finds, and from now on it counts as having run.
@@ -230,7 +242,15 @@ impl Checkpoint {
     /// Writes what changed to the fast tier; how many positions that were is the result. Cheap if nothing changed.
     pub fn flush_fast(&self) -> io::Result<usize> {
         let mut fast = self.fast.lock();
-        let Some(fast) = fast.as_mut() else { return Ok(0) };
+        let Some(boot) = self.boot else { return Ok(0) };
+        let fast = match &mut *fast {
+            Some(fast) => fast,
+            // There was no room for it at the start.
+            none => {
+                let rows = self.table.lock().placed();
+                none.insert(FastFile::create(&*self.io, &self.dir, &boot, &rows)?)
+            }
+        };
         let places = self.table.lock().take_dirty();
         for (done, place) in places.iter().enumerate() {
             // Row by row, so that sources never wait for a whole flush.
@@ -280,6 +300,11 @@ impl Checkpoint {
         // The bytes are durable but their name is not: a power cut here could bring the previous generation back.
         self.io.sync_dir(&self.dir)
     }
+}
+
+/// Whether there is no room: what passes by itself or by a person's hand.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What the directory of a process that does not run holds.
