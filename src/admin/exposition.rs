@@ -573,7 +573,7 @@ mod tests {
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),
             ("dispatcher_sink_errors_total{sink=\"out\"}", 41.0),
             ("dispatcher_sink_overflowed_total{sink=\"out\"}", 42.0),
-            ("dispatcher_sink_fallback_total{sink=\"out\"}", 45.0),
+            ("dispatcher_sink_fallback_total{sink=\"out\"}", 46.0),
             ("dispatcher_sink_breaker_open{sink=\"out\"}", 0.5),
             ("dispatcher_sink_breaker_transitions_total{sink=\"out\",to=\"open\"}", 2.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),

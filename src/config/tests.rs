@@ -225,7 +225,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "dispatcher: { dlq: { retention_period: 0s } }",
             "`retention_period` in `dispatcher.dlq` cannot be `0s`",
             "1:40",
-            "^^",
+            "^^ expected a duration such as `500ms`, `5s`, `5m`, `24h`, `1d`, longer than nothing",
             "",
         ),
         (
