@@ -9,6 +9,7 @@
 // Its measurements for criterion are the other benches'.
 #[allow(dead_code)]
 mod cpu;
+mod push;
 
 use prost::Message;
 use ringmain::block::{Block, ENTRIES_MAX};
@@ -21,36 +22,6 @@ use std::sync::Arc;
 
 const LINES: usize = 2000;
 const TEXT_MAX: usize = 256 << 10;
-
-#[derive(Clone, PartialEq, Message)]
-struct Push {
-    #[prost(message, repeated, tag = "1")]
-    streams: Vec<PushStream>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PushStream {
-    #[prost(string, tag = "1")]
-    labels: String,
-    #[prost(message, repeated, tag = "2")]
-    entries: Vec<PushEntry>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PushEntry {
-    #[prost(message, optional, tag = "1")]
-    timestamp: Option<Timestamp>,
-    #[prost(string, tag = "2")]
-    line: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Timestamp {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
 
 /// Fills one block over and over, as a source fills many.
 struct Out {
@@ -192,14 +163,8 @@ fn values(name: &str, reader: Reader, body: &[u8]) {
 
 /// From the bytes on the wire to blocks; the bound inflates and copies.
 fn loki_push(objects: &[String]) {
-    let entries = objects.iter().enumerate().map(|(n, line)| {
-        let time = time(n) as i64;
-        let timestamp = Timestamp { seconds: time / 1_000_000_000, nanos: (time % 1_000_000_000) as i32 };
-        PushEntry { timestamp: Some(timestamp), line: line.clone() }
-    });
-    let stream = PushStream { labels: "{app=\"x\"}".into(), entries: entries.collect() };
-    let push = Push { streams: vec![stream] }.encode_to_vec();
-    let wire = snap::raw::Encoder::new().compress_vec(&push).expect("it fits");
+    let push = push::push(objects, time);
+    let wire = push::packed(&push);
     let work = cpu::Work { lines: LINES as u64, bytes: push.len() as u64 };
     let mut inflater = Inflater::new(InflateLimits::default());
     let (mut body, mut plain) = (Vec::new(), Vec::new());
@@ -219,7 +184,7 @@ fn loki_push(objects: &[String]) {
         out.all(Reader::loki_proto(), &body)
     };
     let mut decode = || also.all(Reader::loki_proto(), &push);
-    let mut prost = || Push::decode(&push[..]).expect("it is whole").streams[0].entries.len() as u64;
+    let mut prost = || push::Push::decode(&push[..]).expect("it is whole").streams[0].entries.len() as u64;
     cpu::compare(
         work,
         &mut [

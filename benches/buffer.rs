@@ -1,137 +1,117 @@
-//! What does a buffer on disk cost? Lines of a file through a buffer on disk to a blackhole, beside the same without the
-//! buffer, and beside a plain loop that appends the same bytes and syncs each mebibyte: the disk's own pace.
+//! What does a buffer on disk cost beside a plain file?
 //!
-//! Wall time against wall time, as a disk is waited for. Aim: at least 60 % of the slower of the two others.
-//!
-//! `cargo bench --bench buffer`. Without `--bench` (as `cargo test` has it) the data is small.
+//! `append` writes groups of 1 MiB and syncs each, as the buffer does and as a bare loop of `append` and `fdatasync` does;
+//! `read` reads 256 MiB back through the engine, checksums and all, and through a plain read. The files are in the target
+//! directory, so that it is a disk that is measured. Both ways take turns in one process: only the ratio says something.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 #![allow(missing_docs)] // criterion's macros write public items without any
-#![allow(dead_code, reason = "the parts of another bench are used")]
 
-#[path = "pipeline/clock.rs"]
-mod clock;
-#[path = "pipeline/data.rs"]
-mod data;
-
-use criterion::{Criterion, SamplingMode, Throughput, criterion_group};
-use data::Data;
-use ringmain::config::Config;
-use ringmain::engine::Engine;
-use std::fs::{self, File};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use ringmain::buffer::{Buffer, BufferSpec, NewRecord, Opened};
+use ringmain::storage_io::Disk;
+use std::fs::File;
+use std::hint::black_box;
 use std::io::{Read, Write};
-use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-const BYTES: u64 = 256 << 20;
-const BYTES_TRIED: u64 = 4 << 20;
-/// What is synced at a time by the plain loop, as by the buffer.
 const GROUP: usize = 1 << 20;
-/// Longest a run may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const BACKLOG: usize = 256;
 
-/// Wall times: plain loop, memory, disk.
-static ROUNDS: Mutex<Vec<[Duration; 3]>> = Mutex::new(Vec::new());
-
-/// From the start until the last line is delivered.
-fn engine(data: &Data, dir: &Path, buffer: &str) -> Duration {
-    let shown = dir.display();
-    fs::remove_dir_all(dir.join("state")).ok();
-    let text = format!(
-        "data_dir: {shown}/state\nadmin: {{ listen: off }}\n\
-         sources: {{ in: {{ type: file, include: [\"{shown}/in/*.log\"] }} }}\n\
-         sinks: {{ out: {{ type: blackhole{buffer} }} }}\n"
-    );
-    let config = Config::parse("bench", &text, &|_| None).unwrap_or_else(|report| panic!("{report}"));
-    let begun = Instant::now();
-    let engine = Engine::start(config).unwrap_or_else(|error| panic!("{error}"));
-    let delivered = || engine.ledger().sinks[0].row.delivered.get();
-    while delivered() < data.lines {
-        assert!(begun.elapsed() < PATIENCE, "never through: {:?}", engine.ledger());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let took = begun.elapsed();
-    let ended = engine.stop(Instant::now() + PATIENCE);
-    assert_eq!((ended.delivered, ended.undelivered, ended.dropped, ended.kept), (data.lines, 0, 0, 0));
-    took
+fn place(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-buffer").join(name);
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
 }
 
-/// Reads the data, appends it to a file and syncs that each mebibyte.
-fn plain(dir: &Path) -> Duration {
-    let path = dir.join("plain.log");
-    let begun = Instant::now();
-    let mut from = File::open(dir.join("in/data.log")).expect("the data");
-    let mut to = File::create(&path).expect("created");
-    let mut group = vec![0; GROUP];
-    loop {
-        let len = from.read(&mut group).expect("read");
-        if len == 0 {
-            break;
-        }
-        to.write_all(&group[..len]).expect("written");
-        to.sync_data().expect("synced");
-    }
-    let took = begun.elapsed();
-    fs::remove_file(path).expect("removed");
-    took
+fn open(dir: PathBuf) -> Opened {
+    Buffer::open(Arc::new(Disk), BufferSpec::new(dir, 2 << 30), 0).unwrap()
 }
 
-fn buffers(criterion: &mut Criterion) {
-    let bytes = if std::env::args().any(|arg| arg == "--bench") { BYTES } else { BYTES_TRIED };
-    let data = Data::lines(bytes);
-    let dir = data.write();
-    let mut group = criterion.benchmark_group("buffer");
-    group.sampling_mode(SamplingMode::Flat);
-    group.throughput(Throughput::ElementsAndBytes { elements: data.lines, bytes: data.bytes });
-    group.bench_function("file_to_disk_to_blackhole", |bencher| {
-        bencher.iter_custom(|runs| {
-            let round = |_| {
-                let before = plain(dir.path());
-                let memory = engine(&data, dir.path(), "");
-                let disk = engine(&data, dir.path(), ", buffer: { type: disk, max_size: 4GiB }");
-                let plain = (before + plain(dir.path())) / 2;
-                ROUNDS.lock().unwrap().push([plain, memory, disk]);
-                disk
-            };
-            (0..runs).map(round).sum()
+fn payload(len: usize) -> Vec<u8> {
+    (0..len).map(|at| ((at * 31) >> 3) as u8).collect()
+}
+
+fn append(opened: &mut Opened, payload: &[u8]) {
+    opened.writer.append(NewRecord { payload, entries: 4000, time_ms: 1 }).unwrap();
+}
+
+fn appends(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("buffer/append_1mib");
+    group.throughput(Throughput::Bytes(GROUP as u64)).sample_size(20);
+    for records in [1, 16] {
+        let mut opened = open(place("append"));
+        let (part, mut out) = (payload(GROUP / records), Vec::new());
+        group.bench_function(format!("engine_{records}_records"), |bencher| {
+            bencher.iter(|| {
+                (0..records).for_each(|_| append(&mut opened, &part));
+                opened.writer.sync().unwrap();
+                // It must not become full.
+                while let Some(head) = opened.reader.next(&mut out).unwrap() {
+                    opened.shared.complete(head.seq);
+                }
+                if opened.shared.view().segments > 4 {
+                    opened.shared.persist().unwrap();
+                }
+            });
+        });
+    }
+    let (bytes, dir) = (payload(GROUP), place("raw"));
+    let mut file = File::create(dir.join("raw")).unwrap();
+    let mut written = 0;
+    group.bench_function("append_and_fdatasync", |bencher| {
+        bencher.iter(|| {
+            // As large as a segment, or the file system would not do the same work.
+            if written == 16 {
+                file = File::create(dir.join("raw")).unwrap();
+                written = 0;
+            }
+            file.write_all(&bytes).unwrap();
+            file.sync_data().unwrap();
+            written += 1;
         });
     });
     group.finish();
-    report(&data);
 }
 
-fn report(data: &Data) {
-    let rounds = ROUNDS.lock().unwrap();
-    let median = |of: &dyn Fn(&[Duration; 3]) -> f64| {
-        let mut all: Vec<f64> = rounds.iter().map(of).collect();
-        all.sort_by(f64::total_cmp);
-        all[all.len() / 2]
-    };
-    let rate = |at: usize| median(&|round| data.bytes as f64 / round[at].as_secs_f64() / 1e6);
-    let share = median(&|round| round[0].max(round[1]).as_secs_f64() / round[2].as_secs_f64());
-    println!(
-        "buffer: append and sync {:.0} MB/s, memory {:.0} MB/s, through the disk {:.0} MB/s: {:.0} % of the slower \
-         (aim: 60 %), {} rounds",
-        rate(0),
-        rate(1),
-        rate(2),
-        share * 100.0,
-        rounds.len()
-    );
+fn reads(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("buffer/read_256mib");
+    group.throughput(Throughput::Bytes((BACKLOG * GROUP) as u64)).sample_size(10);
+    let dir = place("read");
+    let mut opened = open(dir.clone());
+    let bytes = payload(GROUP);
+    for _ in 0..BACKLOG {
+        append(&mut opened, &bytes);
+        opened.writer.sync().unwrap();
+    }
+    drop(opened);
+    group.bench_function("engine", |bencher| {
+        bencher.iter(|| {
+            let (mut opened, mut out, mut sum) = (open(dir.clone()), Vec::new(), 0);
+            while let Some(head) = opened.reader.next(&mut out).unwrap() {
+                sum += black_box(&out).len();
+                black_box(head);
+            }
+            assert_eq!(sum, BACKLOG * GROUP);
+        });
+    });
+    group.bench_function("plain_read", |bencher| {
+        bencher.iter(|| {
+            let (mut out, mut sum) = (vec![0; GROUP], 0);
+            for path in std::fs::read_dir(&dir).unwrap() {
+                let Ok(mut file) = File::open(path.unwrap().path()) else { continue };
+                while let Ok(len @ 1..) = file.read(&mut out) {
+                    sum += black_box(&out[..len]).len();
+                }
+            }
+            assert!(sum >= BACKLOG * GROUP);
+        });
+    });
+    group.finish();
+    let _ = std::fs::remove_dir_all(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/bench-buffer"));
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(1))
-        .measurement_time(Duration::from_secs(10))
-        .without_plots();
-    targets = buffers
-}
-
-fn main() {
-    benches();
-    Criterion::default().configure_from_args().final_summary();
-}
+criterion_group!(benches, appends, reads);
+criterion_main!(benches);

@@ -1,18 +1,19 @@
-//! What does NDJSON over HTTP cost, from a socket to a blackhole? The bound is the same bytes, read by the same JSON
-//! scanner in a plain loop and copied once.
+//! What do entries cost that come over HTTP, from a socket to a blackhole: as NDJSON, and as pushes to Loki?
 //!
-//! CPU time of the whole process against CPU time of the loop. The clients are in the process too: what they cost, a
-//! `write` of a ready-made request and a `read` of its answer, is part of the figure.
+//! The bound receives the same requests over the same loopback in a thread for each connection, reads them by the same
+//! readers, and copies each entry once. CPU time of the whole process against CPU time of the whole process; that of the
+//! clients, which `write` ready-made requests and `read` the answers, is taken off both.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
-#[allow(dead_code, reason = "it tells a thread's time as well")]
 #[path = "pipeline/clock.rs"]
 mod clock;
+#[allow(dead_code, reason = "it can be decoded as well")]
+mod push;
 
-use clock::process as cpu;
 use ringmain::config::Config;
 use ringmain::engine::Engine;
+use ringmain::sources::body::inflate::{Encoding, InflateLimits, Inflater};
 use ringmain::sources::body::{EntryOut, Full, Item, LabelText, Reader, Refused, Text, Why};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,14 +23,15 @@ const CLIENTS: usize = 4;
 const REQUESTS: usize = 200;
 /// Entries of a request, of about 250 bytes each.
 const ENTRIES: usize = 1000;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
+const MAX: usize = 256 << 10;
 
-fn body() -> String {
+fn lines() -> Vec<String> {
     let entry = |n: usize| {
         format!(
             "{{\"time\":\"2026-11-23T09:00:{:02}Z\",\"level\":\"info\",\"service\":\"web-api\",\"request\":\"{n:08x}\",\
              \"path\":\"/api/v1/items/{n}\",\"status\":200,\"took_ms\":{},\"message\":\"upstream cache was warm and \
-             everything else as it should be on a quiet morning\"}}\n",
+             everything else as it should be on a quiet morning\"}}",
             n % 60,
             n % 97
         )
@@ -41,7 +43,7 @@ fn body() -> String {
 #[derive(Default)]
 struct Copies {
     text: Vec<u8>,
-    entries: u64,
+    entries: usize,
 }
 
 impl EntryOut for Copies {
@@ -62,67 +64,141 @@ impl EntryOut for Copies {
     fn refused(&mut self, _: Refused) {}
 }
 
-fn bound(body: &[u8]) -> Duration {
-    let (begun, mut copies) = (cpu(), Copies::default());
-    for _ in 0..CLIENTS * REQUESTS {
-        assert!(Reader::ndjson(256 << 10).pour(body, &mut copies));
-    }
-    assert_eq!(copies.entries as usize, CLIENTS * REQUESTS * ENTRIES);
-    cpu() - begun
+/// One kind of intake.
+struct Kind {
+    name: &'static str,
+    /// The keys of the source, but for where it listens.
+    source: &'static str,
+    head: Vec<u8>,
+    body: Vec<u8>,
+    answer: &'static [u8],
+    /// Packed by snappy, protobuf of Loki; NDJSON otherwise.
+    is_push: bool,
 }
 
-fn client(address: SocketAddr, request: &[u8]) {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    let mut answer = [0; 1024];
-    for _ in 0..REQUESTS {
-        stream.write_all(request).expect("it reads");
-        let len = stream.read(&mut answer).expect("an answer");
-        assert!(answer[..len].starts_with(b"HTTP/1.1 200 "), "{}", answer[..len].escape_ascii());
+impl Kind {
+    fn ndjson() -> Kind {
+        let body = lines().join("\n") + "\n";
+        let head = "POST / HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n";
+        Kind {
+            name: "http/ndjson_4_clients",
+            source: "type: http",
+            head: format!("{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes(),
+            body: body.into_bytes(),
+            answer: b"HTTP/1.1 200 ",
+            is_push: false,
+        }
     }
-}
 
-/// CPU and wall time of all requests.
-fn through_the_house(address: SocketAddr, request: &[u8]) -> (Duration, Duration) {
-    let (begun, wall) = (cpu(), Instant::now());
-    std::thread::scope(|scope| {
-        (0..CLIENTS).for_each(|_| drop(scope.spawn(|| client(address, request))));
-    });
-    (cpu() - begun, wall.elapsed())
+    fn push() -> Kind {
+        let push = push::push(&lines(), |n| 1_795_428_000_000_000_000 + n as u64 * 1_000_003);
+        let body = push::packed(&push);
+        let head =
+            "POST /loki/api/v1/push HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-protobuf\r\n";
+        Kind {
+            name: "loki/push_4_clients",
+            source: "type: loki",
+            head: format!("{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes(),
+            body,
+            answer: b"HTTP/1.1 204 ",
+            is_push: true,
+        }
+    }
+
+    /// CPU time of the client.
+    fn send(&self, address: SocketAddr) -> Duration {
+        let request = [&self.head[..], &self.body].concat();
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let mut answer = [0; 1024];
+        for _ in 0..REQUESTS {
+            stream.write_all(&request).expect("it reads");
+            let len = stream.read(&mut answer).expect("an answer");
+            assert!(answer[..len].starts_with(self.answer), "{}", answer[..len].escape_ascii());
+        }
+        clock::thread()
+    }
+
+    /// CPU time of all but the clients, and how long it took.
+    fn through(&self, address: SocketAddr) -> (Duration, Duration) {
+        let (begun, wall) = (clock::process(), Instant::now());
+        let clients: Duration = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| self.send(address))).collect();
+            clients.into_iter().map(|client| client.join().expect("it sent")).sum()
+        });
+        (clock::process() - begun - clients, wall.elapsed())
+    }
+
+    /// The least that answers requests: a thread for each connection.
+    fn bound(&self) -> Duration {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::scope(|scope| {
+                    for _ in 0..CLIENTS {
+                        let (stream, _) = listener.accept().expect("a client");
+                        scope.spawn(move || self.serve(stream));
+                    }
+                });
+            });
+            self.through(address).0
+        })
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let (mut request, mut plain) = (vec![0; self.head.len() + self.body.len()], Vec::new());
+        let (mut copies, mut inflater) = (Copies::default(), Inflater::new(InflateLimits::default()));
+        let answer = [self.answer, b"ok\r\nContent-Length: 0\r\n\r\n"].concat();
+        for n in 1..=REQUESTS {
+            stream.read_exact(&mut request).expect("a request");
+            let body = &request[self.head.len()..];
+            let done = if self.is_push {
+                inflater.inflate(Encoding::Snappy, body, &mut plain).expect("it is whole");
+                Reader::loki_proto().pour(&plain, &mut copies)
+            } else {
+                Reader::ndjson(MAX).pour(body, &mut copies)
+            };
+            assert!(done && copies.entries == n * ENTRIES);
+            stream.write_all(&answer).expect("it listens");
+        }
+    }
+
+    fn measure(&self) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let free =
+            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
+        let text = format!(
+            "data_dir: {}\nadmin: {{ listen: off }}\nsources: {{ in: {{ {}, listen: [\"tcp://{free}\"] }} }}\n\
+             sinks: {{ none: {{ type: blackhole }} }}\n",
+            dir.path().display(),
+            self.source
+        );
+        let engine =
+            Engine::start(Config::parse("bench", &text, &|_| None).expect("a config")).expect("it starts");
+        let (mut bound, mut cpu, mut wall) = (Vec::new(), Vec::new(), Vec::new());
+        // In turn, because a neighbour's load then falls on both alike.
+        for _ in 0..ROUNDS {
+            bound.push(self.bound());
+            let (spent, took) = self.through(free);
+            cpu.push(spent);
+            wall.push(took);
+        }
+        engine.stop(Instant::now() + Duration::from_secs(10));
+        let entries = (CLIENTS * REQUESTS * ENTRIES) as f64;
+        let bytes = self.body.len() as f64 / ENTRIES as f64;
+        let [bound, cpu, wall] = [bound, cpu, wall].map(|mut times| {
+            times.sort();
+            [times[0], times[ROUNDS / 2]].map(|time| time.as_nanos() as f64 / entries)
+        });
+        println!("{:<24} best, median; {bytes:.0} bytes an entry as sent", self.name);
+        println!("    bound, CPU ns per entry {:6.0} {:6.0}", bound[0], bound[1]);
+        println!("    CPU ns per entry        {:6.0} {:6.0}", cpu[0], cpu[1]);
+        println!("    of the bound            {:6.2} {:6.2}", bound[0] / cpu[0], bound[1] / cpu[1]);
+        println!("    M entries/s wall        {:6.2} {:6.2}", 1e3 / wall[0], 1e3 / wall[1]);
+    }
 }
 
 fn main() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-    let text = format!(
-        "data_dir: {}\nadmin: {{ listen: off }}\nsources: {{ web: {{ type: http, listen: [\"tcp://{free}\"] }} }}\n\
-         sinks: {{ none: {{ type: blackhole }} }}\n",
-        dir.path().display()
-    );
-    let engine =
-        Engine::start(Config::parse("bench", &text, &|_| None).expect("a config")).expect("it starts");
-    let body = body();
-    let head = "POST / HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n";
-    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-    let entries = (CLIENTS * REQUESTS * ENTRIES) as f64;
-    let (mut best_bound, mut best, mut best_wall) = (Duration::MAX, Duration::MAX, Duration::MAX);
-    // In turn, because a neighbour's load then falls on both alike.
-    for _ in 0..ROUNDS {
-        best_bound = best_bound.min(bound(body.as_bytes()));
-        let (cpu, wall) = through_the_house(free, request.as_bytes());
-        (best, best_wall) = (best.min(cpu), best_wall.min(wall));
-    }
-    engine.stop(Instant::now() + Duration::from_secs(10));
-    let nanos = |time: Duration| time.as_nanos() as f64 / entries;
-    println!(
-        "http/bound            {:6.0} ns CPU per entry of {} bytes",
-        nanos(best_bound),
-        body.len() / ENTRIES
-    );
-    println!(
-        "http/ndjson_4_clients {:6.0} ns CPU per entry, {:.2} of the bound; {:.2} M entries/s, {:.0} MB/s",
-        nanos(best),
-        best_bound.as_secs_f64() / best.as_secs_f64(),
-        entries / best_wall.as_secs_f64() / 1e6,
-        (CLIENTS * REQUESTS * body.len()) as f64 / best_wall.as_secs_f64() / 1e6,
-    );
+    Kind::ndjson().measure();
+    Kind::push().measure();
 }

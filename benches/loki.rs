@@ -121,7 +121,7 @@ impl Server {
 
 fn serve(stream: TcpStream, counted: &AtomicU64) {
     let mut reader = BufReader::with_capacity(256 << 10, stream.try_clone().expect("cloned"));
-    let (mut stream, mut line) = (stream, String::new());
+    let (mut stream, mut line, mut used) = (stream, String::new(), Duration::ZERO);
     loop {
         let mut length = 0;
         loop {
@@ -138,7 +138,9 @@ fn serve(stream: TcpStream, counted: &AtomicU64) {
         }
         std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink()).expect("a body");
         // Before the answer: who waits for it then finds it counted.
-        counted.store(clock::thread().as_nanos() as u64, Ordering::SeqCst);
+        let now = clock::thread();
+        counted.fetch_add((now - used).as_nanos() as u64, Ordering::SeqCst);
+        used = now;
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("answered");
     }
 }

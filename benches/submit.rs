@@ -8,6 +8,11 @@
     reason = "a bench relies on what it sets up"
 )]
 
+// Its comparisons are the other benches'.
+#[allow(dead_code)]
+mod cpu;
+
+use cpu::CpuTime;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ringmain::dispatcher::{ConfigBuilder, Dispatcher};
 use ringmain::sinks::config::{BlackholeSinkConfig, SinkKind};
@@ -17,7 +22,7 @@ use std::time::Duration;
 /// Entries made before each measured round.
 const ROUND: usize = 10_000;
 
-fn submit(c: &mut Criterion) {
+fn submit(c: &mut Criterion<CpuTime>) {
     let dir = tempfile::tempdir().unwrap();
     let config = ConfigBuilder::new().queue_size(100_000).data_dir(dir.path()).build().unwrap();
     let mut dispatcher = Dispatcher::new(config);
@@ -53,5 +58,9 @@ fn submit(c: &mut Criterion) {
     dispatcher.stop(Duration::from_secs(10));
 }
 
-criterion_group!(benches, submit);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().with_measurement(CpuTime);
+    targets = submit
+}
 criterion_main!(benches);

@@ -1,6 +1,6 @@
-//! Ringmain inside a program: two sinks, entries with labels, a look at the numbers.
+//! Ringmain inside a program: a sink, entries with labels, a look at the numbers.
 //!
-//! `cargo run --example embed -- [LOKI_URL]`; without a URL only the file is written, `data/embed/app.log`.
+//! `cargo run --example embed` writes `data/embed/app.log`.
 
 use ringmain::dispatcher::{ConfigBuilder, Dispatcher};
 use ringmain::sinks::config::{FileSinkConfig, Format, SinkKind};

@@ -185,6 +185,23 @@ impl Batch {
         Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
     }
 
+    /// How many of its entries are of the source.
+    pub fn entries_of(&self, source: SourceId) -> u64 {
+        let of_it = self.parts.iter().filter(|part| part.stream().source == source);
+        of_it.map(|part| u64::from(part.entries)).sum()
+    }
+
+    /// Settles what was counted record by record already: all of it is on disk, or some was dropped.
+    pub fn persist(mut self, dropped: bool) -> Spare {
+        self.entries = 0;
+        self.parts.clear();
+        let status = if dropped { Status::Dropped } else { Status::Persisted };
+        for hold in self.holds.drain(..) {
+            hold.settle(status);
+        }
+        Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
+    }
+
     /// Tells the source of each part what became of it: `worse` where an entry was refused.
     fn settle_holds(&mut self, refused: &[Refused], worse: Status, other: Status) {
         let mut places: Vec<usize> = refused.iter().map(|refused| refused.place).collect();
@@ -197,28 +214,6 @@ impl Batch {
             hold.settle(if has_refused { worse } else { other });
             first = end;
         }
-    }
-
-    /// How many of its entries are of the source.
-    pub fn entries_of(&self, source: SourceId) -> u64 {
-        let of_it = self.parts.iter().filter(|part| part.stream().source == source);
-        of_it.map(|part| u64::from(part.entries)).sum()
-    }
-
-    /// Settles it: it is on disk, but for what was dropped, so many entries for each reason.
-    pub fn persist(mut self, dropped: &[(Reason, u32)]) -> Spare {
-        let lost: u64 = dropped.iter().map(|(_, entries)| u64::from(*entries)).sum();
-        self.ledger.in_flight.sub(self.entries as u64);
-        self.ledger.persisted.add(self.entries as u64 - lost);
-        self.ledger.stored.add(self.entries as u64 - lost);
-        dropped.iter().for_each(|(reason, entries)| self.ledger.dropped.add(*reason, u64::from(*entries)));
-        self.entries = 0;
-        self.parts.clear();
-        let status = if lost == 0 { Status::Persisted } else { Status::Dropped };
-        for hold in self.holds.drain(..) {
-            hold.settle(status);
-        }
-        Spare { parts: std::mem::take(&mut self.parts), holds: std::mem::take(&mut self.holds) }
     }
 
     /// Drops what no attempt has settled of it: counted under `reason`, and forgotten by its sources.

@@ -191,6 +191,12 @@ pub struct SourceLedger {
     pub lag_millis: Count,
     /// Streams open now (gauge): files, connections.
     pub streams: Count,
+    /// Files that left their path while they were followed: renamed or deleted.
+    pub files_rotated: Count,
+    /// Files that were cut or written anew in place.
+    pub files_truncated: Count,
+    /// Files that could not be read to their end: gone, cut or damaged before.
+    pub files_vanished: Count,
     /// Connections refused at a limit.
     pub refused_connections: Count,
     /// Connections closed as they could not be understood: what came was no message or no TLS, or the handshake failed

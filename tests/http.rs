@@ -349,6 +349,48 @@ fn a_bomb_and_a_tower_of_brackets_are_refused_without_harm() {
     assert_ledger(&stats);
 }
 
+/// The most memory the process ever had, in bytes (proc(5): `VmHWM`).
+fn peak(instance: &Instance) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", instance.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says it");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+}
+
+#[test]
+fn a_bomb_of_ten_kibibytes_never_takes_more_memory_than_bodies_may() {
+    const CAP: u64 = 4 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let (mut instance, url) = start(dir.path(), ", max_inflated: 4MiB", FILE);
+    // One body as large as may be, so that what is measured after it is only what bombs cost.
+    let lines = lines("s", 0..40_000);
+    assert!(lines.len() as u64 <= CAP && lines.len() as u64 > CAP - (1 << 19));
+    assert_eq!(post(&url, "/", "", &lines).status, 200);
+    instance.wait_delivered("out", 40_000);
+    let before = peak(&instance);
+    let zeros = vec![b'0'; 8 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(&zeros).expect("to memory");
+    let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    deflate.write_all(&zeros).expect("to memory");
+    let mut zstd = zstd::Encoder::new(Vec::new(), 1).expect("an encoder");
+    (0..16).for_each(|_| zstd.write_all(&zeros).expect("to memory"));
+    let zstd = zstd.finish().expect("to memory");
+    for (name, bomb) in [
+        ("gzip", gzip.finish().expect("to memory")),
+        ("deflate", deflate.finish().expect("to memory")),
+        ("zstd", zstd),
+    ] {
+        assert!(bomb.len() <= 10 << 10, "{name}: {} bytes", bomb.len());
+        for _ in 0..8 {
+            let answer = post(&url, "/", &format!("Content-Encoding: {name}\r\n"), &bomb);
+            assert_eq!(answer.status, 413, "{name}: {answer:?}");
+        }
+    }
+    let rise = peak(&instance) - before;
+    assert!(rise <= CAP, "{rise} bytes more at the peak");
+    assert_eq!(instance.terminate(), 0);
+}
+
 #[test]
 fn a_source_told_to_stop_answers_what_it_has_and_closes() {
     let dir = tempfile::tempdir().unwrap();

@@ -161,6 +161,17 @@ const SHOWN: &[(&str, &str)] = &[
     ("sinks.file.retry.multiplier", "a_sink_that_fails_is_tried_again_after_the_waits_it_was_given"),
     ("sinks.file.retry.jitter", "a_sink_that_fails_is_tried_again_after_the_waits_it_was_given"),
     (
+        "sinks.file.buffer.type",
+        "tests/buffer.rs:a_request_is_answered_once_it_is_on_disk_though_the_sink_is_dead_and_waits_where_there_is_no_disk",
+    ),
+    ("sinks.file.buffer.max_size", "tests/buffer.rs:a_full_buffer_drops_the_newest_and_counts_each"),
+    ("sinks.file.buffer.when_full", "tests/buffer.rs:a_full_buffer_drops_the_oldest_and_counts_each"),
+    // What is on the disk and what only in memory does not show while the system lives.
+    (
+        "sinks.file.buffer.fsync",
+        "src/lane/disk/tests.rs:fsync_always_and_group_sync_before_they_settle_and_none_only_when_it_is_flushed",
+    ),
+    (
         "sinks.file.retry.max_retries",
         "tests/delivery.rs:answers_about_a_batch_count_against_max_retries_wherever_that_is_written",
     ),
@@ -192,17 +203,6 @@ const SHOWN: &[(&str, &str)] = &[
     (
         "sinks.file.fallback_after",
         "tests/delivery.rs:another_sink_takes_over_only_after_the_time_it_was_given",
-    ),
-    (
-        "sinks.file.buffer.type",
-        "tests/buffer.rs:a_request_is_answered_once_it_is_on_disk_though_the_sink_is_dead_and_waits_where_there_is_no_disk",
-    ),
-    ("sinks.file.buffer.max_size", "tests/buffer.rs:a_full_buffer_drops_the_newest_and_counts_each"),
-    ("sinks.file.buffer.when_full", "tests/buffer.rs:a_full_buffer_drops_the_oldest_and_counts_each"),
-    // What is on the disk and what only in memory does not show while the system lives.
-    (
-        "sinks.file.buffer.fsync",
-        "src/lane/disk/tests.rs:fsync_always_and_group_sync_before_they_settle_and_none_only_when_it_is_flushed",
     ),
     ("sinks.console.type", "sources_and_sinks_are_of_the_type_they_were_given"),
     ("sinks.console.format", "the_console_shows_entries_in_the_format_it_was_given"),

@@ -135,6 +135,25 @@ fn what_many_threads_submit_comes_out_once_and_in_the_order_of_each() {
 }
 
 #[test]
+fn a_submitted_message_of_several_lines_is_one_line_of_a_raw_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut dispatcher = Dispatcher::new(builder(dir.path()).build().unwrap());
+    let file = FileSinkConfig::at(&format!("{}/all.log", dir.path().display()));
+    dispatcher.add_sink("file", SinkKind::File(FileSinkConfig { format: Format::Raw, ..file }));
+    dispatcher.start().unwrap();
+    let submitter = dispatcher.submitter().unwrap();
+    for message in ["one", "two\nforged line\n", "\n", "three"] {
+        let entry = LogEntry { timestamp: Some(std::time::SystemTime::now()), ..LogEntry::new(message) };
+        submitter.submit(entry).unwrap();
+        submitter.submit(LogEntry::new(message)).unwrap();
+    }
+    dispatcher.stop(LONG).unwrap();
+    let written = fs::read_to_string(dir.path().join("all.log")).unwrap();
+    let twice = |line: &str| format!("{line}\n{line}\n");
+    assert_eq!(written, ["one", r"two\nforged line\n", r"\n", "three"].map(twice).concat());
+}
+
+#[test]
 fn a_full_dispatcher_gives_entries_back_or_waits_and_its_numbers_and_health_say_so() {
     let dir = tempfile::tempdir().unwrap();
     // The lane takes far more than the test submits: the ring is kept full by the workers' window.

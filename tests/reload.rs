@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
+#[path = "reload/requests.rs"]
+mod requests;
 mod support;
 
 use serde_json::Value;

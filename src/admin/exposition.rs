@@ -184,6 +184,21 @@ fn source_row(page: &Page, source: &SourceStats) {
     gauge("dispatcher_source_lag_seconds", "Age of the oldest of them.", source.lag_ms as f64 / 1e3);
     gauge("dispatcher_source_streams", "Open streams: files, connections.", source.streams as f64);
     counter(
+        "dispatcher_source_files_rotated_total",
+        "Files that were renamed or deleted while they were followed.",
+        source.files_rotated,
+    );
+    counter(
+        "dispatcher_source_files_truncated_total",
+        "Files that were cut or written anew in place.",
+        source.files_truncated,
+    );
+    counter(
+        "dispatcher_source_files_vanished_total",
+        "Files that could not be read to their end.",
+        source.files_vanished,
+    );
+    counter(
         "dispatcher_source_refused_connections_total",
         "Connections refused at a limit.",
         source.refused_connections,
@@ -372,7 +387,7 @@ mod tests {
         let ledger =
             Ledger { sources: vec![Named::new("app", "file")], sinks: vec![Named::new("out", "console")] };
         let row = &ledger.sources[0].row;
-        let counts: [&Count; 18] = [
+        let counts: [&Count; 21] = [
             &row.received,
             &row.received_bytes,
             &row.filtered,
@@ -391,6 +406,9 @@ mod tests {
             &row.refused_connections,
             &row.broken_connections,
             &row.blocked,
+            &row.files_rotated,
+            &row.files_truncated,
+            &row.files_vanished,
         ];
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -413,10 +431,10 @@ mod tests {
             &row.errors,
             &row.overflowed,
             &row.duplicated,
+            &row.stored,
             &row.bisect_requests,
             &row.fallback,
             &row.denied_since,
-            &row.stored,
         ];
         counts.iter().zip(31..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -454,7 +472,6 @@ mod tests {
         }];
         snapshot.sources[0].show_files([FileStats::default()]);
         snapshot.sinks[0].state = SinkState::Retrying;
-        snapshot.sinks[0].breaker.state = "half_open";
         snapshot.sinks[0].buffer = Some(BufferStats {
             bytes: 1,
             entries: 2,
@@ -465,6 +482,7 @@ mod tests {
             in_use: true,
             degraded: Some("so".into()),
         });
+        snapshot.sinks[0].breaker.state = "half_open";
         snapshot.sinks[0].lane = LaneStats {
             entries: 1,
             bytes: 2,
@@ -548,13 +566,14 @@ mod tests {
             ("dispatcher_source_broken_connections_total{source=\"app\"}", 27.0),
             ("dispatcher_source_blocked_total{source=\"app\"}", 28.0),
             ("dispatcher_source_lag_seconds{source=\"app\"}", 0.024),
+            ("dispatcher_source_files_vanished_total{source=\"app\"}", 31.0),
             ("dispatcher_source_dropped_total{source=\"app\",reason=\"drop_oldest\"}", 1.0),
             ("dispatcher_step_errors_total{source=\"app\",step=\"1\",verb=\"parse\"}", 8.0),
             ("dispatcher_step_busy_seconds{source=\"app\",step=\"1\",verb=\"parse\"}", 0.5),
             ("dispatcher_sink_copies_total{sink=\"out\"}", 31.0),
             ("dispatcher_sink_errors_total{sink=\"out\"}", 41.0),
             ("dispatcher_sink_overflowed_total{sink=\"out\"}", 42.0),
-            ("dispatcher_sink_fallback_total{sink=\"out\"}", 45.0),
+            ("dispatcher_sink_fallback_total{sink=\"out\"}", 46.0),
             ("dispatcher_sink_breaker_open{sink=\"out\"}", 0.5),
             ("dispatcher_sink_breaker_transitions_total{sink=\"out\",to=\"open\"}", 2.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),

@@ -69,6 +69,12 @@ pub struct SourceStats {
     pub lag_growth_bytes: u64,
     /// Streams open: files, connections.
     pub streams: u64,
+    /// Files that left their path while they were followed: renamed or deleted.
+    pub files_rotated: u64,
+    /// Files that were cut or written anew in place.
+    pub files_truncated: u64,
+    /// Files that could not be read to their end.
+    pub files_vanished: u64,
     /// Connections refused at a limit.
     pub refused_connections: u64,
     /// Connections closed as they could not be understood.
@@ -118,6 +124,9 @@ impl SourceStats {
             lag_bytes: row.lag_bytes.get(),
             lag_ms: row.lag_millis.get(),
             streams: row.streams.get(),
+            files_rotated: row.files_rotated.get(),
+            files_truncated: row.files_truncated.get(),
+            files_vanished: row.files_vanished.get(),
             refused_connections: row.refused_connections.get(),
             broken_connections: row.broken_connections.get(),
             blocked: row.blocked.get(),

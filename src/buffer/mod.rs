@@ -227,6 +227,7 @@ pub struct BufferView {
 
 pub mod check;
 pub mod config;
+mod fast;
 mod persist;
 mod progress;
 mod quarantine;

@@ -8,6 +8,9 @@ use std::ops::Range;
 /// A record that was handed out.
 struct Out {
     head: RecordHead,
+    /// It need not be given again after the death of the process.
+    delivered: bool,
+    /// It may be removed.
     done: bool,
 }
 
@@ -82,7 +85,7 @@ impl Progress {
 
     /// A record is handed out. Its number is not below [`Progress::read`].
     pub(super) fn hand_out(&mut self, head: RecordHead) {
-        self.out.push_back(Out { head, done: false });
+        self.out.push_back(Out { head, delivered: false, done: false });
         self.advance(record::end(&head));
     }
 
@@ -118,6 +121,19 @@ impl Progress {
     fn advance(&mut self, end: Seq) {
         self.read = self.read.max(end);
         self.forget();
+    }
+
+    /// A record is delivered, but what it was delivered to may not be safe yet.
+    pub(super) fn delivered(&mut self, seq: Seq) {
+        if let Ok(at) = self.out.binary_search_by_key(&seq, |out| out.head.seq) {
+            self.out[at].delivered = true;
+        }
+    }
+
+    /// Everything below is done, or at least delivered.
+    pub(super) fn delivered_up_to(&self) -> Seq {
+        let first = self.out.iter().find(|out| !(out.done || out.delivered));
+        first.map_or(self.read, |out| out.head.seq)
     }
 
     /// A record is done; false if it was not handed out.

@@ -3,6 +3,7 @@
 //! The state says what is done; without one, nothing is. The heads of all segments are read, and the last segment as a
 //! whole: where its valid records end, writing goes on. Memory does not grow with what is in the segments.
 
+use super::fast::{self, FastState};
 use super::persist::{self, Loaded, StateFile};
 use super::progress::Progress;
 use super::record::{self, SEAL, Totals};
@@ -42,6 +43,8 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     }
     let committed = survey.committed(&loaded);
     let next = end.next.max(state.written).max(committed);
+    let (fast, delivered) = FastState::load(&*io, &dir, survey.buffer);
+    let committed = delivered.map_or(committed, |delivered| delivered.clamp(committed, next));
     let progress = Progress::new(committed, state.holes.clone());
     found.entries = progress.open(next).0;
     found.quarantined_bytes = quarantine::bytes(&*io, &dir);
@@ -70,6 +73,7 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let new = loaded.slots.best.is_none();
     let shared = Arc::new(Buffer {
         state: Mutex::new(StateFile::new(&*io, &dir, &loaded)),
+        fast: Mutex::new(fast),
         io,
         spec,
         number: survey.buffer,
@@ -171,7 +175,7 @@ impl Survey {
         for name in io.list(dir).map_err(failed)? {
             let name = name.to_string_lossy().into_owned();
             let Some(id) = segment::id_of(&name).filter(|id| *id < NUMBER_MAX) else {
-                if ![state::NAME, "state.tmp", "repair.tmp", "lock", RESERVE, quarantine::NAME]
+                if ![state::NAME, "state.tmp", fast::NAME, "repair.tmp", "lock", RESERVE, quarantine::NAME]
                     .contains(&&*name)
                 {
                     found.note(format!("{}: not ours, left alone", dir.join(name).display()));

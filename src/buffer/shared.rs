@@ -1,5 +1,6 @@
 //! What the threads of a buffer share: which segments there are, how far writer and reader are, what is done.
 
+use super::fast::FastState;
 use super::persist::StateFile;
 use super::progress::Progress;
 use super::{BufferSpec, BufferView, OpenError, Opened, Seq, recover};
@@ -18,6 +19,7 @@ pub struct Buffer {
     pub(super) number: u64,
     pub(super) inner: Mutex<Inner>,
     pub(super) state: Mutex<StateFile>,
+    pub(super) fast: Mutex<FastState>,
     pub(super) unsynced: Mutex<Unsynced>,
     /// Given back when writer, reader and all others are gone.
     pub(super) _lock: Box<dyn Send + Sync>,

@@ -20,6 +20,10 @@ use std::path::Path;
 pub const SLOT: usize = 512;
 const MAGIC: [u8; 8] = *b"RINGFAST";
 const VERSION: u32 = 1;
+/// The file's name.
+pub const NAME: &str = "positions.fast";
+/// A new file, while it is not whole.
+pub const TMP: &str = "positions.fast.tmp";
 /// Length of a boot id, as text.
 const BOOT: usize = 36;
 /// What tells one run of the machine from the next.
@@ -109,16 +113,22 @@ pub struct FastFile {
 }
 
 impl FastFile {
-    /// Writes a new file that holds `rows` at their places, each with whether it was forgotten, and puts it where the old one was.
+    /// Writes a new file that holds `rows`, each with its place and whether it was forgotten, and puts it where the old
+    /// one was.
     ///
     /// The old one stays in force until the new one is whole.
-    pub fn create(io: &dyn StorageIo, dir: &Path, boot: &BootId, rows: &[(Row, bool)]) -> io::Result<Self> {
-        let (path, tmp) = (dir.join("positions.fast"), dir.join("positions.fast.tmp"));
+    pub fn create(
+        io: &dyn StorageIo,
+        dir: &Path,
+        boot: &BootId,
+        rows: &[(usize, Row, bool)],
+    ) -> io::Result<Self> {
+        let (path, tmp) = (dir.join(NAME), dir.join(TMP));
         let file = io.open(&tmp, Access::Fresh, PRIVATE)?;
         file.write_at(&header(boot), 0)?;
         let mut fast = FastFile { file, generations: Vec::new() };
-        for (place, (row, forgotten)) in rows.iter().enumerate() {
-            fast.write(place, row.clone(), *forgotten)?;
+        for (place, row, forgotten) in rows {
+            fast.write(*place, row.clone(), *forgotten)?;
         }
         io.rename(&tmp, &path)?;
         Ok(fast)
@@ -140,10 +150,13 @@ impl FastFile {
 }
 
 /// What the file in `dir` says about this run of the machine.
-pub fn load(io: &dyn StorageIo, dir: &Path, boot: &BootId) -> Vec<Slot> {
-    // Nobody but the last process could have left it half made; the file itself is still the old one.
-    let _ = io.remove(&dir.join("positions.fast.tmp"));
-    io.read(&dir.join("positions.fast")).map(|bytes| decode(&bytes, boot)).unwrap_or_default()
+///
+/// Errors: there is something, and it cannot be read.
+pub fn load(io: &dyn StorageIo, dir: &Path, boot: &BootId) -> io::Result<Vec<Slot>> {
+    match io.read(&dir.join(NAME)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map(|bytes| decode(&bytes, boot)),
+    }
 }
 
 #[cfg(test)]
@@ -170,13 +183,13 @@ mod tests {
     fn a_torn_slot_falls_back_to_the_one_before_and_another_boot_to_nothing() -> io::Result<()> {
         let dir = tempfile::tempdir()?;
         let (io, path) = (Disk, dir.path().join("positions.fast"));
-        let rows = [(row(1, "s", "/a", 1, 10), false), (row(2, "s", "/b", 2, 20), false)];
+        let rows = [(0, row(1, "s", "/a", 1, 10), false), (1, row(2, "s", "/b", 2, 20), false)];
         let mut fast = FastFile::create(&io, dir.path(), &BOOT_A, &rows)?;
         fast.write(1, row(3, "s", "/b", 2, 21), false)?;
         fast.write(2, row(4, "s", "/c", 3, 30), false)?;
         fast.write(0, row(5, "s", "/a", 1, 10), true)?;
         let offsets = |boot| {
-            let slots = load(&io, dir.path(), boot).into_iter();
+            let slots = load(&io, dir.path(), boot).unwrap().into_iter();
             slots.filter(|slot| !slot.forgotten).map(|slot| slot.row.position.offset).collect::<Vec<_>>()
         };
         assert_eq!(offsets(&BOOT_A), [21, 30]);

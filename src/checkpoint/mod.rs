@@ -21,7 +21,7 @@ pub use position::{Edge, HEAD_MAX, Position, Row, TAIL_MAX};
 use crate::storage_io::{Access, PRIVATE, StorageIo};
 use crate::thread::Wake;
 use durable::Snapshot;
-use fast::FastFile;
+use fast::{BootId, FastFile};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
@@ -69,6 +69,9 @@ pub struct Checkpoint {
     io: Arc<dyn StorageIo>,
     dir: PathBuf,
     table: Mutex<Table>,
+    /// Which run of the machine this is; without one there is no fast tier.
+    boot: Option<BootId>,
+    /// `None` as long as there was no room for it.
     fast: Mutex<Option<FastFile>>,
     durable: Mutex<Durable>,
     lost: bool,
@@ -82,10 +85,23 @@ impl Checkpoint {
     /// Files that cannot be used are moved aside or passed over with a warning. Errors: the directory cannot be
     /// written to.
     pub fn open(io: Arc<dyn StorageIo>, dir: &Path) -> io::Result<Checkpoint> {
+        let [_, _, tmp] = paths(dir);
+        // Left-overs are never preferred, however new: nobody promised that they are whole.
+        let _ = (io.remove(&tmp), io.remove(&dir.join(fast::TMP)));
         let loaded = load_durable(&*io, dir);
+        for (path, why) in &loaded.unusable {
+            tracing::warn!("checkpoint: {} cannot be used: {why}", path.display());
+            move_aside(&*io, path);
+        }
         let boot = fast::boot_id(&*io);
-        let recent = boot.map(|boot| fast::load(&*io, dir, &boot)).unwrap_or_default();
-        let lost = loaded.damaged && loaded.best.is_none();
+        let recent = boot.map_or(Ok(Vec::new()), |boot| fast::load(&*io, dir, &boot));
+        let recent = recent.unwrap_or_else(|error| {
+            let path = dir.join(fast::NAME);
+            tracing::warn!("checkpoint: {} cannot be used: {error}", path.display());
+            move_aside(&*io, &path);
+            Vec::new()
+        });
+        let lost = !loaded.unusable.is_empty() && loaded.best.is_none();
         if lost {
             tracing::warn!(
                 "checkpoint: {} positions are left in {}; other files are read from their beginning, to lose no entry",
@@ -93,11 +109,11 @@ impl Checkpoint {
                 dir.display()
             );
         }
-        let Snapshot { generation, stamp, sources: mut known, rows } = loaded.best.unwrap_or_default();
-        let recent =
-            recent.into_iter().filter(|slot| slot.row.stamp > stamp).map(|slot| (slot.row, slot.forgotten));
+        let mut best = loaded.best.unwrap_or_default();
+        let (generation, stamp) = (best.generation, best.stamp);
+        let mut known = std::mem::take(&mut best.sources);
         let mut table = Table { last_stamp: stamp, ..Table::default() };
-        for (row, forgotten) in merged(rows.into_iter().map(|row| (row, false)).chain(recent)) {
+        for (row, forgotten) in both_tiers(best, recent) {
             if !known.contains(&row.source) {
                 known.push(Arc::clone(&row.source));
             }
@@ -110,13 +126,22 @@ impl Checkpoint {
         // What was lost must not look like a first start next time.
         table.changed |= lost;
         table.sources = known;
-        let rows: Vec<_> =
-            table.held.iter().flatten().map(|held| (held.row.clone(), held.forgotten)).collect();
-        let fast = boot.map(|boot| FastFile::create(&*io, dir, &boot, &rows)).transpose()?;
+        let fast = match boot.map(|boot| FastFile::create(&*io, dir, &boot, &table.placed())).transpose() {
+            Ok(fast) => fast,
+            // What is there stays in force: its stamps tell it from a newer durable file.
+            Err(error) if is_full(&error) => {
+                tracing::warn!(
+                    "checkpoint: {}: {error}; positions are kept in memory until there is room",
+                    dir.display()
+                );
+                None
+            }
+            Err(error) => return Err(error),
+        };
         let durable = Durable { generation, main_is_good: loaded.main_is_good };
         let (table, fast, durable) = (Mutex::new(table), Mutex::new(fast), Mutex::new(durable));
         let keeper = OnceLock::new();
-        Ok(Checkpoint { io, dir: dir.to_path_buf(), table, fast, durable, lost, keeper })
+        Ok(Checkpoint { io, dir: dir.to_path_buf(), table, boot, fast, durable, lost, keeper })
     }
 
     /// A source begins: what it finds, and from now on it counts as having run.
@@ -217,7 +242,15 @@ impl Checkpoint {
     /// Writes what changed to the fast tier; how many positions that were is the result. Cheap if nothing changed.
     pub fn flush_fast(&self) -> io::Result<usize> {
         let mut fast = self.fast.lock();
-        let Some(fast) = fast.as_mut() else { return Ok(0) };
+        let Some(boot) = self.boot else { return Ok(0) };
+        let fast = match &mut *fast {
+            Some(fast) => fast,
+            // There was no room for it at the start.
+            none => {
+                let rows = self.table.lock().placed();
+                none.insert(FastFile::create(&*self.io, &self.dir, &boot, &rows)?)
+            }
+        };
         let places = self.table.lock().take_dirty();
         for (done, place) in places.iter().enumerate() {
             // Row by row, so that sources never wait for a whole flush.
@@ -269,12 +302,41 @@ impl Checkpoint {
     }
 }
 
+/// Whether there is no room: what passes by itself or by a person's hand.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What the directory of a process that does not run holds.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The positions, by source and path.
+    pub rows: Vec<Row>,
+    /// Files that cannot be used, each with why.
+    pub unusable: Vec<(PathBuf, String)>,
+}
+
+/// Looks what is in `dir`, and changes nothing there.
+pub fn stored(io: &dyn StorageIo, dir: &Path) -> Stored {
+    let loaded = load_durable(io, dir);
+    let recent = fast::boot_id(io).map_or(Ok(Vec::new()), |boot| fast::load(io, dir, &boot));
+    let mut unusable = loaded.unusable;
+    let recent = recent.unwrap_or_else(|error| {
+        unusable.push((dir.join(fast::NAME), error.to_string()));
+        Vec::new()
+    });
+    let rows = both_tiers(loaded.best.unwrap_or_default(), recent);
+    let mut rows: Vec<_> = rows.into_iter().filter(|(_, forgotten)| !forgotten).map(|(row, _)| row).collect();
+    rows.sort_by(|a, b| (&a.source, &a.position.path).cmp(&(&b.source, &b.position.path)));
+    Stored { rows, unusable }
+}
+
 struct Loaded {
     /// The newest that can be used.
     best: Option<Snapshot>,
     main_is_good: bool,
-    /// Something was there that cannot be used.
-    damaged: bool,
+    /// What was there and cannot be used.
+    unusable: Vec<(PathBuf, String)>,
 }
 
 /// Main file, previous generation, and the one being written.
@@ -284,10 +346,8 @@ fn paths(dir: &Path) -> [PathBuf; 3] {
 
 /// The newest valid one of the main file and the previous generation.
 fn load_durable(io: &dyn StorageIo, dir: &Path) -> Loaded {
-    let [main, prev, tmp] = paths(dir);
-    // A left-over is never preferred, however new: nobody promised that it is whole.
-    let _ = io.remove(&tmp);
-    let mut loaded = Loaded { best: None, main_is_good: false, damaged: false };
+    let [main, prev, _] = paths(dir);
+    let mut loaded = Loaded { best: None, main_is_good: false, unusable: Vec::new() };
     for path in [&main, &prev] {
         let why = match io.read(path).map(|bytes| durable::decode(&bytes)) {
             Ok(Ok(snapshot)) => {
@@ -301,12 +361,25 @@ fn load_durable(io: &dyn StorageIo, dir: &Path) -> Loaded {
             Ok(Err(bad)) => bad.to_string(),
             Err(error) => error.to_string(),
         };
-        tracing::warn!("checkpoint: {} cannot be used: {why}", path.display());
-        loaded.damaged = true;
-        // Kept for whoever wants to look, and out of the way of the next generation. If that fails it is written over.
-        let _ = io.rename(path, &path.with_extension("bad"));
+        loaded.unusable.push((path.clone(), why));
     }
     loaded
+}
+
+/// Keeps what cannot be used for whoever wants to look, out of the way of what is written next. What is still in the way is
+/// written over.
+fn move_aside(io: &dyn StorageIo, path: &Path) {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = |end: &str| path.with_file_name(format!("{name}.bad{end}"));
+    // A directory does not go where a file of that name is, nor the other way round.
+    let _ = io.rename(path, &aside("")).or_else(|_| io.rename(path, &aside(".2")));
+}
+
+/// The newer row about each file, with whether it was forgotten.
+fn both_tiers(durable: Snapshot, recent: Vec<fast::Slot>) -> Vec<(Row, bool)> {
+    let recent = recent.into_iter().filter(|slot| slot.row.stamp > durable.stamp);
+    let recent: Vec<_> = recent.map(|slot| (slot.row, slot.forgotten)).collect();
+    merged(durable.rows.into_iter().map(|row| (row, false)).chain(recent))
 }
 
 /// Of several rows about one file the one with the highest stamp, with whether it says that the file was forgotten.

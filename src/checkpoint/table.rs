@@ -111,6 +111,13 @@ impl Table {
         }
     }
 
+    /// All positions with their places, and whether they were forgotten.
+    pub(super) fn placed(&self) -> Vec<(usize, Row, bool)> {
+        let held = self.held.iter().enumerate();
+        held.filter_map(|(place, held)| held.as_ref().map(|held| (place, held.row.clone(), held.forgotten)))
+            .collect()
+    }
+
     pub(super) fn take_dirty(&mut self) -> Vec<u32> {
         let places = std::mem::take(&mut self.dirty);
         for place in &places {

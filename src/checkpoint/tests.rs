@@ -282,6 +282,27 @@ fn copied(dir: &Path) -> tempfile::TempDir {
 }
 
 #[test]
+fn on_a_full_disk_it_opens_with_what_it_knows_and_writes_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoint = open(dir.path());
+    checkpoint.add(&"app".into(), position("/a", 10));
+    checkpoint.flush_fast().unwrap();
+    drop(checkpoint);
+    for steps in 0..3 {
+        let left = Arc::new(AtomicUsize::new(steps));
+        let checkpoint = Checkpoint::open(Arc::new(Failing { left: Arc::clone(&left) }), dir.path()).unwrap();
+        let (key, found) = checkpoint.loaded("app")[0].clone();
+        assert_eq!(found.offset, 10 + steps as u64);
+        checkpoint.set(key, position("/a", 11 + steps as u64));
+        assert!(checkpoint.flush_fast().is_err(), "after {steps} steps");
+        left.store(usize::MAX, SeqCst);
+        assert_eq!(checkpoint.flush_fast().unwrap(), 1);
+        drop(checkpoint);
+        assert_eq!(offsets(&open(copied(dir.path()).path()), "app"), [11 + steps as u64]);
+    }
+}
+
+#[test]
 fn a_fast_write_that_tears_is_done_again_and_falls_back_until_then() {
     let dir = tempfile::tempdir().unwrap();
     let left = Arc::new(AtomicUsize::new(usize::MAX));

@@ -6,6 +6,7 @@ pub mod dlq;
 pub mod generate;
 pub mod health;
 pub mod pages;
+pub mod positions;
 pub mod reload;
 pub mod schema;
 pub mod send;
@@ -69,6 +70,9 @@ enum Command {
     /// Looks at the buffers on disk of a stopped ringmain, checks them, reads them out, repairs them
     #[command(after_help = EXIT_CODES)]
     Buffer(buffer::BufferArgs),
+    /// Shows or resets how far files were read, in the data directory of one that does not run
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Positions(positions::PositionsCommand),
     /// Makes numbered lines of several kinds, to try a config or to load one
     Gen(generate::GenArgs),
     /// Prints the JSON schema of the config, for editors and checks
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Dlq(args) => dlq::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Buffer(args) => buffer::run(&args),
+        Command::Positions(command) => positions::run(&command),
         Command::Gen(args) => generate::run(&args),
         Command::Schema => schema::run(),
         Command::Completions(args) => pages::completions(&args),

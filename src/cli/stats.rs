@@ -81,28 +81,38 @@ fn heading(title: &str, out: &mut String) {
 }
 
 /// The rows of a table: names with objects, if the value is that and nothing else.
-fn rows(value: &Value) -> Option<Vec<(String, &Map<String, Value>)>> {
+fn rows<'a>(value: &'a Value) -> Option<Vec<(String, &'a Map<String, Value>)>> {
     let rows: Option<Vec<_>> = match value {
         Value::Object(object) => {
             object.iter().map(|(name, row)| Some((name.clone(), row.as_object()?))).collect()
         }
         Value::Array(items) => {
-            items.iter().enumerate().map(|(index, row)| Some((index.to_string(), row.as_object()?))).collect()
+            let name = |(index, row): (usize, &Map<String, Value>)| {
+                row.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned)
+            };
+            let row = |(index, row): (usize, &'a Value)| {
+                let row = row.as_object()?;
+                Some((name((index, row)), row))
+            };
+            items.iter().enumerate().map(row).collect()
         }
         _ => None,
     };
     rows.filter(|rows| !rows.is_empty())
 }
 
+/// Columns that say nothing of any row are left out: a table is to be read, and `--json` has all.
 fn table(rows: &[(String, &Map<String, Value>)], out: &mut String) {
     let mut names: Vec<&str> = Vec::new();
-    for (_, row) in rows {
-        for name in row.keys() {
-            if !names.contains(&name.as_str()) {
+    for (title, row) in rows {
+        for (name, value) in *row {
+            let is_title = name == "name" && value.as_str() == Some(title);
+            if !is_title && !is_nothing(value) && !names.contains(&name.as_str()) {
                 names.push(name);
             }
         }
     }
+    names.sort_unstable();
     let head = std::iter::once(String::new()).chain(names.iter().map(|name| (*name).to_owned())).collect();
     let mut lines: Vec<Vec<String>> = vec![head];
     for (row_name, row) in rows {
@@ -113,7 +123,7 @@ fn table(rows: &[(String, &Map<String, Value>)], out: &mut String) {
 }
 
 /// Lines of cells: the first column to the left, the others to the right, as figures are read.
-fn columns(lines: &[Vec<String>], out: &mut String) {
+pub(super) fn columns(lines: &[Vec<String>], out: &mut String) {
     let count = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
@@ -131,10 +141,30 @@ fn columns(lines: &[Vec<String>], out: &mut String) {
     }
 }
 
-/// A value in a cell, without anything that steers a terminal.
+/// Whether the value is what there is when nothing has happened.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(object) => object.values().all(is_nothing),
+    }
+}
+
+/// A value in a cell, without anything that steers a terminal. Of an object what is not nothing, of a list of objects how many.
 fn said(value: &Value) -> String {
     let text = match value {
         Value::Null => "-".into(),
+        Value::Array(items) if items.is_empty() => "-".into(),
+        Value::Array(items) if items.iter().all(Value::is_object) => items.len().to_string(),
+        Value::Array(items) => items.iter().map(said).collect::<Vec<_>>().join(", "),
+        Value::Object(_) if is_nothing(value) => "-".into(),
+        Value::Object(object) => {
+            let some = object.iter().filter(|(_, value)| !is_nothing(value));
+            some.map(|(name, value)| format!("{name} {}", said(value))).collect::<Vec<_>>().join(", ")
+        }
         Value::String(text) => text.clone(),
         Value::Number(number) => match number.as_f64() {
             Some(float) if number.is_f64() => format!("{float:.3}"),
@@ -142,6 +172,11 @@ fn said(value: &Value) -> String {
         },
         other => other.to_string(),
     };
+    printable(&text)
+}
+
+/// The text without anything that steers a terminal.
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 
@@ -154,9 +189,9 @@ mod tests {
         let value = serde_json::json!({
             "state": "running",
             "uptime_seconds": 12.5,
-            "sources": { "app": { "received": 10, "lag": 0 }, "syslog": { "received": 5, "dropped": { "full": 1 } } },
+            "sources": { "app": { "received": 10, "lag": 0 }, "syslog": { "received": 5, "dropped": { "full": 1, "none": 0, "late": 2 } } },
             "ledger": { "balanced": true, "inner": { "total": 15 } },
-            "threads": [ { "name": "worker-0" }, { "name": "send-archive" } ],
+            "threads": [ { "name": "worker-0", "tid": 7 }, { "name": "send-archive", "tid": 8 } ],
             "empty": {},
         });
         let expected = "  \
@@ -170,7 +205,7 @@ ledger.inner
   total  15
 
 sources
-          dropped  lag  received
+          dropped  received
 ";
         let text = tables(&value);
         // The order of names is that of the JSON reader; what matters is that every value stands under its name.
@@ -187,7 +222,12 @@ sources
         let head = text.lines().find(|line| line.contains("received")).unwrap();
         let end = head.find("received").unwrap() + "received".len();
         assert!(line("app")[..end].ends_with("10") && line("syslog")[..end].ends_with('5'), "{text}");
-        assert!(line("0").ends_with("worker-0") && line("syslog").contains(r#"{"full":1}"#));
+        assert!(line("worker-0").ends_with("7") && line("syslog").contains("full 1, late 2"), "{text}");
+        assert!(!text.contains("lag") && !text.contains("empty"), "what says nothing is left out: {text}");
+        let files =
+            serde_json::json!({ "sources": [{ "name": "a", "files": [{}, {}], "listening": ["x", "y"] }] });
+        let text = tables(&files);
+        assert!(text.lines().any(|line| line.split_whitespace().eq(["a", "2", "x,", "y"])), "{text}");
     }
 
     #[test]

@@ -551,8 +551,8 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `pathh` in sink `s`",
             "1:36",
             "^^^^^ did you mean `path`?",
-            "known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, \
-             fallback_after, buffer, path, format, open_files, fsync, \
+            "known keys: type, enabled, when, batch, concurrency, ordering, retry, buffer, circuit_breaker, fallback, \
+             fallback_after, path, format, open_files, fsync, \
              max_files, rotate",
         ),
         (
@@ -709,7 +709,7 @@ error: unknown key `pathh` in sink `archive`
    |
 17 |     pathh: \"./data/out\"
    |     ^^^^^ did you mean `path`?
-   = known keys: type, enabled, when, batch, concurrency, ordering, retry, circuit_breaker, fallback, fallback_after, buffer, path, format, open_files, fsync, max_files, rotate
+   = known keys: type, enabled, when, batch, concurrency, ordering, retry, buffer, circuit_breaker, fallback, fallback_after, path, format, open_files, fsync, max_files, rotate
 ";
     let shown = parse(&text).unwrap_err().to_string().replace("is missing\n\n", "is missing\n");
     assert!(shown.starts_with(expected), "{shown}");

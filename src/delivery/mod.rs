@@ -150,7 +150,12 @@ impl Sender {
                     case.date(&taken.batch, attempts);
                     continue;
                 }
-                Attempt::Failed { said, failure } => self.go_on(&taken.batch, &mut case, said, failure),
+                Attempt::Failed { said, failure } => {
+                    let wait = self.go_on(&taken.batch, &mut case, said, failure);
+                    // The other sink is asked at once; what is waited for is this one.
+                    let turn = outlet.is_none() && self.outlet(Instant::now()).is_some();
+                    wait.map(|wait| if turn { Duration::ZERO } else { wait })
+                }
             };
             if let Some(wait) = wait {
                 if let Some(put_down) = self.rest(wait, row) {

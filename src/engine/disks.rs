@@ -115,6 +115,7 @@ impl Stage<'_> {
             source,
             spills: !buffer.is_on_disk(),
             hurry: self.core.keeper.hurry(),
+            note: self.core.keeper.alarm(),
         });
         // Rows are shared with what runs: nothing is counted before it is sure that this will.
         let (ledger, found) = (Arc::clone(&self.ledger.sources[usize::from(source.0)].row), opened.found);
@@ -187,7 +188,7 @@ impl LiveDisk {
 }
 
 impl Core {
-    /// Ends a sink that a reload took out and whose entries are on disk: those stay there.
+    /// Ends a sink that a reload took out and that has a buffer on disk: what is there stays there.
     pub(super) fn see_off_disk(&self, sink: &LiveSink, disk: &LiveDisk, deadline: Instant) {
         let name = &sink.config.name;
         disk.lane.front.feeds().wait(deadline);
@@ -196,6 +197,16 @@ impl Core {
             tracing::error!(
                 "sink {name}: removed, and not all of its entries could be written to its buffer"
             );
+        }
+        if disk.lane.spills() {
+            // What is in memory is delivered or dropped, as with any sink that goes; what is on disk alone stays.
+            disk.lane.finish();
+            if !sink.senders.wait(deadline) {
+                let dropped = disk.lane.back.forsake();
+                tracing::error!(
+                    "sink {name}: removed with entries in memory it could not deliver in time: {dropped} dropped"
+                );
+            }
         }
         self.end_disk(sink, disk);
         let kept = disk.lane.view().entries;

@@ -117,7 +117,9 @@ impl Keeper {
         let mut certificates_at = Instant::now() + CERTIFICATES;
         while !self.stop.is_raised() {
             row.set(Doing::Idle);
-            let until = if self.checkpoint.is_dirty() && !self.unsafe_since_sync.load(Relaxed) {
+            let has_news = || self.disks.lock().iter().any(|disk| disk.has_news());
+            let until = if (self.checkpoint.is_dirty() || has_news()) && !self.unsafe_since_sync.load(Relaxed)
+            {
                 (Instant::now() + FAST).min(durable_at)
             } else {
                 durable_at
@@ -128,6 +130,8 @@ impl Keeper {
             // Relaxed: only this thread writes and reads it.
             if !self.unsafe_since_sync.load(Relaxed) {
                 complain("the fast checkpoint", self.checkpoint.flush_fast().map(drop));
+                let disks = self.disks.lock().clone();
+                disks.iter().for_each(|disk| complain("what a buffer delivered", disk.note_delivered()));
             }
             let now = Instant::now();
             // Relaxed: a wake-up comes with it.

@@ -120,7 +120,7 @@ impl Stage<'_> {
         let letters = wants_letters(self.core, self.config) || self.live.letters.is_some();
         let shares = shares(
             self.config,
-            lanes(self.config) + going + usize::from(letters),
+            lanes(self.config) + usize::from(letters) + going,
             self.config.sources.iter().map(producers).sum(),
             largest,
         )?;
@@ -151,7 +151,6 @@ impl Stage<'_> {
         let Some(old) = old else {
             let row = self.sink_row(sink);
             let opened = self.open_sink(sink)?;
-            let circuit = self.circuit(row, sink);
             let disk = match self.config.has_buffer(sink) {
                 true => Some(self.open_disk(row, sink, quota)?),
                 false => None,
@@ -161,6 +160,7 @@ impl Stage<'_> {
                 None => self.new_lane(row, sink, quota),
             };
             self.lanes.push(Arc::clone(&lane));
+            let circuit = self.circuit(row, sink);
             let made = LiveSink {
                 config: sink.clone(),
                 row,
@@ -173,7 +173,7 @@ impl Stage<'_> {
                 disk,
             };
             self.view_sink(row, made.view(what));
-            return self.man(made);
+            return self.man(made, None);
         };
         let row = self.sink_row(sink);
         let only_when = SinkConfig { when: sink.when.clone(), ..old.config.clone() } == *sink;
@@ -187,13 +187,14 @@ impl Stage<'_> {
         let opened = if same_sink { Arc::clone(&old.sink) } else { self.open_sink(sink)? };
         let crew = old.lane.enlist();
         self.crews.push((Arc::clone(&old.lane), crew, manner(sink), !same_sink));
-        let upkeep = old.upkeep.clone().filter(|_| same_sink);
+        let (upkeep, before) =
+            if same_sink { (old.upkeep.clone(), None) } else { (None, old.upkeep.clone()) };
         // A sink that is another now is judged anew.
         let circuit = self.circuit(row, sink);
         let (config, senders) = (sink.clone(), Arc::default());
         let next = LiveSink { config, sink: opened, circuit, crew, senders, upkeep, ..old };
         self.view_sink(row, next.view(what));
-        self.man(next)
+        self.man(next, before)
     }
 
     fn open_sink(&mut self, sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
@@ -240,8 +241,8 @@ impl Stage<'_> {
         }))
     }
 
-    /// Starts the sink's senders, which wait until they are in charge.
-    pub(super) fn man(&mut self, mut sink: LiveSink) -> Result<(), StartError> {
+    /// Starts the sink's senders, which wait until they are in charge, and its upkeep after the one `before`.
+    pub(super) fn man(&mut self, mut sink: LiveSink, before: Option<Arc<Upkeep>>) -> Result<(), StartError> {
         let cores = &self.config.decided.cores.senders;
         for number in 0..sink.config.lane.concurrency {
             let sender = Sender {
@@ -265,7 +266,8 @@ impl Stage<'_> {
             spawned.map_err(thread_refused)?;
         }
         if sink.upkeep.is_none() {
-            let upkeep = Upkeep::start(&self.core.house.threads, &sink.config.name, &sink.sink);
+            let (threads, name) = (&self.core.house.threads, &sink.config.name);
+            let upkeep = Upkeep::start(threads, name, &sink.sink, &self.go, before);
             sink.upkeep = upkeep.map_err(thread_refused)?.map(Arc::new);
         }
         self.sinks.push(sink);

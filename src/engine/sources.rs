@@ -21,11 +21,13 @@ use crate::sources::loki::service::PUSH;
 use crate::sources::multiline::Rules;
 use crate::sources::multiline::config::MultilineConfig;
 use crate::sources::net::Intake;
+use crate::sources::net::http::change as http;
 use crate::sources::net::http::{HttpSettings, Service};
 use crate::sources::net::incoming::HEADROOM;
 use crate::sources::net::listen::Listen;
 use crate::sources::net::seats::Host;
-use crate::sources::socket::config::SocketFraming;
+use crate::sources::socket;
+use crate::sources::socket::config::{SocketFraming, SocketSourceConfig};
 use crate::sources::stdin::{StdinReader, StdinSettings};
 use crate::sources::submit::{Shipper, Submitter};
 use crate::sources::syslog;
@@ -109,13 +111,12 @@ impl Opener<'_> {
             SourceKind::Http(http) => {
                 let settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
                 let bound = self.open_requests(spec, settings, Arc::new(http.service()))?;
-                let path = http.paths.0.first().map_or("/", |(path, _)| path);
-                self.listens_as(bound.iter().map(|listen| listen.as_url(path)).collect());
+                self.listens(&bound);
             }
             SourceKind::Loki(loki) => {
                 let settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
                 let bound = self.open_requests(spec, settings, Arc::new(loki.service()))?;
-                self.listens_as(bound.iter().map(|listen| listen.as_url(PUSH)).collect());
+                self.listens(&bound);
             }
             SourceKind::Syslog(syslog) => {
                 // Errors name the source and the address themselves.
@@ -127,13 +128,7 @@ impl Opener<'_> {
             SourceKind::Socket(socket) => {
                 let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
                 let framing = socket.framing;
-                let multiline = rules(socket.multiline.as_ref(), socket.max_message, &source.name)?;
-                if multiline.is_some() && framing != SocketFraming::Newline {
-                    let name = &source.name;
-                    let why =
-                        format!("source {name}: `multiline` joins lines, so it needs `framing: newline`");
-                    return Err(StartError::Config(why));
-                }
+                let multiline = socket_rules(socket, &source.name)?;
                 let bound =
                     self.on_intake(move |intake| intake.add_socket(framing, multiline, settings, spec));
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
@@ -158,7 +153,22 @@ impl Opener<'_> {
                 let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
                 Box::new(syslog::source::change(settings, source.strategy))
             }
-            _ => return Ok(false),
+            SourceKind::Socket(socket) => {
+                let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let multiline = socket_rules(socket, &source.name)?;
+                socket::source::change(socket.framing, multiline, settings, source.strategy)
+            }
+            SourceKind::Http(http) => {
+                let settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let (service, strategy) = (Arc::new(http.service()), source.strategy);
+                Box::new(http::Change { settings, service, strategy })
+            }
+            SourceKind::Loki(loki) => {
+                let settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let (service, strategy) = (Arc::new(loki.service()), source.strategy);
+                Box::new(http::Change { settings, service, strategy })
+            }
+            SourceKind::File(_) | SourceKind::Stdin(_) | SourceKind::Submit(_) => return Ok(false),
         };
         let number = seats.start;
         let prepared = self.intake.run(move |intake| intake.prepare(number, change));
@@ -221,11 +231,15 @@ impl Opener<'_> {
         Ok(bound)
     }
 
+    /// Shows where it listens, in the words of whoever is to send there.
     fn listens(&mut self, bound: &[Listen]) {
-        self.listens_as(bound.iter().map(ToString::to_string).collect());
-    }
-
-    fn listens_as(&mut self, listening: Vec<String>) {
+        let path = match &self.wanted.source.kind {
+            SourceKind::Http(http) => Some(http.paths.0.first().map_or("/", |(path, _)| path)),
+            SourceKind::Loki(_) => Some(PUSH),
+            _ => None,
+        };
+        let told = |listen: &Listen| path.map_or_else(|| listen.to_string(), |path| listen.as_url(path));
+        let listening: Vec<String> = bound.iter().map(told).collect();
         let view = &mut self.opened.view;
         view.what = format!("listens on {}", listening.join(", "));
         view.listening = listening;
@@ -258,6 +272,7 @@ impl Opener<'_> {
             ignore_older: config.ignore_older,
             open_files: config.open_files,
             multiline: None,
+            scratch: self.wanted.config.data_dir.clone(),
             never_read: vec![self.wanted.config.data_dir.clone()],
             never_match,
             labels,
@@ -291,6 +306,16 @@ pub(super) fn producers(source: &SourceConfig) -> usize {
 
 fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {
     multiline.map_or(max_line, |multiline| multiline.longest(max_line))
+}
+
+/// The rules of the socket source called `name`.
+fn socket_rules(socket: &SocketSourceConfig, name: &str) -> Result<Option<Arc<Rules>>, StartError> {
+    let multiline = rules(socket.multiline.as_ref(), socket.max_message, name)?;
+    if multiline.is_some() && socket.framing != SocketFraming::Newline {
+        let why = format!("source {name}: `multiline` joins lines, so it needs `framing: newline`");
+        return Err(StartError::Config(why));
+    }
+    Ok(multiline)
 }
 
 /// The rules of the source called `name`, whose lines have up to `max_line` bytes.

@@ -117,6 +117,11 @@ impl Connection {
         }
     }
 
+    /// Bodies of its further requests have at most `body_max` bytes.
+    pub fn set_body_max(&mut self, body_max: u64) {
+        self.reader.set_body_max(body_max);
+    }
+
     // --- in
 
     /// What was kept: it comes before what is read next.

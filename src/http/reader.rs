@@ -79,6 +79,11 @@ impl Reader {
         Reader { state: State::Head, body_max, empty_lines: 0, looked: 0 }
     }
 
+    /// Bodies longer than `body_max` bytes are refused from now on.
+    pub fn set_body_max(&mut self, body_max: u64) {
+        self.body_max = body_max;
+    }
+
     /// Whether it is between two requests.
     pub fn is_between(&self) -> bool {
         self.state == State::Head

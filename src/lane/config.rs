@@ -20,6 +20,8 @@ pub struct LaneConfig {
     pub ordering: Ordering,
     /// How long its sink is borne with.
     pub retry: RetryConfig,
+    /// Where entries wait.
+    pub buffer: BufferConfig,
     /// When its sink is left alone.
     pub circuit_breaker: BreakerConfig,
     /// The sink that takes its entries while its own is out of reach for long.
@@ -27,8 +29,6 @@ pub struct LaneConfig {
     /// How long its own must have been so.
     #[serde(with = "units::duration")]
     pub fallback_after: Duration,
-    /// Where entries wait.
-    pub buffer: BufferConfig,
     /// From `dispatcher.batch_timeout`: longest an entry waits for company.
     #[serde(skip)]
     pub batch_timeout: Duration,

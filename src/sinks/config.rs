@@ -35,6 +35,8 @@ pub struct SinkKeys {
     pub ordering: Ordering,
     /// How long it is borne with; absent keys: as `dispatcher.retry_...`, `max_retries` and `auth_grace` say.
     pub retry: RetryKeys,
+    /// Where its entries wait (`type: memory`).
+    pub buffer: BufferConfig,
     /// When it is left alone; absent keys: as `dispatcher.circuit_breaker` says.
     pub circuit_breaker: BreakerKeys,
     /// The sink that takes its entries while it is out of reach for long.
@@ -42,8 +44,6 @@ pub struct SinkKeys {
     /// How long it must have been so (1m).
     #[serde(with = "units::optional_duration")]
     pub fallback_after: Option<Duration>,
-    /// Where its entries wait (`type: memory`).
-    pub buffer: BufferConfig,
 }
 
 impl Default for SinkKeys {
@@ -55,10 +55,10 @@ impl Default for SinkKeys {
             concurrency: None,
             ordering: Ordering::Stream,
             retry: RetryKeys::default(),
+            buffer: BufferConfig::default(),
             circuit_breaker: BreakerKeys::default(),
             fallback: None,
             fallback_after: None,
-            buffer: BufferConfig::default(),
         }
     }
 }

@@ -183,9 +183,10 @@ impl Door {
         block.begin_run(stream);
         let Some(offset) = block.append(entry.message.as_bytes()) else { return Err(Refusal::Full) };
         block.append(b"\n");
-        let row = Entry::at(offset, len as u32);
+        let flags = Entry::newlines(entry.message.as_bytes());
+        let row = Entry { flags, ..Entry::at(offset, len as u32) };
         block.push(match entry.timestamp {
-            Some(said) => Entry { time: nanos(said), flags: Entry::OWN_TIME, ..row },
+            Some(said) => Entry { time: nanos(said), flags: flags | Entry::OWN_TIME, ..row },
             None => row,
         });
         Ok(())

@@ -274,10 +274,14 @@ fn plain_text_and_old_versions_are_no_tls() {
     let mut hello = vec![22, 3, 1, 0, 45, 1, 0, 0, 41, 3, 2];
     hello.extend([9; 32]);
     hello.extend([0, 0, 2, 0xC0, 0x13, 1, 0]);
-    let cases: [(&[u8], &str); 3] = [
+    // And a TLS 1.0 client's (RFC 2246).
+    let older: Vec<u8> =
+        hello.iter().enumerate().map(|(at, byte)| if at == 10 { 1 } else { *byte }).collect();
+    let cases: [(&[u8], &str); 4] = [
         (b"<13>Oct 11 22:14:15 host app: hello\n", "it does not speak TLS"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "it does not speak TLS"),
         (&hello, "the TLS handshake failed"),
+        (&older, "the TLS handshake failed"),
     ];
     for (sent, why) in cases {
         let wire = Wire::default();

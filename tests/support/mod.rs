@@ -42,8 +42,13 @@ impl Instance {
 
     /// Starts the binary in `dir` with `config`.
     pub fn spawn(dir: &Path, config: &str) -> Instance {
+        Instance::spawn_by(dir, config, &mut Command::new(binary()))
+    }
+
+    /// Starts it by a command line of one's own, to which the arguments of the binary are added.
+    pub fn spawn_by(dir: &Path, config: &str, command: &mut Command) -> Instance {
         fs::write(dir.join("config.yaml"), config).expect("the config can be written");
-        let mut child = Command::new(binary())
+        let mut child = command
             .args(["-c", "config.yaml"])
             .current_dir(dir)
             .env("RINGMAIN_LOG", "info")
@@ -184,6 +189,12 @@ impl Instance {
     pub fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it ends");
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.seen.extend(self.log.try_iter());
+        self.child.try_wait().expect("its status can be had")
     }
 
     /// Waits for it to end.

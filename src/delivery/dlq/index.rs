@@ -141,6 +141,11 @@ impl Index {
         due
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// How many letters there are.
     pub fn count(&self) -> usize {
         self.rows.len()

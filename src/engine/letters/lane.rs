@@ -43,9 +43,9 @@ impl Stage<'_> {
         let circuit = self.circuit(row, &config);
         let sink: Arc<dyn Sink> = Arc::new(GivenUp);
         let (crew, senders) = (FIRST_CREW, Arc::default());
-        let made = LiveSink { config, row, circuit, lane, disk: None, sink, crew, senders, upkeep: None };
+        let made = LiveSink { config, row, circuit, lane, sink, crew, senders, upkeep: None, disk: None };
         self.view_sink(row, made.view("dead letters: what steps give up".into()));
-        self.man(made)?;
+        self.man(made, None)?;
         self.letters = self.sinks.pop();
         Ok(())
     }

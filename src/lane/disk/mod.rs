@@ -33,7 +33,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 use std::time::{Duration, Instant};
 
 /// How long a thread of the buffer waits before it looks again at what cannot tell: a full disk, one that failed.
@@ -53,6 +53,8 @@ pub struct DiskLane {
     when_full: AtomicU8,
     /// What is done with, but not yet forgotten on disk.
     done: Mutex<Vec<Seq>>,
+    /// Something was delivered that is not noted on disk.
+    news: AtomicBool,
     /// Bytes of records that were read and are not done with.
     ahead: AtomicU64,
     ahead_max: u64,
@@ -62,6 +64,8 @@ pub struct DiskLane {
     rung: Condvar,
     /// Wakes whoever forgets what is done: there is no room.
     hurry: Arc<dyn Wake>,
+    /// Wakes whoever notes what is delivered.
+    note: Arc<dyn Wake>,
 }
 
 /// What the two threads tell each other.
@@ -105,6 +109,8 @@ pub struct DiskSpec {
     pub spills: bool,
     /// Wakes whoever calls [`DiskLane::take_done`].
     pub hurry: Arc<dyn Wake>,
+    /// Wakes whoever calls [`DiskLane::note_delivered`].
+    pub note: Arc<dyn Wake>,
 }
 
 impl DiskLane {
@@ -122,12 +128,14 @@ impl DiskLane {
             sink,
             when_full: AtomicU8::new(spec.when_full as u8),
             done: Mutex::default(),
+            news: AtomicBool::new(false),
             ahead: AtomicU64::new(0),
             ahead_max: spec.ahead_max,
             gate,
             signals: Mutex::default(),
             rung: Condvar::new(),
             hurry: spec.hurry,
+            note: spec.note,
         });
         disk.gate.wake_when_open(Arc::new(Bell(Arc::downgrade(&disk))));
         disk
@@ -193,6 +201,27 @@ impl DiskLane {
         persisted
     }
 
+    /// Whether something was delivered that is not noted on disk.
+    pub fn has_news(&self) -> bool {
+        // Relaxed: a wake-up comes with it.
+        self.news.load(Relaxed)
+    }
+
+    /// Notes on disk what was delivered, without syncing: it does not come again after the death of the process.
+    ///
+    /// Errors: the disk; it is tried again with the next call.
+    pub fn note_delivered(&self) -> io::Result<()> {
+        // Relaxed: what is delivered from here on raises it again, under the buffer's lock that the note takes.
+        if !self.news.swap(false, Relaxed) {
+            return Ok(());
+        }
+        let noted = self.buffer.note_delivered();
+        if noted.is_err() {
+            self.news.store(true, Relaxed);
+        }
+        noted
+    }
+
     /// Takes back what could not be forgotten yet.
     pub fn keep(&self, done: Vec<Seq>) {
         self.done.lock().extend(done);
@@ -238,6 +267,20 @@ impl DiskLane {
         }
     }
 
+    /// So many entries of the front lane are on disk.
+    fn count_stored(&self, entries: u64) {
+        let row = &self.sink.row;
+        row.in_flight.sub(entries);
+        row.persisted.add(entries);
+        row.stored.add(entries);
+    }
+
+    /// So many entries of the front lane will never be.
+    fn count_dropped(&self, entries: u64, reason: Reason) {
+        self.sink.row.in_flight.sub(entries);
+        self.sink.row.dropped.add(reason, entries);
+    }
+
     fn count_lost(&self, entries: u64) {
         self.sink.row.persisted.sub(entries);
         self.sink.row.dropped.add(Reason::Corrupt, entries);
@@ -264,7 +307,12 @@ impl Return for DiskLane {
     fn settled(&self, number: u64, status: Status) {
         // Nobody can say what became of it: it stays on disk, and is delivered again after the next start.
         if status != Status::Failed {
+            self.buffer.delivered(number);
             self.done.lock().push(number);
+            // Relaxed: the wake-up comes after it, and whoever wakes looks.
+            if !self.news.swap(true, Relaxed) {
+                self.note.wake();
+            }
         }
     }
 }
@@ -301,8 +349,8 @@ impl Lane {
         drop(holds);
     }
 
-    /// Settles what is on disk now, but for what was dropped.
-    fn persisted(&self, taken: super::Taken, dropped: &[(Reason, u32)]) {
+    /// Settles what is on disk now, or was dropped.
+    fn persisted(&self, taken: super::Taken, dropped: bool) {
         let mut state = self.state.lock();
         self.put_down(&mut state, &taken);
         let super::Taken { batch, buckets, .. } = taken;

@@ -93,6 +93,10 @@ impl Fetcher {
                 return Todo::End;
             }
             if !signals.rung {
+                if all_read {
+                    // What a backlog took is not needed for what comes now and then.
+                    self.blocks.trim();
+                }
                 row.set(if all_read { Doing::Idle } else { Doing::Blocked });
                 self.disk.wait(&mut signals, LOOK);
             }

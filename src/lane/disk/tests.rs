@@ -123,6 +123,7 @@ fn open(dir: tempfile::TempDir, fsync: Fsync) -> (Rig, Appender, Fetcher) {
         source: SourceId(7),
         spills: false,
         hurry: Arc::new(Nobody),
+        note: Arc::new(Nobody),
     });
     disk.count_found(found.entries, &SourceLedger::default());
     let sync_took = crate::metrics::Telemetry::new().buffer_sync("out");

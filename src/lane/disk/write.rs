@@ -32,7 +32,8 @@ enum Placed {
 /// A batch that is not settled yet.
 struct Unsettled {
     taken: Taken,
-    dropped: Vec<(Reason, u32)>,
+    /// Some of it was dropped.
+    dropped: bool,
 }
 
 /// The equipment of the thread that writes.
@@ -42,12 +43,14 @@ pub struct Appender {
     fsync: Fsync,
     encoder: Encoder,
     unsettled: Vec<Unsettled>,
-    /// How many entries of which batch the open record has.
-    shares: Vec<(usize, u32)>,
+    /// Which batches the open record has entries of.
+    shares: Vec<usize>,
     /// When the first of them came.
     since: Option<Instant>,
     /// Bytes appended since the last sync.
     bytes: usize,
+    /// Entries appended since the last sync.
+    entries: u64,
     sync_took: Histogram,
     /// What was said last of why it cannot go on.
     said: Option<&'static str>,
@@ -66,6 +69,7 @@ impl Appender {
             shares: Vec::new(),
             since: None,
             bytes: 0,
+            entries: 0,
             sync_took,
             said: None,
         }
@@ -106,7 +110,7 @@ impl Appender {
         self.since.get_or_insert_with(Instant::now);
         self.disk.signals.lock().writing = true;
         let parts = taken.batch.parts().len();
-        self.unsettled.push(Unsettled { taken, dropped: Vec::new() });
+        self.unsettled.push(Unsettled { taken, dropped: false });
         for part in 0..parts {
             let mut skip = 0;
             loop {
@@ -118,7 +122,7 @@ impl Appender {
                 let count = self.encoder.entries() - before;
                 skip += count;
                 if count > 0 {
-                    self.shares.push((at, count));
+                    self.shares.push(at);
                 }
                 match added {
                     Added::All => break,
@@ -129,7 +133,8 @@ impl Appender {
                         tracing::error!(
                             "sink {name}: an entry that does not fit a record of its buffer ({max} bytes) is dropped"
                         );
-                        drop_of(&mut self.unsettled[at], Reason::TooLarge, 1);
+                        self.disk.count_dropped(1, Reason::TooLarge);
+                        self.unsettled[at].dropped = true;
                         skip += 1;
                     }
                 }
@@ -148,10 +153,9 @@ impl Appender {
         }
         let placed = self.append(row);
         if matches!(placed, Placed::Dropped) {
-            for (at, entries) in &self.shares {
-                if let Some(one) = self.unsettled.get_mut(*at) {
-                    drop_of(one, Reason::DropNewest, *entries);
-                }
+            self.disk.count_dropped(self.encoder.entries().into(), Reason::DropNewest);
+            for at in &self.shares {
+                self.unsettled[*at].dropped = true;
             }
         }
         self.shares.clear();
@@ -168,6 +172,7 @@ impl Appender {
             match self.writer.append(NewRecord { payload, entries, time_ms }) {
                 Ok(_) => {
                     self.bytes += payload.len();
+                    self.entries += u64::from(entries);
                     self.say(None);
                     return Placed::Kept;
                 }
@@ -192,8 +197,15 @@ impl Appender {
                     self.say(Some(when_full.name()));
                     match when_full {
                         WhenFull::DropNewest => return Placed::Dropped,
-                        WhenFull::DropOldest if self.make_room(row) => {}
-                        WhenFull::DropOldest => return Placed::Dropped,
+                        WhenFull::DropOldest => {
+                            // What may be dropped is counted as on disk first.
+                            if !self.sync_appended(row) {
+                                return Placed::Left;
+                            }
+                            if !self.make_room(row) {
+                                return Placed::Dropped;
+                            }
+                        }
                         WhenFull::Block => {
                             // Those before it need not wait for room.
                             if !self.sync_appended(row) || !self.wait(forgot, row) {
@@ -267,13 +279,14 @@ impl Appender {
             }
         }
         self.bytes = 0;
+        self.disk.count_stored(std::mem::take(&mut self.entries));
         // The open record has some of the last batch, or of those before it.
-        let open = self.shares.iter().map(|(at, _)| *at).min().unwrap_or(self.unsettled.len());
+        let open = self.shares.iter().copied().min().unwrap_or(self.unsettled.len());
         let whole = if self.encoder.entries() > 0 { open } else { self.unsettled.len() };
         for one in self.unsettled.drain(..whole) {
-            self.disk.front.persisted(one.taken, &one.dropped);
+            self.disk.front.persisted(one.taken, one.dropped);
         }
-        self.shares.iter_mut().for_each(|(at, _)| *at -= whole);
+        self.shares.iter_mut().for_each(|at| *at -= whole);
         self.since = (!self.unsettled.is_empty()).then(Instant::now);
         self.publish();
         true
@@ -299,12 +312,5 @@ impl Appender {
             None => tracing::info!("sink {name}: its buffer has room again"),
         }
         self.said = why;
-    }
-}
-
-fn drop_of(one: &mut Unsettled, reason: Reason, entries: u32) {
-    match one.dropped.iter_mut().find(|(other, _)| *other == reason) {
-        Some((_, sum)) => *sum += entries,
-        None => one.dropped.push((reason, entries)),
     }
 }

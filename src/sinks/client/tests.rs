@@ -4,6 +4,7 @@ use super::destination::{Act, Destination, says, status};
 use super::outside::{Authority, proxy, server};
 use super::*;
 use rcgen::{CertificateParams, KeyPair};
+use std::io::{Read, Write};
 use std::time::Instant;
 
 /// Shorter than any answer that drips takes, longer than any that does not.
@@ -167,19 +168,52 @@ fn only_a_valid_certificate_of_the_right_host_by_a_trusted_authority_is_sent_to(
 #[test]
 fn names_match_as_a_whole_or_by_one_wildcard_label() {
     let (dir, ca) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
-    let there = server(&ca.issue(&["logs.example.com", "*.wild.example.com"], |_| ()), None);
+    let names = ["logs.example.com", "*.wild.example.com", "log*.part.example.com"];
+    let there = server(&ca.issue(&names, |_| ()), None);
     for (name, matches) in [
         ("logs.example.com", true),
         ("a.wild.example.com", true),
         ("a.b.wild.example.com", false),
         ("wild.example.com", false),
         ("xlogs.example.com", false),
+        // A `*` is a whole label.
+        ("logs1.part.example.com", false),
         ("127.0.0.1", false),
     ] {
         let tls =
             TlsKeys { ca: Some(ca.file(dir.path())), server_name: Some(name.into()), ..TlsKeys::default() };
         let client = client(&there.url(), Connect { tls: Some(&tls), ..connect(LONG) });
         assert_eq!(client.send(&[], b"").is_ok(), matches, "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_speaks_only_old_versions_is_not_sent_to() {
+    let (dir, ca) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
+    let tls = TlsKeys { ca: Some(ca.file(dir.path())), ..TlsKeys::default() };
+    // TLS 1.0 and 1.1 (RFC 2246, RFC 4346): what such a server says to a client's hello.
+    for minor in [1, 2] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut hello = [0; 5];
+            stream.read_exact(&mut hello).unwrap();
+            let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+            stream.read_exact(&mut rest).unwrap();
+            // A record with a ServerHello: version, random, no session, TLS_RSA_WITH_AES_128_CBC_SHA, no compression.
+            let body = [&[3, minor][..], &[7; 32], &[0, 0x00, 0x2f, 0]].concat();
+            let head = [22, 3, minor, 0, body.len() as u8 + 4, 2, 0, 0, body.len() as u8];
+            stream.write_all(&[&head[..], &body].concat()).unwrap();
+            let mut said = Vec::new();
+            // It hangs up, and what it says before that is an alert at most.
+            let _ = stream.read_to_end(&mut said);
+            said
+        });
+        let why = failed(&client(&url, Connect { tls: Some(&tls), ..connect(LONG) }));
+        assert!(why.starts_with("TLS: "), "{why}");
+        let said = server.join().unwrap();
+        assert!(said.first().is_none_or(|kind| *kind == 21), "no request, no key: {said:?}");
     }
 }
 

@@ -260,7 +260,25 @@ impl Cursor {
             Some(at) => self.advance(&scratch[..=at], Edge::Line),
             None => self.advance(&scratch[..n], Edge::Skipping),
         }
+        if self.edge == Edge::Skipping && n > 0 && scratch[..n].iter().all(|byte| *byte == 0) {
+            self.skip_hole(file, size)?;
+        }
         Ok(if end && self.edge == Edge::Skipping { Then::End } else { Then::More })
+    }
+
+    /// Passes over a hole: it may be larger than anybody can read, and has no line's end in it.
+    fn skip_hole(&mut self, file: &File, size: u64) -> io::Result<()> {
+        let data = match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(self.read)) {
+            Ok(data) => data.min(size),
+            Err(rustix::io::Errno::NXIO) => size,
+            // The file system knows no holes: it is read like anything else.
+            Err(_) => return Ok(()),
+        };
+        if data > self.read {
+            (self.head, self.before) = (Head::read(file, data)?, Before::read(file, data)?);
+            self.read = data;
+        }
+        Ok(())
     }
 
     fn advance(&mut self, bytes: &[u8], edge: Edge) {

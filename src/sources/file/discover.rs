@@ -1,16 +1,22 @@
 //! Which files there are: globs walked from their literal beginnings, rotated names, and opening without surprises.
 
+use super::identity::Age;
+use super::unpack::Unpacking;
 use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use rustix::fs::{Mode, OFlags};
-use std::ffi::OsStr;
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileType, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Deepest nesting of directories that is followed.
 const DEPTH_MAX: usize = 64;
+/// Most directories looked through for one glob.
+const DIRS_MAX: usize = 100_000;
 
 /// What to read and what not.
 pub struct Globs {
@@ -65,8 +71,9 @@ impl Globs {
     /// Lists everything there is. What cannot be listed is passed over; the next walk tries again.
     pub fn walk(&self, visit: &mut dyn FnMut(Found<'_>)) {
         for pattern in &self.patterns {
-            let mut walk = Walk { globs: self, visit, above: Vec::new() };
-            walk.dir(&pattern.base, &pattern.parts);
+            let (above, seen) = (Vec::new(), HashSet::new());
+            let mut walk = Walk { globs: self, visit, above, seen, left: DIRS_MAX };
+            walk.dir(&pattern.base, &pattern.parts, false);
         }
     }
 }
@@ -101,16 +108,25 @@ struct Walk<'a> {
     visit: &'a mut dyn FnMut(Found<'_>),
     /// The directories we are in, so that a link back to one of them is not followed round and round.
     above: Vec<(u64, u64)>,
+    /// Those seen, each with how much of the pattern was left then: a link leads to none of them again. Links between
+    /// directories make more paths than anyone can walk.
+    seen: HashSet<(u64, u64, usize)>,
+    /// How many more there may be.
+    left: usize,
 }
 
 impl Walk<'_> {
-    fn dir(&mut self, dir: &Path, parts: &[Part]) {
+    fn dir(&mut self, dir: &Path, parts: &[Part], by_link: bool) {
         let Some((part, rest)) = parts.split_first() else { return };
         let Ok(meta) = dir.metadata() else { return };
         let id = (meta.dev(), meta.ino());
-        if !meta.is_dir() || self.above.contains(&id) || self.above.len() >= DEPTH_MAX {
+        if !meta.is_dir() || self.above.contains(&id) || self.above.len() >= DEPTH_MAX || self.left == 0 {
             return;
         }
+        if !self.seen.insert((id.0, id.1, parts.len())) && by_link {
+            return;
+        }
+        self.left -= 1;
         (self.visit)(Found::Dir(dir));
         let Ok(entries) = std::fs::read_dir(dir) else { return };
         self.above.push(id);
@@ -126,10 +142,12 @@ impl Walk<'_> {
         let odd = kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device();
         match (part, dir) {
             _ if odd => {}
-            (Part::Any, true) => self.dir(path, parts),
+            (Part::Any, true) => self.dir(path, parts, kind.is_symlink()),
             // `**` may stand for no directory at all: what follows it is tried here too, by the whole pattern.
             (Part::Any, false) => self.file(path),
-            (Part::Name(name), true) if !rest.is_empty() && is_named(name, path) => self.dir(path, rest),
+            (Part::Name(name), true) if !rest.is_empty() && is_named(name, path) => {
+                self.dir(path, rest, kind.is_symlink());
+            }
             (Part::Name(name), false) if rest.is_empty() && is_named(name, path) => self.file(path),
             _ => {}
         }
@@ -180,6 +198,8 @@ pub struct Opened {
     pub meta: Metadata,
     /// The path is a symbolic link.
     pub link: bool,
+    /// It is compressed, `meta` speaks of that, and what is in it is unpacked into `file` as it is read.
+    pub packed: Option<Box<Unpacking>>,
 }
 
 /// Opens a regular file to be read. Never waits for a FIFO, never takes a terminal.
@@ -202,7 +222,7 @@ pub fn open(path: &Path) -> io::Result<Opened> {
         Some(maker) if maker != 0 && maker != own && maker != meta.uid() => {
             Err(io::Error::other("it is a link made by a user who does not own what it points to"))
         }
-        _ => Ok(Opened { file, meta, link: link.is_some() }),
+        _ => Ok(Opened { file, meta, link: link.is_some(), packed: None }),
     }
 }
 
@@ -228,6 +248,9 @@ fn suffix<'a>(name: &'a OsStr, of: &OsStr) -> Option<&'a [u8]> {
 pub fn rotation_rank(path: &Path, of: &Path) -> (i64, Vec<u8>) {
     let (name, of) = (path.file_name().unwrap_or_default(), of.file_name().unwrap_or_default());
     let Some(suffix) = suffix(name, of) else { return (i64::MAX, Vec::new()) };
+    // Compressed or not, it is as old.
+    let packed = PACKED.iter().find_map(|end| suffix.strip_suffix(end.as_bytes()));
+    let suffix = packed.filter(|plain| !plain.is_empty()).unwrap_or(suffix);
     let number = std::str::from_utf8(suffix).ok().filter(|suffix| suffix.len() < 6);
     match number.and_then(|number| number.parse::<i64>().ok()) {
         Some(number) => (-number, Vec::new()),
@@ -235,19 +258,63 @@ pub fn rotation_rank(path: &Path, of: &Path) -> (i64, Vec<u8>) {
     }
 }
 
+/// What the names of compressed files end in; those we can unpack first.
+const PACKED: [&str; 7] = [".gz", ".zst", ".xz", ".bz2", ".lz4", ".Z", ".zip"];
+
 /// Whether a file's name says that it was compressed.
-pub fn is_compressed(name: &OsStr) -> bool {
-    let name = name.as_bytes();
-    [".gz", ".xz", ".zst", ".bz2", ".lz4", ".Z", ".zip"].iter().any(|end| name.ends_with(end.as_bytes()))
+pub fn is_compressed(path: &Path) -> bool {
+    ends_in(path, &PACKED)
 }
 
-/// The rotated names of `path` that are there, with what they are.
-pub fn rotations(path: &Path) -> Vec<(PathBuf, Metadata)> {
-    let (Some(dir), Some(of)) = (path.parent(), path.file_name()) else { return Vec::new() };
-    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let rotated = entries.flatten().filter(|entry| is_rotation(&entry.file_name(), of));
-    let seen = rotated.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
-    seen.filter(|(_, meta)| meta.is_file()).collect()
+/// Whether a file's name says that it was compressed in a way we can undo.
+pub fn is_unpackable(path: &Path) -> bool {
+    ends_in(path, &PACKED[..2])
+}
+
+fn ends_in(path: &Path, ends: &[&str]) -> bool {
+    let name = path.as_os_str().as_bytes();
+    ends.iter().any(|end| name.ends_with(end.as_bytes()))
+}
+
+/// How old the file at `path` is. A compressed file was made when it was compressed: what counts is when it was written to,
+/// which every such program takes over.
+pub fn age(path: &Path, meta: &Metadata) -> Age {
+    if is_compressed(path) { Age::written(meta) } else { Age::of(meta) }
+}
+
+/// The names in the directory that was asked for last: of thousands of files in one, each asks for the same.
+#[derive(Default)]
+pub struct Listing {
+    dir: PathBuf,
+    /// When the directory had changed, if the list is certainly younger.
+    changed: Option<SystemTime>,
+    /// Sorted.
+    names: Vec<OsString>,
+}
+
+/// The clock of file systems ticks in milliseconds: what changes within this time of the last change may not show.
+const TICK: Duration = Duration::from_millis(100);
+
+impl Listing {
+    /// The rotated names of `path` that are there, with what they are.
+    pub fn rotations(&mut self, path: &Path) -> Vec<(PathBuf, Metadata)> {
+        let (Some(dir), Some(of)) = (path.parent(), path.file_name()) else { return Vec::new() };
+        let Ok(changed) = dir.metadata().and_then(|meta| meta.modified()) else { return Vec::new() };
+        if self.changed != Some(changed) || self.dir != dir {
+            let now = SystemTime::now();
+            let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+            self.names = entries.flatten().map(|entry| entry.file_name()).collect();
+            self.names.sort_unstable();
+            let settled = now.duration_since(changed).is_ok_and(|age| age > TICK);
+            (self.dir, self.changed) = (dir.to_path_buf(), settled.then_some(changed));
+        }
+        let first = self.names.partition_point(|name| &**name < of);
+        let with_prefix =
+            self.names[first..].iter().take_while(|name| name.as_bytes().starts_with(of.as_bytes()));
+        let rotated = with_prefix.filter(|name| is_rotation(name, of)).map(|name| dir.join(name));
+        let seen = rotated.filter_map(|path| Some((path.symlink_metadata().ok()?, path)));
+        seen.filter(|(meta, _)| meta.is_file()).map(|(meta, path)| (path, meta)).collect()
+    }
 }
 
 /// The paths that `path` could be a rotation of, the longest first.

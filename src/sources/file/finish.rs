@@ -1,7 +1,7 @@
 //! The end of a file: read to its end, given up, or refused from the start; and room for open files.
 
 use super::cursor::Flush;
-use super::identity::FileId;
+use super::identity::{Age, FileId};
 use super::reader::Reader;
 use super::tail::{Partial, Place, Tail, TailId};
 use crate::sources::multiline::TIMEOUTS_MAX;
@@ -43,7 +43,7 @@ impl Reader {
             let next = tail.next.take();
             self.release(next);
         }
-        self.room_again = true;
+        self.room_may_be();
         self.finish(id, now);
     }
 
@@ -78,7 +78,8 @@ impl Reader {
             if let Some(tail) = self.tails.get_mut(id)
                 && tail.file.take().is_some()
             {
-                (self.open_count, self.room_again) = (self.open_count - 1, true);
+                self.open_count -= 1;
+                self.room_may_be();
             }
             self.checkpoint.release(key);
             return;
@@ -104,7 +105,7 @@ impl Reader {
     pub(super) fn remove(&mut self, id: TailId) -> Option<Box<Tail>> {
         let mut tail = self.tails.remove(id)?;
         self.open_count -= usize::from(tail.file.is_some());
-        self.room_again = true;
+        self.room_may_be();
         let forget = |at: &mut TailId| *at == id;
         if self.by_inode.get_mut(&tail.id).is_some_and(forget) {
             self.by_inode.remove(&tail.id);
@@ -153,22 +154,92 @@ impl Reader {
 
     /// Makes sure that one more file may be open, by closing files that were read to their end, longest unused first.
     pub(super) fn make_room(&mut self) -> bool {
-        let limit = self.settings.open_files.max(1);
-        if self.open_count < limit {
-            return true;
+        let limit = self.open_max;
+        if self.open_count < limit || self.nothing_rests {
+            return self.open_count < limit;
         }
+        // Several more than needed: looking for them costs a walk over all files.
+        self.rest(self.open_count - limit + limit.div_ceil(8));
+        // Until something happens asking again would only cost another walk.
+        self.nothing_rests = self.open_count >= limit;
+        self.open_count < limit
+    }
+
+    /// Closes up to `count` files that were read to their end.
+    fn rest(&mut self, count: usize) {
         let resting = self.tails.iter().filter(|(_, tail)| tail.may_rest());
         let mut resting: Vec<_> = resting.map(|(id, tail)| (tail.used, id)).collect();
         resting.sort_unstable();
-        // Several more than needed: looking for them costs a walk over all files.
-        let count = self.open_count - limit + limit.div_ceil(8);
         for (_, id) in resting.into_iter().take(count) {
             if let Some(tail) = self.tails.get_mut(id) {
                 tail.file = None;
                 self.open_count -= 1;
             }
         }
-        self.open_count < limit
+    }
+
+    /// The system gives no more open files: those that are open now are as many as there may be, for a while.
+    pub(super) fn out_of_files(&mut self, error: &io::Error) {
+        let (name, open) = (&self.name, self.open_count);
+        tracing::warn!("source {name}: no more than {open} files can be open, the others wait: {error}");
+        self.open_max = open.max(1);
+        self.rest(self.open_max.div_ceil(8));
+    }
+
+    /// The system may give more again.
+    pub(super) fn more_room(&mut self) {
+        self.open_max = (2 * self.open_max).min(open_max(self.settings.open_files));
+    }
+
+    /// Notes a file that cannot be opened yet, and which one it is: it may be rotated away meanwhile.
+    pub(super) fn wait_for_room(&mut self, path: &Path) {
+        if let Ok(meta) = path.metadata() {
+            self.add_short(path, FileId::of(&meta));
+        }
+    }
+
+    /// Notes it once.
+    pub(super) fn add_short(&mut self, path: &Path, file: FileId) {
+        if self.short_ids.insert(file) {
+            self.short.push_back((path.to_path_buf(), file));
+        }
+    }
+
+    /// A file was read to its end or closed: another may have its turn.
+    pub(super) fn room_may_be(&mut self) {
+        (self.room_again, self.nothing_rests) = (true, false);
+    }
+
+    /// A file had to wait for room to be opened. If another is at its path by now, it is looked for.
+    pub(super) fn look_after(&mut self, path: &Path, file: FileId, now: Instant) {
+        let there = path.metadata().map(|meta| FileId::of(&meta)).ok();
+        let known = self.by_inode.contains_key(&file) || self.skipped.contains_key(&file);
+        if there != Some(file) && !known && !self.finished.contains(&file) {
+            let rotated = self.rotations(path).into_iter().find(|(_, meta)| FileId::of(meta) == file);
+            match rotated {
+                Some((rotated, meta)) => {
+                    let age = Age::of(&meta);
+                    let before = self.origins.get(path).copied();
+                    // Others may have come and gone before it, and what is being read comes first in any case.
+                    let mut waited = before.map_or(Vec::new(), |before| self.between(path, before, &age));
+                    if !waited.iter().any(|(path, _)| *path == rotated) {
+                        waited.push((rotated, age));
+                    }
+                    let ids: Vec<_> = before.into_iter().chain(self.adopt_all(path, waited, now)).collect();
+                    if let Some(id) = ids.last() {
+                        self.origins.insert(path.into(), *id);
+                    }
+                    self.chain(&ids, now);
+                }
+                None => self.vanished(path, "it was not opened in time, too many files were open"),
+            }
+        }
+    }
+
+    /// Says and counts that a file cannot be read to its end.
+    pub(super) fn vanished(&self, path: &Path, why: &str) {
+        self.inlet.ledger().files_vanished.add(1);
+        tracing::warn!("source {}: {} is not read to its end: {why}", self.name, path.display());
     }
 
     /// Opens files that had to wait for others to be closed.
@@ -177,9 +248,24 @@ impl Reader {
             return;
         }
         while self.make_room()
-            && let Some(path) = self.short.pop_front()
+            && let Some((path, file)) = self.short.pop_front()
         {
+            self.short_ids.remove(&file);
+            self.look_after(&path, file, now);
             self.look_at(&path, now);
         }
     }
+}
+
+/// Whether the system has no room for one more open file.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(code, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+}
+
+/// How many files may be open if `wanted` were asked for: sockets, sinks and checkpoints need some, too.
+pub(super) fn open_max(wanted: usize) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    wanted.min(limit.saturating_sub(256).max(limit / 2)).max(1)
 }

@@ -7,6 +7,7 @@
 use super::ReadFrom;
 use super::cursor::{Cursor, Flush};
 use super::discover::{self, Found, Opened};
+use super::finish::is_out_of_files;
 use super::identity::{Age, FileId, agrees};
 use super::progress::{Point, Progress};
 use super::reader::{AWAY_LOOK, Reader};
@@ -32,8 +33,10 @@ impl Reader {
     pub(super) fn scan(&mut self, now: Instant) {
         self.scans += 1;
         self.never.refresh();
+        self.more_room();
         // Whatever waits for room is looked at again now.
-        self.short.clear();
+        let waited = std::mem::take(&mut self.short);
+        self.short_ids.clear();
         let mut files = Vec::new();
         let (globs, watch) = (&self.globs, &mut self.watch);
         // A directory is watched before it is listed: what comes in between is found twice, not never.
@@ -47,6 +50,7 @@ impl Reader {
             self.first_scan(files, now);
             self.is_first_scan = false;
         } else {
+            waited.into_iter().for_each(|(path, file)| self.look_after(&path, file, now));
             files.iter().for_each(|path| self.look_at(path, now));
         }
         self.look_for_gone(now);
@@ -114,6 +118,7 @@ impl Reader {
             return;
         }
         match self.by_inode.get(&file).copied() {
+            Some(id) if self.tails.get(id).is_some_and(|tail| tail.is_packed) => {}
             Some(id) if self.is_still(id, path) => self.moved(id, path, file),
             _ => self.open_new(path, now),
         }
@@ -151,7 +156,7 @@ impl Reader {
 
     pub(super) fn open_log(&mut self, path: &Path) -> Option<Opened> {
         if !self.make_room() {
-            self.short.push_back(path.to_path_buf());
+            self.wait_for_room(path);
             return None;
         }
         self.open_now(path)
@@ -162,6 +167,11 @@ impl Reader {
         let opened = match discover::open(path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if is_out_of_files(&error) => {
+                self.out_of_files(&error);
+                self.wait_for_room(path);
+                return None;
+            }
             Err(error) => {
                 self.refuse(path, &error);
                 return None;
@@ -196,7 +206,9 @@ impl Reader {
                 Begin { cursor, key: None, origin: path.into() }
             }
         };
-        if begin.cursor.read > 0 && begin.key.is_none() && starts_binary(&opened)? {
+        // What is compressed is no file of its own, but perhaps the rest of one: see `resume`.
+        let looks = begin.cursor.read > 0 || discover::is_compressed(path);
+        if looks && begin.key.is_none() && starts_binary(&opened)? {
             self.skip(path, FileId::of(&opened.meta), "it is not text");
             return Ok(());
         }
@@ -234,7 +246,8 @@ impl Reader {
     pub(super) fn adopt(&mut self, path: &Path, opened: Opened, begin: Begin, now: Instant) -> TailId {
         let Begin { cursor, key, origin } = begin;
         let file = FileId::of(&opened.meta);
-        let here = self.globs.wants(path);
+        let here = opened.packed.is_none() && self.globs.wants(path);
+        let age = discover::age(path, &opened.meta);
         let stream = self.stream(&origin);
         let path: Arc<Path> = path.into();
         let point = Point { offset: cursor.read, edge: cursor.edge, tail_crc: cursor.before.crc() };
@@ -243,8 +256,10 @@ impl Reader {
             origin: Arc::clone(&origin),
             stream,
             id: file,
-            age: Age::of(&opened.meta),
+            age,
             file: Some(opened.file),
+            is_packed: opened.packed.is_some(),
+            unpacking: opened.packed,
             cursor,
             progress: Progress::new(point),
             generation: 0,

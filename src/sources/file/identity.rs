@@ -46,6 +46,11 @@ impl Age {
         Age { born: meta.created().ok(), written: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH) }
     }
 
+    /// Of the file with this metadata, by its last write alone.
+    pub fn written(meta: &Metadata) -> Age {
+        Age { born: None, ..Age::of(meta) }
+    }
+
     /// Of a file that we only know was there at `seen`, nanoseconds since 1970-01-01 UTC.
     pub fn seen_at(seen: i64) -> Age {
         let seen = std::time::Duration::from_nanos(seen.max(0) as u64);

@@ -10,13 +10,14 @@
 //! - nothing but text is read, nothing but regular files is opened, and never what we write ourselves.
 //!
 //! It cannot see what is cut off (`copytruncate`) between its last look and the cut, unless the copy lies beside the
-//! file under a rotated name; and it does not look into compressed files: it warns.
+//! file under a rotated name. Rotated files that were compressed before they were read are read on (gzip, zstd).
 //!
 //! Not here: what is stored of a position and when (see `checkpoint`).
 
 pub mod config;
 mod cursor;
 mod discover;
+mod elsewhere;
 mod events;
 mod finish;
 mod follow;
@@ -31,8 +32,10 @@ mod resume;
 mod rotation;
 mod settle;
 mod tail;
+mod unpack;
 mod watch;
 
+pub use elsewhere::{Place, find, moved};
 pub use report::{FileRow, ROWS_MAX};
 
 use crate::checkpoint::Checkpoint;
@@ -89,6 +92,8 @@ pub struct FileSettings {
     pub open_files: usize,
     /// Which lines are one event, unless each is.
     pub multiline: Option<Arc<Rules>>,
+    /// Where files without a name may be made, to unpack into.
+    pub scratch: PathBuf,
     /// Files and directories we write to ourselves.
     pub never_read: Vec<PathBuf>,
     /// Globs of real paths we write to: a sink whose files stand among others'.

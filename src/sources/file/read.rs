@@ -116,8 +116,9 @@ impl Reader {
         file: &std::fs::File,
         now: Instant,
     ) -> io::Result<Did> {
+        self.unpack(tail, file)?;
         let meta = file.metadata()?;
-        if tail.flush == Flush::None && !tail.has_news(&meta) {
+        if tail.flush == Flush::None && !tail.has_news(&meta) && tail.unpacking.is_none() {
             return Ok(Did::Drained);
         }
         // Cheap enough to ask each time (one read of 256 bytes per turn and file): a file that was cut and has grown
@@ -151,6 +152,7 @@ impl Reader {
                 Then::Full => break Did::Blocked,
                 Then::Wider(need) => tail.need = need,
                 Then::Binary => break Did::Binary,
+                Then::End if tail.unpacking.is_some() => break Did::More,
                 Then::End => {
                     tail.seen = meta.modified().ok().map(|time| (tail.size, time));
                     break Did::Drained;
@@ -159,6 +161,24 @@ impl Reader {
         };
         tail.failed = false;
         Ok(did)
+    }
+
+    /// Unpacks a piece more of what was compressed.
+    fn unpack(&mut self, tail: &mut Tail, file: &std::fs::File) -> io::Result<()> {
+        let Some(unpacking) = &mut tail.unpacking else { return Ok(()) };
+        let more = match unpacking.go_on(file, tail.cursor.read, tail.progress.safe().offset) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let (name, path) = (&self.name, tail.path.display());
+                self.inlet.ledger().files_vanished.add(1);
+                tracing::error!("source {name}: the rest of {path} is lost, it cannot be unpacked: {error}");
+                false
+            }
+            other => other?,
+        };
+        if !more {
+            (tail.unpacking, tail.seen) = (None, None);
+        }
+        Ok(())
     }
 
     /// One read into the open block.

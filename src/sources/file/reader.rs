@@ -5,7 +5,8 @@
 
 use super::FileSettings;
 use super::cursor::{Flush, Limits};
-use super::discover::{self, Globs, NeverRead};
+use super::discover::{self, Globs, Listing, NeverRead};
+use super::finish::{is_out_of_files, open_max};
 use super::identity::FileId;
 use super::marks::Marks;
 use super::positions::Positions;
@@ -17,8 +18,9 @@ use crate::checkpoint::{Checkpoint, Start};
 use crate::pool::Owned;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::Inlet;
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,8 @@ pub(super) const PACE: Duration = Duration::from_millis(5);
 pub(super) const ROOM_MIN: usize = 512;
 /// How long a file rests before what failed of it is read again.
 pub(super) const REPLAY_PAUSE: Duration = Duration::from_millis(100);
+/// One part of this many is spent on looking everywhere.
+const SCAN_SHARE: u32 = 10;
 /// How often a renamed or deleted file is looked at: its name may lie where nothing is watched.
 pub(super) const AWAY_LOOK: Duration = Duration::from_millis(250);
 
@@ -83,6 +87,8 @@ pub struct Reader {
     pub(super) globs: Globs,
     pub(super) never: NeverRead,
     pub(super) watch: Watch,
+    /// Asked while much else is borrowed.
+    pub(super) listing: RefCell<Listing>,
     pub(super) checkpoint: Arc<Checkpoint>,
     pub(super) start: Start,
     pub(super) ending: Arc<Ending>,
@@ -97,9 +103,14 @@ pub struct Reader {
     pub(super) origins: HashMap<Arc<Path>, TailId>,
     pub(super) positions: Positions,
     /// Files that wait for others to be closed.
-    pub(super) short: VecDeque<PathBuf>,
+    pub(super) short: VecDeque<(PathBuf, FileId)>,
+    pub(super) short_ids: HashSet<FileId>,
     pub(super) room_again: bool,
+    /// No file could be closed to make room when it was last tried, and nothing has happened since.
+    pub(super) nothing_rests: bool,
     pub(super) open_count: usize,
+    /// Most files open at once; less than was asked for while the system gives no more.
+    pub(super) open_max: usize,
     /// Files that are no text or our own, by the scan that saw them last.
     pub(super) skipped: HashMap<FileId, u64>,
     /// Files that cannot be read, likewise.
@@ -139,12 +150,14 @@ impl Reader {
             line: settings.max_line.clamp(1, largest.max(2) - 1),
             rules: settings.multiline.clone(),
         };
+        let open_max = open_max(settings.open_files);
         Ok(Reader {
             globs: Globs::new(&settings.include, &settings.exclude)?,
             never: NeverRead::new(settings.never_read.clone(), &settings.never_match)?,
             start: checkpoint.start(&name),
             positions: Positions::new(checkpoint.loaded(&name)),
             watch: Watch::new(),
+            listing: RefCell::default(),
             settings,
             name,
             checkpoint,
@@ -156,8 +169,11 @@ impl Reader {
             by_path: HashMap::new(),
             origins: HashMap::new(),
             short: VecDeque::new(),
+            short_ids: HashSet::new(),
             room_again: false,
+            nothing_rests: false,
             open_count: 0,
+            open_max,
             skipped: HashMap::new(),
             refused: HashMap::new(),
             finished: VecDeque::new(),
@@ -213,8 +229,10 @@ impl Reader {
     /// Looks at everything, if it is time to; always the first time.
     pub(super) fn scan_if_due(&mut self, now: Instant) {
         if self.next_scan.is_none_or(|at| at <= now) {
-            self.next_scan = Some(now + self.settings.rescan);
+            let begun = Instant::now();
             self.scan(now);
+            // With tens of thousands of files looking takes long: most of the time is for reading.
+            self.next_scan = Some(now + self.settings.rescan.max(SCAN_SHARE * begun.elapsed()));
         }
     }
 
@@ -288,11 +306,16 @@ impl Reader {
             return Ok(Some(Did::Parked));
         }
         if !self.make_room() {
-            self.short.push_back(tail.path.to_path_buf());
+            self.add_short(&tail.path, tail.id);
             return Ok(Some(Did::Parked));
         }
         let opened = match discover::open(&tail.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Did::Moved)),
+            Err(error) if is_out_of_files(&error) => {
+                self.out_of_files(&error);
+                self.add_short(&tail.path, tail.id);
+                return Ok(Some(Did::Parked));
+            }
             other => other?,
         };
         if FileId::of(&opened.meta) != tail.id {

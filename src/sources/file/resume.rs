@@ -1,7 +1,7 @@
 //! The first look after a start: what is remembered meets what is there.
 
 use super::cursor::{Cursor, looks_binary};
-use super::discover::{Opened, is_compressed, rotation_rank, rotations};
+use super::discover::{self, Opened, is_compressed, rotation_rank};
 use super::follow::Begin;
 use super::identity::{Age, FileId, Head};
 use super::reader::Reader;
@@ -60,7 +60,7 @@ impl Reader {
                 self.not_found(origin, key, &at);
                 continue;
             };
-            let (age, id) = (Age::of(&opened.meta), FileId::of(&opened.meta));
+            let (age, id) = (discover::age(&path, &opened.meta), FileId::of(&opened.meta));
             if let Ok(begin) = resumed(key, &at, &opened) {
                 self.positions.remove(key);
                 self.adopt_rotated(&path, opened, begin, now);
@@ -86,10 +86,11 @@ impl Reader {
         }
         self.positions.remove(key);
         self.checkpoint.forget(key);
+        self.inlet.ledger().files_vanished.add(1);
         let (name, path, offset) = (&self.name, origin.display(), at.offset);
-        let compressed = rotations(origin).into_iter().find(|(path, meta)| {
-            let written = Age::of(meta).compare(&Age::seen_at(at.last_seen)) != Ordering::Less;
-            written && is_compressed(path.file_name().unwrap_or_default())
+        let compressed = self.rotations(origin).into_iter().find(|(path, meta)| {
+            let written = Age::written(meta).compare(&Age::seen_at(at.last_seen)) != Ordering::Less;
+            written && is_compressed(path)
         });
         match compressed {
             Some((gz, _)) => tracing::warn!(
@@ -115,7 +116,13 @@ impl Reader {
             chains.entry(Arc::clone(&tail.origin)).or_default().push((order, id));
         }
         for (origin, mut ids) in chains {
-            ids.sort_unstable();
+            // When something was compressed says nothing about its age: then their names do.
+            let packed = |id: &TailId| self.tails.get(*id).is_some_and(|tail| tail.is_packed);
+            if ids.iter().any(|(_, id)| packed(id)) {
+                ids.sort_unstable_by(|((_, a), _), ((_, b), _)| a.cmp(b));
+            } else {
+                ids.sort_unstable();
+            }
             let newest = self.by_path.get(&origin).copied();
             let chain: Vec<_> = ids.into_iter().map(|(_, id)| id).chain(newest).collect();
             if let Some(last) = chain.last() {

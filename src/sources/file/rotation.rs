@@ -1,12 +1,15 @@
 //! Files that were renamed, copied or cut off: which is which, and in which order they are read.
 
 use super::cursor::Cursor;
-use super::discover::{self, Opened, is_compressed, is_numbered, rotated_from, rotation_rank, rotations};
+use super::discover::{
+    self, Opened, age, is_compressed, is_numbered, is_unpackable, rotated_from, rotation_rank,
+};
 use super::follow::Begin;
 use super::identity::{Age, Before, FileId, HEAD_ENOUGH, HEAD_ENOUGH_FRESH, Head, agrees};
 use super::reader::{AWAY_LOOK, Reader};
 use super::resume::position_id;
 use super::tail::{Place, TailId, written};
+use super::unpack;
 use crate::checkpoint::{HEAD_MAX, Key, Position, TAIL_MAX};
 use crate::clock::unix_nanos;
 use std::cmp::Ordering;
@@ -22,6 +25,7 @@ impl Reader {
         let Some(tail) = self.tails.get_mut(id) else { return };
         let path = Arc::clone(&tail.path);
         (tail.place, tail.seen) = (Place::Away(now), None);
+        self.inlet.ledger().files_rotated.add(1);
         if self.by_path.get(&path) == Some(&id) {
             self.by_path.remove(&path);
         }
@@ -35,6 +39,7 @@ impl Reader {
                         self.by_inode.remove(&tail.id);
                         // It may be a copy: then its number is another.
                         (tail.path, tail.file, tail.id) = (path.into(), Some(opened.file), file);
+                        (tail.is_packed, tail.unpacking) = (opened.packed.is_some(), opened.packed);
                         self.by_inode.insert(file, id);
                         self.open_count += 1;
                     }
@@ -46,17 +51,29 @@ impl Reader {
         self.set_timer(id, now + AWAY_LOOK);
     }
 
+    /// The rotated names of `path` that are there.
+    pub(super) fn rotations(&self, path: &Path) -> Vec<(PathBuf, Metadata)> {
+        self.listing.borrow_mut().rotations(path)
+    }
+
     /// The file among the rotated names of `path` that `position` speaks of: by its number, or by its content.
     pub(super) fn find(&self, path: &Path, position: &Position) -> Option<(PathBuf, Opened)> {
         let own = FileId { dev: position.dev, inode: position.inode };
-        let mut files = rotations(path);
+        let mut files = self.rotations(path);
         files.retain(|(_, meta)| FileId::of(meta) == own || !self.by_inode.contains_key(&FileId::of(meta)));
         files.sort_by_key(|(_, meta)| FileId::of(meta) != own);
         files.into_iter().find_map(|(path, meta)| {
             // A short beginning is enough for a copy that was made since the file was last looked at.
             let least = if written(&meta) >= position.last_seen { HEAD_ENOUGH_FRESH } else { HEAD_ENOUGH };
             let may = FileId::of(&meta) == own || position.head_len >= least;
-            let opened = may.then(|| discover::open(&path).ok()).flatten()?;
+            if !may {
+                return None;
+            }
+            if is_unpackable(&path) {
+                let opened = unpack::open(&path, Some(position), &self.settings.scratch).ok().flatten()?;
+                return Some((path, opened));
+            }
+            let opened = discover::open(&path).ok()?;
             agrees(&opened.file, position).ok()?.then_some((path, opened))
         })
     }
@@ -78,25 +95,38 @@ impl Reader {
     ) -> Vec<(PathBuf, Age)> {
         let name = path.file_name().unwrap_or_default();
         let rank = |rotated: &Path| rotation_rank(rotated, path);
-        let mut unread = rotations(path);
+        let mut unread = self.rotations(path);
         let before_rank = unread.iter().find(|(_, meta)| Some(FileId::of(meta)) == before_id);
+        let from_packed = before_rank.is_some_and(|(before, _)| is_compressed(before));
         let before_rank = before_rank.map(|(before, _)| rank(before));
+        let plain: Vec<PathBuf> = unread.iter().map(|(path, _)| path.clone()).collect();
         let is_unread = |(rotated, meta): &(PathBuf, Metadata)| {
-            let (own, id, age) = (rotated.file_name().unwrap_or_default(), FileId::of(meta), Age::of(meta));
+            let (own, id, age) =
+                (rotated.file_name().unwrap_or_default(), FileId::of(meta), age(rotated, meta));
             let known = self.by_inode.contains_key(&id) || self.finished.contains(&id);
-            let newer = match age.compare(before) {
-                Ordering::Equal => before_rank.as_ref().is_none_or(|before| rank(rotated) > *before),
-                order => order == Ordering::Greater,
+            let packed = is_compressed(rotated);
+            let by_age = age.compare(before);
+            let newer = match &before_rank {
+                // When something was compressed says nothing.
+                Some(before) if packed || from_packed => rank(rotated) > *before,
+                None if packed => before_id.is_none() && by_age == Ordering::Greater,
+                before if by_age == Ordering::Equal => {
+                    before.as_ref().is_none_or(|before| rank(rotated) > *before)
+                }
+                _ => by_age == Ordering::Greater,
             };
-            newer
-                && !known
-                && is_numbered(own, name)
-                && !is_compressed(own)
-                && age.compare(after) != Ordering::Greater
+            // While it is compressed both are there.
+            let may = !packed || (is_unpackable(rotated) && !plain.contains(&rotated.with_extension("")));
+            newer && !known && may && is_numbered(own, name) && age.compare(after) != Ordering::Greater
         };
         unread.retain(is_unread);
-        let mut unread: Vec<_> = unread.into_iter().map(|(path, meta)| (path, Age::of(&meta))).collect();
-        unread.sort_by_cached_key(|(path, age)| (age.order(), rank(path)));
+        let by_name = from_packed || unread.iter().any(|(path, _)| is_compressed(path));
+        let mut unread: Vec<_> = unread
+            .into_iter()
+            .map(|(path, meta)| (age(&path, &meta), path))
+            .map(|(age, path)| (path, age))
+            .collect();
+        unread.sort_by_cached_key(|(path, age)| ((!by_name).then(|| age.order()), rank(path)));
         unread
     }
 
@@ -109,7 +139,7 @@ impl Reader {
         let mut ids = Vec::new();
         for (path, _) in files {
             self.make_room();
-            if let Some(opened) = self.open_now(&path)
+            if let Some(opened) = self.open_rotated(&path)
                 && let Ok(cursor) = Cursor::at_start(&opened.file)
             {
                 let begin = Begin { cursor, key: None, origin: origin.into() };
@@ -117,6 +147,15 @@ impl Reader {
             }
         }
         ids
+    }
+
+    /// Opens a rotated file that was never read.
+    fn open_rotated(&mut self, path: &Path) -> Option<Opened> {
+        if !is_unpackable(path) {
+            return self.open_now(path);
+        }
+        let opened = unpack::open(path, None, &self.settings.scratch);
+        opened.inspect_err(|error| self.refuse(path, error)).ok().flatten()
     }
 
     /// As `adopt`, for a file that is not the newest of its stream.
@@ -142,8 +181,13 @@ impl Reader {
         let Some(tail) = self.tails.get_mut(id) else { return };
         let (path, origin, place) = (Arc::clone(&tail.path), Arc::clone(&tail.origin), tail.place);
         let (file, reached, key) = (tail.file.take(), tail.reached(), tail.key);
-        let (old, age) = (tail.id, tail.age);
+        let (old, old_age) = (tail.id, tail.age);
+        let unread = tail.size.saturating_sub(tail.cursor.read);
         let copy = self.find(&path, &reached);
+        self.inlet.ledger().files_truncated.add(1);
+        if copy.is_none() && unread > 0 {
+            self.vanished(&path, &format!("it was cut with {unread} bytes unread"));
+        }
         let rest = copy
             .as_ref()
             .map_or(String::new(), |(path, _)| format!("; its rest is read from {}", path.display()));
@@ -154,7 +198,7 @@ impl Reader {
         );
         self.by_inode.remove(&old);
         self.by_path.retain(|_, at| *at != id);
-        let kept = copy.as_ref().map(|(_, opened)| (FileId::of(&opened.meta), Age::of(&opened.meta)));
+        let kept = copy.as_ref().map(|(path, opened)| (FileId::of(&opened.meta), age(path, &opened.meta)));
         match copy {
             Some((path, opened)) => self.take_over(id, &path, opened, now),
             None => self.lose(id, key),
@@ -166,12 +210,12 @@ impl Reader {
         // `adopt` counts it again.
         self.open_count -= 1;
         let (Ok(meta), Ok(cursor)) = (file.metadata(), Cursor::at_start(&file)) else { return };
-        let opened = Opened { file, meta, link: false };
+        let opened = Opened { file, meta, link: false, packed: None };
         let begin = Begin { cursor, key: None, origin: Arc::clone(&origin) };
         let fresh = self.adopt(&path, opened, begin, now);
         if let Some(tail) = self.tails.get_mut(fresh) {
             // It is as old as it ever was, though it begins anew.
-            tail.age = age;
+            tail.age = old_age;
         }
         if let Some((copy, age)) = kept {
             // Cut more than once since the last look: what was written in between is in copies of its own.
@@ -184,9 +228,10 @@ impl Reader {
 
     /// The tail goes on in a copy of what it had.
     pub(super) fn take_over(&mut self, id: TailId, path: &Path, opened: Opened, now: Instant) {
-        let here = self.globs.wants(path);
+        let here = opened.packed.is_none() && self.globs.wants(path);
         let Some(tail) = self.tails.get_mut(id) else { return };
         tail.id = FileId::of(&opened.meta);
+        (tail.is_packed, tail.unpacking) = (opened.packed.is_some(), opened.packed);
         (tail.path, tail.seen) = (path.into(), None);
         tail.note(&opened.meta);
         tail.place = if here { Place::Here } else { Place::Away(now) };

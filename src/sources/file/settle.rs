@@ -74,7 +74,7 @@ impl Reader {
             self.make_ready(id);
         }
         if settled {
-            self.room_again = true;
+            self.room_may_be();
             match place {
                 Place::Here => {}
                 Place::Away(_) => self.finish(id, now),

@@ -3,6 +3,7 @@
 use super::cursor::{Cursor, Flush};
 use super::identity::{Age, FileId};
 use super::progress::{Point, Progress};
+use super::unpack::Unpacking;
 use crate::checkpoint::{Key, Position};
 use crate::labels::Stream;
 use std::fs::{File, Metadata};
@@ -44,6 +45,10 @@ pub struct Tail {
     pub age: Age,
     /// `None` while it rests: read to its end, and room was needed.
     pub file: Option<File>,
+    /// It was compressed: `file` is what it is unpacked into.
+    pub is_packed: bool,
+    /// What is left to unpack.
+    pub unpacking: Option<Box<Unpacking>>,
     /// Where reading stands.
     pub cursor: Cursor,
     /// What is safe.

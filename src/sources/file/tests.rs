@@ -52,6 +52,7 @@ fn rig(change: impl FnOnce(&mut FileSettings, &Path)) -> Rig {
         ignore_older: None,
         open_files: 1024,
         multiline: None,
+        scratch: dir.path().join("data"),
         never_read: vec![dir.path().join("data")],
         never_match: Vec::new(),
         labels: Labels::new([("job", "test")]),

@@ -3,7 +3,7 @@
 //! Watching makes reading prompt, nothing more: without it (no watches left, a network file system) everything is found
 //! by the next rescan.
 
-use inotify::{EventMask, Inotify, WatchMask};
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -29,7 +29,7 @@ pub enum News {
 pub struct Watch {
     inotify: Option<Inotify>,
     /// By the system's number: the directory, or the file itself.
-    paths: HashMap<i32, Arc<Path>>,
+    paths: HashMap<i32, (Arc<Path>, WatchDescriptor)>,
     /// The number each path has.
     numbers: HashMap<Arc<Path>, i32>,
     buffer: Box<[u8]>,
@@ -54,7 +54,7 @@ impl Watch {
         self.inotify.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Watches a directory from now on.
+    /// Watches the directory that is at this path now. To be said again whenever it may be another one.
     pub fn add_dir(&mut self, dir: &Path) {
         let names = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVED_FROM | WatchMask::MOVED_TO;
         self.add(
@@ -63,21 +63,26 @@ impl Watch {
         );
     }
 
-    /// Watches what the link `path` points to.
+    /// Watches what the link `path` points to now.
     pub fn add_link(&mut self, path: &Path) {
         self.add(path, WatchMask::MODIFY);
     }
 
     fn add(&mut self, path: &Path, mask: WatchMask) {
-        if self.numbers.contains_key(path) {
-            return;
-        }
         let Some(inotify) = &self.inotify else { return };
+        // What is watched already keeps its number; another directory at the path gets another.
         match inotify.watches().add(path, mask) {
             Ok(watch) => {
-                let (path, number) = (Arc::from(path), watch.get_watch_descriptor_id());
+                let number = watch.get_watch_descriptor_id();
+                if self.numbers.get(path) == Some(&number) {
+                    return;
+                }
+                let path: Arc<Path> = path.into();
+                if let Some(old) = self.numbers.insert(Arc::clone(&path), number) {
+                    self.forget(old);
+                }
                 self.numbers.insert(Arc::clone(&path), number);
-                self.paths.insert(number, path);
+                self.paths.insert(number, (path, watch));
             }
             Err(error) if !self.failed => {
                 self.failed = true;
@@ -87,6 +92,15 @@ impl Watch {
                 );
             }
             Err(_) => {}
+        }
+    }
+
+    /// No longer watches what has this number: it is not at its path any more.
+    fn forget(&mut self, number: i32) {
+        if let Some((path, watch)) = self.paths.remove(&number) {
+            self.numbers.remove(&path);
+            // An error says that the system has forgotten it before us.
+            let _ = self.inotify.as_ref().map(|inotify| inotify.watches().remove(watch));
         }
     }
 
@@ -103,7 +117,7 @@ impl Watch {
                     return;
                 }
             };
-            let mut none = true;
+            let (mut none, mut moved) = (true, Vec::new());
             for event in events {
                 none = false;
                 let number = event.wd.get_watch_descriptor_id();
@@ -111,23 +125,18 @@ impl Watch {
                     each(Path::new(""), News::Everything);
                 }
                 if event.mask.intersects(EventMask::IGNORED | EventMask::MOVE_SELF) {
-                    forget(&mut self.paths, &mut self.numbers, number);
+                    moved.push(number);
                     each(Path::new(""), News::Everything);
                 }
-                if let Some(path) = self.paths.get(&number) {
+                if let Some((path, _)) = self.paths.get(&number) {
                     tell(path, event.name, event.mask, &mut self.path, each);
                 }
             }
+            moved.into_iter().for_each(|number| self.forget(number));
             if none {
                 return;
             }
         }
-    }
-}
-
-fn forget(paths: &mut HashMap<i32, Arc<Path>>, numbers: &mut HashMap<Arc<Path>, i32>, number: i32) {
-    if let Some(path) = paths.remove(&number) {
-        numbers.remove(&path);
     }
 }
 

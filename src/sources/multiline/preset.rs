@@ -39,6 +39,8 @@ pub enum State {
     Between,
     /// Python: the blank line behind that.
     Resumes,
+    /// Go: `runtime: `, the runtime's word on the fatal error that follows.
+    Warned,
     /// Go: `panic:` and what else begins a dump.
     Panic,
 }
@@ -50,6 +52,8 @@ impl Preset {
         match self {
             Preset::Java if is_throwable(line) || line.starts_with(UNCAUGHT) => State::Trace,
             Preset::Python if line.starts_with(TRACEBACK) => State::Trace,
+            Preset::Python if announces_traceback(line) => State::Head,
+            Preset::Go if line.starts_with(RUNTIME) => State::Warned,
             Preset::Go if begins_dump(line) => State::Panic,
             Preset::Go if is_goroutine(line) => State::Trace,
             _ => head(line),
@@ -132,6 +136,7 @@ fn python(state: State, first: Option<&u8>, line: &[u8]) -> Option<State> {
         (State::Head | State::Dated | State::Resumes, Some(b'T')) if line.starts_with(TRACEBACK) => {
             Some(State::Trace)
         }
+        (State::Head, Some(_)) if is_of_asyncio(line) => Some(State::Head),
         (State::Trace, Some(_)) if is_raised(line) => Some(State::Raised),
         (State::Raised, None) => Some(State::Gap),
         (State::Gap, Some(b'D')) if line.starts_with(b"During handling of the above exception") => {
@@ -145,6 +150,18 @@ fn python(state: State, first: Option<&u8>, line: &[u8]) -> Option<State> {
     }
 }
 
+/// Whether the line is what the interpreter itself writes before a traceback: of a thread, or of what nobody could catch.
+fn announces_traceback(line: &[u8]) -> bool {
+    line.starts_with(b"Exception in thread ") || line.starts_with(b"Exception ignored in")
+}
+
+/// Whether the line is one that `asyncio` puts between its message and the traceback: `handle: <Handle read(0)>`.
+fn is_of_asyncio(line: &[u8]) -> bool {
+    const NAMES: [&[u8]; 5] = [b"future", b"handle", b"protocol", b"task", b"transport"];
+    let name = line.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+    line[name..].starts_with(b": <") && NAMES.contains(&&line[..name])
+}
+
 /// Whether the line is what ends a traceback: the name of an exception, then nothing or a `:` and its message.
 fn is_raised(line: &[u8]) -> bool {
     let is_part = |byte: &u8| {
@@ -155,6 +172,9 @@ fn is_raised(line: &[u8]) -> bool {
 }
 
 // --- Go
+
+/// What the runtime says before some fatal errors: `runtime: goroutine stack exceeds 1000000000-byte limit`.
+const RUNTIME: &[u8] = b"runtime: ";
 
 fn begins_dump(line: &[u8]) -> bool {
     let begins = [&b"panic: "[..], b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: ", b"SIGSEGV: ", b"SIGBUS: "];
@@ -169,6 +189,8 @@ fn is_goroutine(line: &[u8]) -> bool {
 #[inline]
 fn go(state: State, first: Option<&u8>, line: &[u8]) -> Option<State> {
     match (state, first) {
+        (State::Warned, Some(b'r')) if line.starts_with(RUNTIME) => Some(State::Warned),
+        (State::Warned, Some(b'f')) if begins_dump(line) => Some(State::Panic),
         (State::Panic | State::Trace | State::Gap, None) => Some(State::Gap),
         (State::Panic, Some(b'[')) if line.starts_with(b"[signal ") => Some(State::Panic),
         (State::Panic, Some(b'P')) if line.starts_with(b"PC=") => Some(State::Panic),

@@ -1,7 +1,7 @@
 //! What is joined, and that neither pieces nor places to begin again matter.
 //!
-//! The traces are what Java 17 and Python 3.11 wrote, with ordinary lines between them; those of Go are as its runtime
-//! prints them. `§` stands where an event is to begin.
+//! The traces here show every rule at least once, with ordinary lines between them; `tests/traces/` has what real programs
+//! printed. `§` stands where an event is to begin.
 
 use super::framer::EventFramer;
 use super::pattern::Pattern;
@@ -236,6 +236,13 @@ fn python_tracebacks_are_one_event_each_chained_or_grouped() {
 #[test]
 fn go_panics_are_one_event_with_all_their_goroutines() {
     assert_as_marked(Preset::Go, GO);
+}
+
+#[test]
+fn what_real_programs_printed_is_one_event_for_each_failure() {
+    assert_as_marked(Preset::Java, include_str!("../../../tests/traces/java_17.0.15.txt"));
+    assert_as_marked(Preset::Python, include_str!("../../../tests/traces/python_3.11.2.txt"));
+    assert_as_marked(Preset::Go, include_str!("../../../tests/traces/go_1.19.8.txt"));
 }
 
 #[test]

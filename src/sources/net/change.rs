@@ -42,7 +42,7 @@ impl<F: Framing + Clone> Framed<F> {
         for listen in &ready.change.settings.listen {
             let stays = |(key, asked): (usize, &Listen)| {
                 let free = !ready.kept.iter().any(|(taken, _)| *taken == key);
-                (free && self.is_open(key) && is_same(asked, listen)).then_some(key)
+                (free && self.is_open(key) && asked.is_same_socket(listen)).then_some(key)
             };
             if let Some(key) = self.asked.iter().enumerate().find_map(stays) {
                 bound.extend(self.bound_as(key, listen));
@@ -99,11 +99,7 @@ impl<F: Framing + Clone> Framed<F> {
             Door::Datagrams(socket) => socket.bound(),
             Door::Closed => return None,
         };
-        Some(match (bound, listen) {
-            (Listen::Tcp(address), Listen::Tls(_)) => Listen::Tls(*address),
-            (Listen::Tls(address), Listen::Tcp(_)) => Listen::Tcp(*address),
-            (bound, _) => bound.clone(),
-        })
+        Some(bound.as_asked(listen))
     }
 
     fn keep_door(&mut self, key: usize, listen: &Listen) {
@@ -134,13 +130,5 @@ impl<F: Framing + Clone> Framed<F> {
             }
             !done
         });
-    }
-}
-
-/// Whether the socket for one can go on as the other.
-fn is_same(one: &Listen, other: &Listen) -> bool {
-    match (one, other) {
-        (Listen::Tcp(one) | Listen::Tls(one), Listen::Tcp(other) | Listen::Tls(other)) => one == other,
-        (one, other) => one == other,
     }
 }

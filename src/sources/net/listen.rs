@@ -73,6 +73,23 @@ impl Listen {
         }
     }
 
+    /// Whether the socket for one can go on as the other: what is spoken there is not the socket's affair.
+    pub fn is_same_socket(&self, other: &Listen) -> bool {
+        match (self, other) {
+            (Listen::Tcp(one) | Listen::Tls(one), Listen::Tcp(other) | Listen::Tls(other)) => one == other,
+            (one, other) => one == other,
+        }
+    }
+
+    /// This address, which is bound, with what is spoken there as `asked` says.
+    pub fn as_asked(&self, asked: &Listen) -> Listen {
+        match (self, asked) {
+            (Listen::Tcp(address), Listen::Tls(_)) => Listen::Tls(*address),
+            (Listen::Tls(address), Listen::Tcp(_)) => Listen::Tcp(*address),
+            (bound, _) => bound.clone(),
+        }
+    }
+
     /// Whether each message comes by itself.
     pub fn is_datagrams(&self) -> bool {
         matches!(self, Listen::Udp(_) | Listen::Unixgram(_))

@@ -88,6 +88,13 @@ impl Client {
         }
     }
 
+    /// Its further requests come under the terms of `desk`, which are others now.
+    pub fn change(&mut self, desk: &Desk) {
+        self.stream = desk.stream(self.stream.origin.to_string(), &[]);
+        self.labelled = None;
+        self.machine.set_body_max(desk.terms.settings.limits.wire as u64);
+    }
+
     /// Whether a body of its is coming.
     pub fn is_receiving(&self) -> bool {
         self.receiving.is_some()
@@ -217,7 +224,7 @@ impl Client {
                 Event::End(number) => self.end(slot, number, desk, now),
                 Event::Refused(number, refusal) => {
                     self.forget_body(desk);
-                    let response = admission::refused(&refusal, desk.settings.limits.wire);
+                    let response = admission::refused(&refusal, desk.terms.settings.limits.wire);
                     self.answer(number, response, desk);
                 }
             }
@@ -241,7 +248,8 @@ impl Client {
         desk.memory_freed |= desk.memory.leave(self.id);
         let stream = self.stream_of(&reading, desk);
         let who = Who { slot, client: self.id, number };
-        if let Err(response) = desk.hand_over(Job { who, reading, body, charge, stream, arrived: now }) {
+        let job = Job { who, reading, body, charge, stream, arrived: now, terms: Arc::clone(&desk.terms) };
+        if let Err(response) = desk.hand_over(job) {
             desk.requests -= 1;
             self.answer(number, response, desk);
         }
@@ -287,7 +295,7 @@ impl Client {
 
     /// Ends what takes too long: with an answer where there is somebody to read it. True if it is to be closed at once.
     pub fn is_overdue(&mut self, desk: &mut Desk, now: Instant) -> bool {
-        let patience = desk.settings.patience;
+        let patience = desk.terms.settings.patience;
         let says = match self.machine.overdue(now, &patience) {
             None => return false,
             Some(Overdue::Idle | Overdue::Answer | Overdue::Last) => return true,

@@ -38,11 +38,15 @@ pub struct Clients {
     overdue: Quiet,
 }
 
+/// How often to look for those whose time is over.
+fn look_every(patience: &Patience) -> Duration {
+    let Patience { head, body_grace, idle, answer, last, .. } = *patience;
+    (head.min(body_grace).min(idle).min(answer).min(last) / 4).clamp(LOOK.0, LOOK.1)
+}
+
 impl Clients {
     /// No clients yet. They will be registered at `place` under keys from `first_key` on.
     pub fn new(place: Place, first_key: u32, patience: &Patience) -> Self {
-        let Patience { head, body_grace, idle, answer, last, .. } = *patience;
-        let shortest = head.min(body_grace).min(idle).min(answer).min(last);
         Clients {
             place,
             first_key,
@@ -54,7 +58,7 @@ impl Clients {
             scratch: vec![0; SCRATCH],
             came: 0,
             look: None,
-            look_every: (shortest / 4).clamp(LOOK.0, LOOK.1),
+            look_every: look_every(patience),
             refused: Quiet::default(),
             overdue: Quiet::default(),
         }
@@ -107,11 +111,20 @@ impl Clients {
         }
     }
 
+    /// They go on under the terms of `desk`, which are others now.
+    pub fn change(&mut self, desk: &Desk, now: Instant) {
+        self.look_every = look_every(&desk.terms.settings.patience);
+        if !self.is_empty() {
+            self.look = Some(now + self.look_every);
+        }
+        self.slots.iter_mut().flatten().for_each(|client| client.change(desk));
+    }
+
     // --- coming and going
 
     /// Takes the connection in, unless that would pass a limit: then it is told so, closed and counted.
     pub fn admit(&mut self, mut link: Link, desk: &Desk, now: Instant) {
-        let HttpSettings { max_connections, max_connections_per_address, .. } = desk.settings;
+        let HttpSettings { max_connections, max_connections_per_address, .. } = desk.terms.settings;
         let address = link.peer().counted_as();
         let of_address = self.per_address.get(&address).copied().unwrap_or(0);
         if self.len() >= max_connections {
@@ -133,7 +146,7 @@ impl Clients {
         }
         let stream = desk.stream(link.peer().to_string(), &[]);
         self.came += 1;
-        let client = Client::new(link, self.came, stream, desk.settings.limits.wire, now);
+        let client = Client::new(link, self.came, stream, desk.terms.settings.limits.wire, now);
         self.slots[slot as usize] = Some(Box::new(client));
         *self.per_address.entry(address).or_default() += 1;
         desk.ledger.row.streams.add(1);
@@ -244,7 +257,7 @@ impl Clients {
                 client.machine.excuse(now);
             }
             // One in the queue has bytes we have not read: that is our delay.
-            if client.queued || client.machine.overdue(now, &desk.settings.patience).is_none() {
+            if client.queued || client.machine.overdue(now, &desk.terms.settings.patience).is_none() {
                 continue;
             }
             if client.is_overdue(desk, now) {

@@ -7,8 +7,9 @@
 
 use super::requests::{Due, Fate, Requests, Who};
 use super::service::{Outcome, Reading, Service, Streams};
+use super::terms::Terms;
 use super::writer::Writer;
-use super::{Answer, HttpSettings, Job, REQUESTS_MAX};
+use super::{Answer, Job, REQUESTS_MAX};
 use crate::labels::Stream;
 use crate::pool::Charge;
 use crate::sources::body::inflate::Inflater;
@@ -41,8 +42,8 @@ pub struct Decoder {
     intake: Arc<dyn Wake>,
     parker: Parker,
     ending: Arc<Ending>,
-    service: Arc<dyn Service>,
-    settings: HttpSettings,
+    /// What the request it is at came under.
+    terms: Arc<Terms>,
     inflater: Inflater,
     streams: Box<dyn Streams>,
     writer: Writer,
@@ -95,8 +96,7 @@ impl Wake for Bell {
 impl Decoder {
     /// A decode thread of the source of `spec`, and the way to it. It counts as a source of its own in `ending`.
     pub fn new(
-        settings: HttpSettings,
-        service: Arc<dyn Service>,
+        terms: Arc<Terms>,
         spec: InletSpec,
         ending: Arc<Ending>,
         answers: Sender<Answer>,
@@ -113,11 +113,10 @@ impl Decoder {
             intake,
             parker,
             ending,
-            inflater: Inflater::new(settings.limits),
-            streams: service.streams(),
-            writer: Writer::new(spec, Arc::clone(&waker), settings.promise, settings.max_entry),
-            service,
-            settings,
+            inflater: Inflater::new(terms.settings.limits),
+            streams: terms.service.streams(),
+            writer: Writer::new(spec, Arc::clone(&waker), terms.settings.max_entry),
+            terms,
             requests: Requests::default(),
             current: None,
             answered: false,
@@ -194,7 +193,7 @@ impl Decoder {
     }
 
     fn answer(&mut self, who: Who, outcome: &Outcome<'_>) {
-        Self::reply(who, outcome, &*self.service, &self.answers, &mut self.answered);
+        Self::reply(who, outcome, &*self.terms.service, &self.answers, &mut self.answered);
     }
 
     fn tell_intake(&mut self) {
@@ -204,36 +203,36 @@ impl Decoder {
     }
 
     fn settle(&mut self) {
-        let Decoder { writer, requests, service, answers, answered, .. } = self;
+        let Decoder { writer, requests, terms, answers, answered, .. } = self;
         while let Some((holders, status)) = writer.settled() {
-            requests.settled(holders, status, |due| Self::reply_due(due, &**service, answers, answered));
+            requests.settled(holders, status, |due| Self::reply_due(due, &*terms.service, answers, answered));
         }
     }
 
     /// Answers those whose time is over. Of the one that is being read no more is taken then.
     fn expire(&mut self, now: Instant) {
-        let Decoder { requests, service, answers, answered, .. } = self;
-        requests.late(now, |due| Self::reply_due(due, &**service, answers, answered));
+        let Decoder { requests, terms, answers, answered, .. } = self;
+        requests.late(now, |due| Self::reply_due(due, &*terms.service, answers, answered));
         let Some(current) = self.current.take_if(|current| current.tally.deadline <= now) else { return };
         self.finish(current.tally, false);
     }
 
     fn leave(&mut self) {
-        let Decoder { requests, service, answers, answered, .. } = self;
-        requests.give_up(|due| Self::reply_due(due, &**service, answers, answered));
+        let Decoder { requests, terms, answers, answered, .. } = self;
+        requests.give_up(|due| Self::reply_due(due, &*terms.service, answers, answered));
         self.tell_intake();
     }
 
     // --- blocks
 
     fn keep_pace(&mut self, now: Instant) -> Option<Instant> {
-        let Decoder { writer, requests, service, answers, answered, .. } = self;
-        writer.keep_pace(now, requests, |due| Self::reply_due(due, &**service, answers, answered))
+        let Decoder { writer, requests, terms, answers, answered, .. } = self;
+        writer.keep_pace(now, requests, |due| Self::reply_due(due, &*terms.service, answers, answered))
     }
 
     fn ship(&mut self, now: Instant) -> bool {
-        let Decoder { writer, requests, service, answers, answered, .. } = self;
-        writer.ship(now, requests, |due| Self::reply_due(due, &**service, answers, answered))
+        let Decoder { writer, requests, terms, answers, answered, .. } = self;
+        writer.ship(now, requests, |due| Self::reply_due(due, &*terms.service, answers, answered))
     }
 
     // --- bodies
@@ -260,17 +259,31 @@ impl Decoder {
         Work::More
     }
 
+    /// From now on requests come under `terms`.
+    fn change(&mut self, terms: Arc<Terms>) {
+        if Arc::ptr_eq(&self.terms, &terms) {
+            return;
+        }
+        self.inflater = Inflater::new(terms.settings.limits);
+        // What it knows has the old labels.
+        self.streams = terms.service.streams();
+        self.writer.change(terms.strategy, terms.settings.max_entry);
+        self.terms = terms;
+    }
+
     /// Begins with a request, unless it can be answered at once.
     fn begin(&mut self, job: Job, now: Instant) {
-        let Job { who, reading: Reading { encoding, reader, .. }, body, charge, stream, arrived } = job;
-        let deadline = arrived + self.settings.promise_timeout;
+        let Job { who, reading: Reading { encoding, reader, .. }, body, charge, stream, arrived, terms } =
+            job;
+        self.change(terms);
+        let deadline = arrived + self.terms.settings.promise_timeout;
         if deadline <= now {
             return self.answer(who, &Outcome::Late { begun: false });
         }
         match self.inflater.body(encoding, body) {
             Err(error) => self.answer(who, &Outcome::Packed(&error)),
             Ok(body) => {
-                let reader = reader(&body, self.settings.max_entry);
+                let reader = reader(&body, self.terms.settings.max_entry);
                 let (request, entries, refusals) = (Arc::clone(&stream), 0, Refusals::default());
                 let tally = Tally { who, number: None, deadline, request, stream, entries, refusals };
                 self.current = Some(Current { body, reader, tally, _charge: charge });
@@ -296,9 +309,10 @@ impl Decoder {
             None => self.answer(who, &Outcome::Late { begun: false }),
             Some(number) => {
                 let shipped = !self.writer.holds(number);
-                let due = self.requests.complete(number, entries, refusals, shipped, self.settings.promise);
+                let due =
+                    self.requests.complete(number, entries, refusals, shipped, self.terms.settings.promise);
                 if let Some(due) = due {
-                    Self::reply_due(due, &*self.service, &self.answers, &mut self.answered);
+                    Self::reply_due(due, &*self.terms.service, &self.answers, &mut self.answered);
                 }
             }
         }
@@ -325,11 +339,11 @@ impl EntryOut for Out<'_> {
         if self.blocks == 0 {
             return Err(Full);
         }
-        let Decoder { writer, requests, service, answers, answered, settings, .. } = &mut *self.decoder;
+        let Decoder { writer, requests, terms, answers, answered, .. } = &mut *self.decoder;
         let block = writer.room_for(item, &self.tally.stream, self.heed_gate, self.now, requests, |due| {
-            Decoder::reply_due(due, &**service, answers, answered);
+            Decoder::reply_due(due, &*terms.service, answers, answered);
         })?;
-        let cut = put(block, &self.tally.stream, item, settings.max_entry)?;
+        let cut = put(block, &self.tally.stream, item, terms.settings.max_entry)?;
         let Tally { who, deadline, number, .. } = *self.tally;
         let number = number.unwrap_or_else(|| requests.begin(who, deadline));
         self.tally.number = Some(number);

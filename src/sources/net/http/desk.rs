@@ -3,7 +3,8 @@
 use super::admission::{Pressure, Way, judge};
 use super::decode::Inbox;
 use super::memory::BodyMemory;
-use super::service::{Reading, Service};
+use super::service::Reading;
+use super::terms::Terms;
 use super::{HttpSettings, Job, REQUESTS_MAX};
 use crate::http::{Head, Response};
 use crate::labels::{Labels, Stream};
@@ -19,8 +20,7 @@ const FLIGHT_READS: usize = 32;
 
 /// Where clients bring their requests.
 pub struct Desk {
-    pub settings: HttpSettings,
-    pub service: Arc<dyn Service>,
+    pub terms: Arc<Terms>,
     pub way: Way,
     pub ledger: Named<SourceLedger>,
     pub memory: BodyMemory,
@@ -38,16 +38,14 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(
-        settings: HttpSettings,
-        service: Arc<dyn Service>,
+        terms: Arc<Terms>,
         way: Way,
         ledger: Named<SourceLedger>,
         memory: BodyMemory,
         inboxes: Vec<Inbox>,
     ) -> Self {
         Desk {
-            settings,
-            service,
+            terms,
             way,
             ledger,
             memory,
@@ -58,6 +56,13 @@ impl Desk {
             bytes_left: 0,
             reads_left: 0,
         }
+    }
+
+    /// What comes from now on comes under `terms`.
+    pub fn change(&mut self, terms: Terms) {
+        self.memory.set_limits(terms.settings.body_memory, terms.settings.limits.wire);
+        self.way.strategy = terms.strategy;
+        self.terms = Arc::new(terms);
     }
 
     // --- how much to do
@@ -82,7 +87,7 @@ impl Desk {
 
     /// What to make of a request, or the answer that refuses it.
     pub fn judge(&self, head: &Head) -> Result<Reading, Response> {
-        judge(head, self.settings.auth.as_ref(), &*self.service, || self.pressure())
+        judge(head, self.terms.settings.auth.as_ref(), &*self.terms.service, || self.pressure())
     }
 
     fn pressure(&self) -> Option<Pressure> {
@@ -120,7 +125,7 @@ impl Desk {
 
     /// A stream called `origin`, with labels beside those of the source.
     pub fn stream(&self, origin: String, labels: &[(Box<str>, Box<str>)]) -> Arc<Stream> {
-        let HttpSettings { source, kind, labels: own, .. } = &self.settings;
+        let HttpSettings { source, kind, labels: own, .. } = &self.terms.settings;
         let all = match labels {
             [] => own.clone(),
             // What the config says wins over what a client says.

@@ -26,6 +26,12 @@ impl BodyMemory {
         BodyMemory { budget, open: limit.saturating_sub(body_max), favoured: None }
     }
 
+    /// Other bounds, for what is taken from now on.
+    pub fn set_limits(&mut self, limit: usize, body_max: usize) {
+        self.open = limit.saturating_sub(body_max);
+        self.budget.set_limit(limit);
+    }
+
     /// Whether a further request may begin.
     pub fn is_open(&self) -> bool {
         self.budget.used() < self.open / 4 * 3

@@ -7,10 +7,12 @@
 //!
 //! A request is refused for want of room at its head, before its body is sent, or not at all: one that was admitted
 //! may wait, and its sender with it, but is taken.
+//! A source that changes goes on with its connections ([`change`]); each request is served under the [`Terms`] it came under.
 //! Not here: the protocol (see [`crate::http`]), what bodies hold (see [`super::super::body`]), and what a source makes
 //! of paths and types ([`Service`], implemented beside each source's config).
 
 pub mod admission;
+pub mod change;
 mod client;
 mod clients;
 pub mod decode;
@@ -19,11 +21,13 @@ pub mod memory;
 mod requests;
 pub mod server;
 mod service;
+mod terms;
 mod writer;
 
 pub use requests::Who;
 pub use server::HttpServer;
 pub use service::{NoStreams, Outcome, Reading, Service, Streams};
+pub use terms::Terms;
 
 use crate::auth::Auth;
 use crate::http::{Patience, Response};
@@ -102,6 +106,8 @@ pub struct Job {
     pub stream: Arc<Stream>,
     /// When its last byte came.
     pub arrived: Instant,
+    /// What it came under.
+    pub terms: Arc<Terms>,
 }
 
 /// An answer on its way back.

@@ -38,6 +38,8 @@ struct Row {
     /// All its entries are in blocks.
     complete: bool,
     answered: bool,
+    /// What was promised to whoever sent it; known once it is complete.
+    promise: Promise,
     worst: Status,
     entries: u64,
     refusals: Refusals,
@@ -65,14 +67,16 @@ pub enum Fate {
 }
 
 impl Requests {
-    /// A request is about to have its first entry in a block; to be answered until `deadline`, which is not before those
-    /// of earlier ones. Its number.
+    /// A request is about to have its first entry in a block; to be answered until `deadline`, or when the time of an
+    /// earlier one is over, if that is later. Its number.
     pub fn begin(&mut self, who: Who, deadline: Instant) -> u64 {
+        let deadline = self.rows.back().map_or(deadline, |last| last.deadline.max(deadline));
         self.rows.push_back(Row {
             who,
             blocks: 0,
             complete: false,
             answered: false,
+            promise: Promise::Delivered,
             worst: Status::Delivered,
             entries: 0,
             refusals: Refusals::default(),
@@ -102,7 +106,7 @@ impl Requests {
         promise: Promise,
     ) -> Option<Due> {
         let row = self.row(number)?;
-        (row.complete, row.entries, row.refusals) = (true, entries, refusals);
+        (row.complete, row.promise, row.entries, row.refusals) = (true, promise, entries, refusals);
         let done = row.blocks == 0 || shipped && promise == Promise::Accepted;
         let due = if done { row.answer() } else { None };
         self.forget();
@@ -110,12 +114,10 @@ impl Requests {
     }
 
     /// Blocks with entries of these requests are in the queue now; `due` takes those to be answered.
-    pub fn shipped(&mut self, numbers: RangeInclusive<u64>, promise: Promise, mut due: impl FnMut(Due)) {
-        if promise != Promise::Accepted {
-            return;
-        }
+    pub fn shipped(&mut self, numbers: RangeInclusive<u64>, mut due: impl FnMut(Due)) {
         for number in numbers {
-            if let Some(row) = self.row(number).filter(|row| row.complete) {
+            let told = |row: &&mut Row| row.complete && row.promise == Promise::Accepted;
+            if let Some(row) = self.row(number).filter(told) {
                 row.answer().into_iter().for_each(&mut due);
             }
         }
@@ -258,13 +260,34 @@ mod tests {
         let (mut requests, _) = three();
         assert_eq!(complete(&mut requests, 0, false, Promise::Accepted), None);
         let mut due = Vec::new();
-        requests.shipped(0..=1, Promise::Delivered, |one| due.push(one));
-        assert!(due.is_empty());
-        requests.shipped(0..=1, Promise::Accepted, |one| due.push(one));
-        assert_eq!(due, [done(0, 10)]);
+        requests.shipped(0..=1, |one| due.push(one));
+        assert_eq!(due, [done(0, 10)], "the other is not complete");
         assert_eq!(complete(&mut requests, 1, false, Promise::Accepted), None);
         assert_eq!(complete(&mut requests, 2, true, Promise::Accepted), Some(done(2, 12)));
         assert_eq!(settled(&mut requests, 0..=1, Status::Failed), [], "there is one answer to a request");
+    }
+
+    #[test]
+    fn each_request_keeps_the_promise_that_it_was_complete_under() {
+        let (mut requests, _) = three();
+        assert_eq!(complete(&mut requests, 0, false, Promise::Delivered), None);
+        assert_eq!(complete(&mut requests, 1, false, Promise::Accepted), None);
+        let mut due = Vec::new();
+        requests.shipped(0..=1, |one| due.push(one));
+        assert_eq!(due, [done(1, 11)]);
+        assert_eq!(settled(&mut requests, 0..=1, Status::Delivered), [done(0, 10)]);
+    }
+
+    #[test]
+    fn a_time_that_was_shortened_is_over_no_sooner_than_those_before_it() {
+        let (mut requests, t0) = (Requests::default(), Instant::now());
+        requests.begin(who(0), t0 + Duration::from_secs(30));
+        requests.begin(who(1), t0 + Duration::from_secs(5));
+        let mut late = Vec::new();
+        requests.late(t0 + Duration::from_secs(29), |due| late.push(due.who.number));
+        assert!(late.is_empty());
+        requests.late(t0 + Duration::from_secs(30), |due| late.push(due.who.number));
+        assert_eq!(late, [0, 1]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! A source of requests on the intake thread: its doors, its turns, and its end.
 
 use super::admission::{Pressure, Way};
+use super::change::{Change, Ready};
 use super::clients::Clients;
 use super::decode::Decoder;
 use super::desk::Desk;
 use super::memory::BodyMemory;
 use super::service::Service;
+use super::terms::Terms;
 use super::{Answer, HttpSettings};
 use crate::sources::ending::Ending;
 use crate::sources::inlet::InletSpec;
@@ -15,6 +17,7 @@ use crate::sources::net::quiet::Quiet;
 use crate::sources::net::{Intake, Member, Next, Readiness, Turn};
 use crossbeam_channel::{Receiver, TryRecvError, unbounded};
 use mio::Interest;
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,11 +31,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// How long after being told to stop bodies under way may still come.
 const LAST_READ: Duration = Duration::from_secs(5);
 
+/// Keys of doors are below, those of clients from here on: a source has fewer addresses.
+const CLIENT_KEYS: u32 = 1 << 16;
+
 /// The member.
 pub struct HttpServer {
-    doors: Vec<Door>,
-    clients: Clients,
-    desk: Desk,
+    pub(super) doors: Vec<Door>,
+    pub(super) clients: Clients,
+    pub(super) desk: Desk,
+    /// What it is to go on under, once it is told to.
+    pub(super) ready: Option<Ready>,
     answers: Receiver<Answer>,
     /// There may be answers that were not taken.
     answers_left: bool,
@@ -43,11 +51,17 @@ pub struct HttpServer {
     rests: Quiet,
 }
 
-struct Door {
-    listener: Listener,
+/// An address that is listened on.
+pub(super) struct Door {
+    pub(super) key: u32,
+    /// The address as the config has it.
+    pub(super) asked: Listen,
+    pub(super) listener: Listener,
     ready: bool,
     /// Accepting rests until then.
     rests: Option<Instant>,
+    /// It is closed once nobody waits in front of it.
+    pub(super) leaving: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -89,26 +103,26 @@ impl Intake {
             let error = format!("source {name}: entries of {max} bytes do not fit blocks of {largest}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
         }
-        let mut clients = Clients::new(self.place()?, settings.listen.len() as u32, &settings.patience);
+        let clients = Clients::new(self.place()?, CLIENT_KEYS, &settings.patience);
         let (mut doors, mut bound) = (Vec::new(), Vec::new());
-        for (key, listen) in (0..).zip(&settings.listen) {
-            let opened = Door::open(key, listen, &settings, &mut clients);
+        for (key, listen) in (0..CLIENT_KEYS).zip(&settings.listen) {
+            let opened = Door::open(key, listen, &settings, &clients);
             let door = opened.map_err(|error| cannot_listen(&ledger.name, listen, &error))?;
             bound.push(door.listener.bound().clone());
             doors.push(door);
         }
         let (sender, answers) = unbounded();
-        let decoder = |spec| {
-            let (settings, service) = (settings.clone(), Arc::clone(&service));
-            Decoder::new(settings, service, spec, Arc::clone(ending), sender.clone(), self.waker())
-        };
-        let (decoders, inboxes) = specs.into_iter().map(decoder).unzip();
         let memory = BodyMemory::new(settings.body_memory, settings.limits.wire, self.waker());
-        let desk = Desk::new(settings, service, way, ledger, memory, inboxes);
+        let terms = Arc::new(Terms { settings, service, strategy: way.strategy });
+        let decoder =
+            |spec| Decoder::new(Arc::clone(&terms), spec, Arc::clone(ending), sender.clone(), self.waker());
+        let (decoders, inboxes) = specs.into_iter().map(decoder).unzip();
+        let desk = Desk::new(terms, way, ledger, memory, inboxes);
         self.add(Box::new(HttpServer {
             doors,
             clients,
             desk,
+            ready: None,
             answers,
             answers_left: true,
             answers_ended: false,
@@ -120,10 +134,20 @@ impl Intake {
 }
 
 impl Door {
-    fn open(key: u32, listen: &Listen, settings: &HttpSettings, clients: &mut Clients) -> io::Result<Door> {
+    pub(super) fn open(
+        key: u32,
+        listen: &Listen,
+        settings: &HttpSettings,
+        clients: &Clients,
+    ) -> io::Result<Door> {
         let mut listener = Listener::open(listen, settings.tls.as_ref(), settings.socket_mode)?;
         clients.place().register(key, &mut listener, Interest::READABLE)?;
-        Ok(Door { listener, ready: true, rests: None })
+        Ok(Door { key, asked: listen.clone(), listener, ready: true, rests: None, leaving: false })
+    }
+
+    /// It is to be closed, once nobody waits in front of it.
+    pub(super) fn leave(&mut self) {
+        (self.ready, self.leaving) = (true, true);
     }
 
     fn may_accept(&self, now: Instant) -> bool {
@@ -159,6 +183,7 @@ impl HttpServer {
                 }
             }
         }
+        self.doors.retain(|door| !door.leaving || door.ready);
     }
 
     fn take_answers(&mut self) {
@@ -179,6 +204,7 @@ impl HttpServer {
         if self.phase == Phase::Running {
             self.phase = Phase::Last(since + LAST_READ);
             self.doors.clear();
+            self.ready = None;
             self.desk.ending = true;
             self.clients.close();
         }
@@ -219,12 +245,11 @@ impl HttpServer {
 
 impl Member for HttpServer {
     fn notice(&mut self, key: u32, readiness: Readiness) {
-        // While it runs, all doors are there; afterwards none, and their keys are nobody's.
-        match self.doors.get_mut(key as usize) {
-            Some(door) => door.ready = true,
-            None if key < self.desk.settings.listen.len() as u32 => {}
-            None => self.clients.notice(key, readiness),
+        if key >= CLIENT_KEYS {
+            return self.clients.notice(key, readiness);
         }
+        // One that is made ready, and opens later, looks for itself then; a closed one's key is nobody's.
+        self.doors.iter_mut().filter(|door| door.key == key).for_each(|door| door.ready = true);
     }
 
     fn turn(&mut self, turn: &Turn) -> Next {
@@ -255,6 +280,20 @@ impl Member for HttpServer {
 
     fn is_idle(&self) -> bool {
         self.has_shipped() && self.clients.is_empty()
+    }
+
+    fn prepare(&mut self, change: Box<dyn Any + Send>) -> Option<io::Result<Vec<Listen>>> {
+        let change = change.downcast::<Change>().ok()?;
+        // One that ends takes nothing up any more; its decode threads are as many as they are.
+        let can = self.phase == Phase::Running && change.settings.decoders == self.desk.inboxes.len();
+        can.then(|| self.get_ready(*change))
+    }
+
+    fn decide(&mut self, go: bool) {
+        match go {
+            true => self.take_up(Instant::now()),
+            false => self.ready = None,
+        }
     }
 
     fn leave(&mut self) {

@@ -2,7 +2,6 @@
 //!
 //! It keeps the pace of all sources (see [`PACE`]): a lone request does not wait for others, and many share a block.
 
-use super::Promise;
 use super::requests::{Due, Requests};
 use crate::ack::Status;
 use crate::block::{Block, ORDINARY};
@@ -10,7 +9,7 @@ use crate::labels::Stream;
 use crate::ledger::SourceLedger;
 use crate::pool::Owned;
 use crate::sources::body::{Full, Item, fits, room};
-use crate::sources::inlet::{Inlet, InletSpec};
+use crate::sources::inlet::{Inlet, InletSpec, Strategy};
 use crate::sources::net::filler::PACE;
 use crate::thread::Wake;
 use std::ops::RangeInclusive;
@@ -29,15 +28,20 @@ pub struct Writer {
     /// Something was refused: nothing to try until woken.
     stuck: bool,
     shipped: Option<Instant>,
-    promise: Promise,
     max_entry: usize,
 }
 
 impl Writer {
     /// A door made from `spec`; `waker` wakes the thread when it may go on.
-    pub fn new(spec: InletSpec, waker: Arc<dyn Wake>, promise: Promise, max_entry: usize) -> Self {
+    pub fn new(spec: InletSpec, waker: Arc<dyn Wake>, max_entry: usize) -> Self {
         let inlet = Inlet::new(spec, waker);
-        Writer { inlet, open: None, holders: None, stuck: false, shipped: None, promise, max_entry }
+        Writer { inlet, open: None, holders: None, stuck: false, shipped: None, max_entry }
+    }
+
+    /// Goes on under other settings.
+    pub fn change(&mut self, strategy: Strategy, max_entry: usize) {
+        self.inlet.set_strategy(strategy);
+        self.max_entry = max_entry;
     }
 
     /// The source's numbers.
@@ -128,7 +132,7 @@ impl Writer {
         match self.inlet.ship(block, holders.clone()) {
             Ok(()) => {
                 self.shipped = Some(now);
-                requests.shipped(holders, self.promise, due);
+                requests.shipped(holders, due);
             }
             Err((block, holders)) => {
                 (self.open, self.holders) = (Some(block), Some(holders));
