@@ -234,8 +234,8 @@ impl Writer {
 fn constants(page: &Page, instance: &Instance) {
     let proc = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", instance.id())).expect("it runs");
     let version = format!("dispatcher_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
-    // Of 64 MiB for four lanes each can take in all of transit and hold on to as much again.
-    let transit = ((64 << 20) / 9) as f64;
+    // Of 64 MiB for five lanes (that of the dead letters is one) each can take in all of transit and hold on to as much again.
+    let transit = ((64 << 20) / 11) as f64;
     let limits = proc("limits");
     let max_fds = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit");
     let max_fds: f64 =

@@ -29,6 +29,12 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let dir = spec.dir.clone();
     let failed = |error| OpenError::Io(dir.clone(), error);
     io.create_dir(&dir).map_err(failed)?;
+    // The directory's own name is in the one above, and that one's in the next.
+    for above in dir.ancestors().skip(1).take(2).filter(|above| !above.as_os_str().is_empty()) {
+        if let Err(error) = io.sync_dir(above) {
+            tracing::warn!("{}: its names may not survive a power cut: {error}", above.display());
+        }
+    }
     let lock = io.lock(&dir.join("lock")).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => OpenError::Locked(dir.clone()),
         _ => OpenError::Io(dir.join("lock"), error),
@@ -71,6 +77,10 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let place = first_unread.map_or(inner.next_place, |segment| segment.place);
     (found.bytes, found.segments) = (inner.bytes(), inner.table.len());
     let new = loaded.slots.best.is_none();
+    let mut unsynced = Unsynced { names: spec.fsync == Fsync::None, ..Unsynced::default() };
+    if let Some(current) = resumed.as_ref().filter(|_| spec.fsync == Fsync::None) {
+        unsynced.add(current.place, &current.file);
+    }
     let shared = Arc::new(Buffer {
         state: Mutex::new(StateFile::new(&*io, &dir, &loaded)),
         fast: Mutex::new(fast),
@@ -78,7 +88,7 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
         spec,
         number: survey.buffer,
         inner: Mutex::new(inner),
-        unsynced: Mutex::new(Unsynced::default()),
+        unsynced: Mutex::new(unsynced),
         _lock: lock,
     });
     if new {
@@ -345,9 +355,11 @@ fn resume(
         file.set_len(scan.end).ok()?;
     }
     segment.len = scan.end;
-    // What was found was written, but perhaps not made durable before the end of the process that wrote it.
+    // What was found was written, but perhaps not made durable before the end of the process that wrote it. Nor was its
+    // name, if that process ended between making it and syncing the directory: a power cut would take all that follows.
     if spec.fsync != Fsync::None {
         file.sync_data().ok()?;
+        io.sync_dir(&spec.dir).ok()?;
     }
     let (place, salt, end, capacity) = (segment.place, segment.salt, scan.end, segment.capacity);
     Some(Current { place, file, salt, end, capacity, totals: scan.totals })

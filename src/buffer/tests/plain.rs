@@ -149,6 +149,27 @@ fn a_failed_sync_is_not_repeated_on_its_file_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_segment_whose_name_its_maker_could_not_make_durable_is_safe_once_it_is_written_to() {
+    for seed in 0..20 {
+        let sim = Sim::new(seed);
+        let mut opened = open(&sim, &spec());
+        // The process dies between making the segment and syncing the directory.
+        sim.fail(Op::SyncDir, 0, 1000, libc::EIO);
+        sim.fail(Op::Remove, 0, 1000, libc::EIO);
+        assert!(append(&mut opened, 0).is_err());
+        drop(opened);
+        sim.heal();
+        sim.kill();
+        let mut opened = open(&sim, &spec());
+        append(&mut opened, 1).unwrap();
+        opened.writer.sync().unwrap();
+        drop(opened);
+        sim.crash();
+        assert_eq!(ids(&drain(&mut open(&sim, &spec()))), [1], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_full_disk_is_full_and_what_was_taken_is_saved_in_the_reserve() {
     for errno in [libc::ENOSPC, libc::EDQUOT] {
         let sim = Sim::new(1);
