@@ -77,7 +77,7 @@ pub(super) fn open(io: Arc<dyn StorageIo>, spec: BufferSpec, now_ms: u64) -> Res
     let place = first_unread.map_or(inner.next_place, |segment| segment.place);
     (found.bytes, found.segments) = (inner.bytes(), inner.table.len());
     let new = loaded.slots.best.is_none();
-    let mut unsynced = Unsynced { names: spec.fsync == Fsync::None, ..Unsynced::default() };
+    let mut unsynced = Unsynced::new(spec.fsync == Fsync::None);
     if let Some(current) = resumed.as_ref().filter(|_| spec.fsync == Fsync::None) {
         unsynced.add(current.place, &current.file);
     }

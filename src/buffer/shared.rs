@@ -91,6 +91,11 @@ pub(super) struct Unsynced {
 }
 
 impl Unsynced {
+    /// Nothing yet, but for the names in the directory if nobody knows whether they were.
+    pub(super) fn new(names: bool) -> Unsynced {
+        Unsynced { names, ..Unsynced::default() }
+    }
+
     /// Whether a sync of this segment failed: it must not be written to again.
     pub(super) fn has_failed(&self, place: u64) -> bool {
         self.failed.contains(&place)
