@@ -577,7 +577,7 @@ mod tests {
             ("dispatcher_sink_breaker_open{sink=\"out\"}", 0.5),
             ("dispatcher_sink_breaker_transitions_total{sink=\"out\",to=\"open\"}", 2.0),
             ("dispatcher_sink_queue_age_seconds{sink=\"out\"}", 2.5),
-            ("dispatcher_sink_stored_total{sink=\"out\"}", 47.0),
+            ("dispatcher_sink_stored_total{sink=\"out\"}", 44.0),
             ("dispatcher_sink_buffer_age_seconds{sink=\"out\"}", 3.5),
             ("dispatcher_sink_buffer_lost_entries_total{sink=\"out\"}", 5.0),
             ("dispatcher_sink_dropped_total{sink=\"out\",reason=\"rejected\"}", 1.0),
