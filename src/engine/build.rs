@@ -3,7 +3,7 @@
 use super::StartError;
 use super::inside::{House, View};
 use super::keeper::Keeper;
-use super::letters::Desk;
+use super::letters::{Desk, has_steps};
 use super::live::{Core, Live};
 use super::memory::{self, Shares};
 use super::remote::Remote;
@@ -46,7 +46,10 @@ const WINDOW_MIN: usize = 16;
 pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), StartError> {
     let lock = lock_data_dir(&config.data_dir)?;
     let largest = config.sources.iter().map(longest_entry).max().unwrap_or(0);
-    let shares = shares(config, lanes(config), config.sources.iter().map(producers).sum(), largest)?;
+    // What steps give up has a lane of its own.
+    let letters = config.dispatcher.dlq.enabled && has_steps(config);
+    let lanes = lanes(config) + usize::from(letters);
+    let shares = shares(config, lanes, config.sources.iter().map(producers).sum(), largest)?;
     let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;

@@ -24,9 +24,14 @@ impl Core {
 
 /// Whether steps may give something up, and that is kept.
 pub fn wants_letters(core: &Core, config: &Config) -> bool {
+    core.desk.is_some() && has_steps(config)
+}
+
+/// Whether any source has steps.
+pub fn has_steps(config: &Config) -> bool {
     let has_steps =
         |source: &SourceConfig| source.pipeline.is_some() || matches!(source.kind, SourceKind::Syslog(_));
-    core.desk.is_some() && config.sources.iter().any(has_steps)
+    config.sources.iter().any(has_steps)
 }
 
 impl Stage<'_> {

@@ -10,7 +10,7 @@ mod door;
 mod job;
 mod lane;
 
-pub use lane::wants_letters;
+pub use lane::{has_steps, wants_letters};
 
 use super::inside::SourceView;
 use super::live::{Core, Live};
