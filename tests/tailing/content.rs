@@ -83,7 +83,14 @@ fn a_line_of_10_mib_is_cut_and_marked_or_whole_as_asked() {
     assert!(cut <= 1);
     rig.stop();
     let out = String::from_utf8(rig.out()).expect("text");
-    let lens: Vec<_> = out.lines().filter(|line| !line.starts_with("end ")).map(str::len).collect();
+    let mut lines: Vec<&str> = Vec::new();
+    for line in out.lines().filter(|line| !line.starts_with("end ")) {
+        // What came out less than 20 ms before the kill may come twice.
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    let lens: Vec<_> = lines.into_iter().map(str::len).collect();
     assert_eq!(lens, [100, 256 << 10, 100]);
 
     let mut rig = Rig::new(r#"include: ["logs/*.log"], max_line: 10MiB"#);
