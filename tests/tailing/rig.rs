@@ -40,6 +40,8 @@ pub struct Rig {
     /// How many lines each stream was given; the streams' names in order.
     pub written: std::collections::BTreeMap<String, u64>,
     ends: u64,
+    /// It was killed: what came twice must not stand for what is still to come.
+    killed: bool,
 }
 
 impl Rig {
@@ -48,7 +50,14 @@ impl Rig {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("logs")).expect("created");
         let config = CONFIG.replace("SOURCE", source);
-        Rig { dir, config, instance: None, written: std::collections::BTreeMap::new(), ends: 0 }
+        Rig {
+            dir,
+            config,
+            instance: None,
+            written: std::collections::BTreeMap::new(),
+            ends: 0,
+            killed: false,
+        }
     }
 
     /// A rig that reads `logs/*.log` and runs.
@@ -78,6 +87,7 @@ impl Rig {
 
     pub fn kill(&mut self) {
         self.instance.take().expect("it runs").kill();
+        self.killed = true;
     }
 
     /// The sink can deliver nothing any more: where its file should be is a directory.
@@ -188,7 +198,7 @@ impl Rig {
     pub fn wait_lines(&mut self, want: u64) {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let lines = self.out().iter().filter(|byte| **byte == b'\n').count() as u64;
+            let lines = self.lines_out();
             if lines >= want {
                 return;
             }
@@ -207,6 +217,16 @@ impl Rig {
                 instance.stats();
             }
         }
+    }
+
+    fn lines_out(&self) -> u64 {
+        let out = self.out();
+        let mut lines = out.split_inclusive(|byte| *byte == b'\n');
+        let count = match self.killed {
+            true => lines.collect::<std::collections::HashSet<_>>().len(),
+            false => lines.by_ref().count(),
+        };
+        count as u64
     }
 
     pub fn recount(&self) -> Recount {
