@@ -180,12 +180,10 @@ impl Reader {
 
     /// The system gives no more open files: those that are open now are as many as there may be, for a while.
     pub(super) fn out_of_files(&mut self, error: &io::Error) {
-        // Some are left: sinks, checkpoints and whoever asks how we are need descriptors, too.
-        let reserve = self.open_count.div_ceil(8);
-        self.open_max = self.open_count.saturating_sub(reserve).max(1);
-        let (name, most) = (&self.name, self.open_max);
-        tracing::warn!("source {name}: no more than {most} files can be open, the others wait: {error}");
-        self.rest(reserve);
+        let (name, open) = (&self.name, self.open_count);
+        tracing::warn!("source {name}: no more than {open} files can be open, the others wait: {error}");
+        self.open_max = open.max(1);
+        self.rest(self.open_max.div_ceil(8));
     }
 
     /// The system may give more again.
