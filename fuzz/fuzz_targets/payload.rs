@@ -18,10 +18,11 @@ fn said(blocks: &[Owned<Block>]) -> Vec<Said> {
     let views = blocks.iter().flat_map(|block| (0..block.entries().len()).map(|at| block.view(at)));
     let one = |view: ringmain::block::EntryView<'_>| {
         let stream = view.stream();
-        let fields = view.fields().map(|field| {
-            (field.key().to_vec(), field.key_escaped(), field.kind(), field.raw().to_vec())
-        });
-        let stream = format!("{} {} {} {:?}", stream.source_name, stream.source_type, stream.origin, stream.labels);
+        let fields = view
+            .fields()
+            .map(|field| (field.key().to_vec(), field.key_escaped(), field.kind(), field.raw().to_vec()));
+        let stream =
+            format!("{} {} {} {:?}", stream.source_name, stream.source_type, stream.origin, stream.labels);
         (stream, view.time(), view.entry().flags, view.text().to_vec(), fields.collect())
     };
     views.map(one).collect()
