@@ -222,7 +222,7 @@ pub fn rfc3339(text: &str) -> Option<i64> {
     let offset = match zone {
         "Z" | "z" => 0,
         _ => {
-            let (hours, minutes) = zone[1..].split_once(':')?;
+            let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
             if [hours.len(), minutes.len()] != [2, 2] {
                 return None;
             }

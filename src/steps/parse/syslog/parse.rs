@@ -245,6 +245,17 @@ mod tests {
     }
 
     #[test]
+    fn a_time_with_more_behind_its_zone_is_no_time() {
+        for stamp in
+            ["2003-10-11T22:14:15.003Z00:00", "2003-10-11T22:14:15Z+00:00", "2003-10-11T22:14:15+00:00Z"]
+        {
+            let text = format!("<165>1 {stamp} host app 1 ID - text");
+            assert_eq!(parse(text.as_bytes(), &clock(0)).timestamp, None, "{stamp}");
+            assert_eq!(parts(text.as_bytes()), "host|app|1|ID|text");
+        }
+    }
+
+    #[test]
     fn what_is_malformed_in_structured_data_is_text() {
         for (tail, message) in [
             ("-", ""),
