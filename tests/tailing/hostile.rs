@@ -90,7 +90,6 @@ fn a_hundred_thousand_files_are_followed_within_bounds() {
 }
 
 #[test]
-#[ignore = "open: lowered to less than is open, the limit may leave the admin server without an answer"]
 fn more_files_than_the_system_lets_anyone_open_take_turns() {
     let mut rig = Rig::running();
     // The limit of the running process, as an operator's `prlimit` would set it.

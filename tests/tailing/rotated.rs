@@ -230,7 +230,6 @@ fn copied_and_cut_under_load_loses_at_most_what_came_between_copy_and_cut() {
 }
 
 #[test]
-#[ignore = "open: under load, lines that were unread when the log was cut may be lost though the copy has them"]
 fn copied_and_cut_with_the_copy_among_the_globs_reads_everything_once() {
     for include in [r#"include: ["logs/*.log"]"#, r#"include: ["logs/*.log", "logs/*.log.*"]"#] {
         let mut rig = Rig::new(include);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::ops::Range;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// What the generators gave away, and what of it has to arrive.
 #[derive(Default)]
@@ -68,11 +69,13 @@ pub struct Receipt {
     pub number: u64,
     /// Which start of the product sent it.
     pub epoch: u32,
+    place: u64,
 }
 
 /// What a destination took, in its order; nothing is ever taken back.
 #[derive(Default)]
 pub struct Receipts {
+    places: AtomicU64,
     log: Mutex<Log>,
 }
 
@@ -86,14 +89,25 @@ struct Log {
 }
 
 impl Receipts {
+    /// The next place in the order of arrival.
+    pub fn place(&self) -> u64 {
+        self.places.fetch_add(1, SeqCst)
+    }
+
     /// Adds what was found in a request's records.
     pub fn take(&self, epoch: u32, found: &[(Found, &[u8])]) {
+        self.take_at(self.place(), epoch, found);
+    }
+
+    /// Adds what was found in a request's records, which has its place already: whoever answers before it writes down
+    /// what came may be overtaken by the next request.
+    pub fn take_at(&self, place: u64, epoch: u32, found: &[(Found, &[u8])]) {
         let mut log = self.log.lock().unwrap();
         for (found, record) in found {
             log.taken += 1;
             match found {
                 Found::Whole(Id { stream, number, .. }) => {
-                    log.streams.entry(*stream).or_default().push(Receipt { number: *number, epoch });
+                    log.streams.entry(*stream).or_default().push(Receipt { number: *number, epoch, place });
                     continue;
                 }
                 Found::Corrupt => log.corrupt += 1,
@@ -213,6 +227,8 @@ pub fn compare_to(obligations: &Obligations, receipts: &[&Receipts]) -> Findings
         findings.foreign += log.foreign;
         findings.examples.extend(log.bad.iter().cloned());
         for (stream, receipts) in &log.streams {
+            let mut receipts = receipts.clone();
+            receipts.sort_by_key(|receipt| receipt.place);
             arrived.entry(*stream).or_default().extend(receipts);
         }
     }
@@ -285,8 +301,10 @@ pub fn self_test() {
     obligations.sent(stream, 0..8, 80);
     obligations.oblige(stream, 0..3);
     obligations.oblige(stream, 3..6);
-    let came = [0, 1, 0, 1, 4, 2].map(whole);
-    receipts.take(1, &came);
+    // The first to arrive is written down last.
+    let (first, second) = (receipts.place(), receipts.place());
+    receipts.take_at(second, 1, &[0, 1, 4, 2].map(whole));
+    receipts.take_at(first, 1, &[0, 1].map(whole));
     receipts.take(2, &[whole(9), whole(5), whole(5), (Found::Corrupt, b"x"), (Found::Foreign, b"y")]);
     let found = compare(&obligations, &receipts);
     assert_eq!((found.sent, found.obliged, found.received), (8, 6, 9), "{found}");

@@ -165,9 +165,14 @@ impl Reader {
         self.open_count < limit
     }
 
-    /// Closes up to `count` files that were read to their end.
+    /// Closes up to `count` files that were read to their end and of which everything is settled.
     fn rest(&mut self, count: usize) {
-        let resting = self.tails.iter().filter(|(_, tail)| tail.may_rest());
+        self.close_first(count, Tail::may_rest);
+    }
+
+    /// Closes up to `count` files that can be closed, longest unused first.
+    fn close_first(&mut self, count: usize, can: impl Fn(&Tail) -> bool) {
+        let resting = self.tails.iter().filter(|(_, tail)| can(tail));
         let mut resting: Vec<_> = resting.map(|(id, tail)| (tail.used, id)).collect();
         resting.sort_unstable();
         for (_, id) in resting.into_iter().take(count) {
@@ -178,17 +183,28 @@ impl Reader {
         }
     }
 
-    /// The system gives no more open files: those that are open now are as many as there may be, for a while.
+    /// The system gives no more open files: some less than are open now are as many as there may be, for a while. Others
+    /// than files need some, too.
     pub(super) fn out_of_files(&mut self, error: &io::Error) {
         let (name, open) = (&self.name, self.open_count);
         tracing::warn!("source {name}: no more than {open} files can be open, the others wait: {error}");
-        self.open_max = open.max(1);
-        self.rest(self.open_max.div_ceil(8));
+        self.open_max = open_max(self.settings.open_files).min(open - open.div_ceil(8)).max(1);
+        self.keep_to_limit();
     }
 
-    /// The system may give more again.
+    /// The system may give more again, or less.
     pub(super) fn more_room(&mut self) {
         self.open_max = (2 * self.open_max).min(open_max(self.settings.open_files));
+        self.keep_to_limit();
+    }
+
+    /// Closes files that were read to their end while more are open than may be. Those with entries on their way come
+    /// last, but the sink may be waiting for just this.
+    pub(super) fn keep_to_limit(&mut self) {
+        if self.open_count > self.open_max {
+            self.rest(self.open_count - self.open_max);
+            self.close_first(self.open_count.saturating_sub(self.open_max), Tail::is_quiet);
+        }
     }
 
     /// Notes a file that cannot be opened yet, and which one it is: it may be rotated away meanwhile.

@@ -200,7 +200,7 @@ impl Reader {
         }
         let begin = match known {
             Some((key, at)) => resumed(key, &at, &opened)?,
-            None if self.is_copy(path, &opened)? => return Ok(()),
+            None if self.is_read_elsewhere(path, &opened, now)? => return Ok(()),
             None => {
                 let cursor = self.first_cursor(&opened)?;
                 Begin { cursor, key: None, origin: path.into() }
@@ -266,13 +266,16 @@ impl Reader {
             key: Key::NONE,
             size: opened.meta.len(),
             written: written(&opened.meta),
-            seen: None,
+            // Nothing to read is read.
+            seen: opened.meta.modified().ok().filter(|_| opened.meta.len() == 0).map(|time| (0, time)),
+            copied: None,
             place: if here { Place::Here } else { Place::Away(now) },
             queued: false,
             waits: false,
             next: None,
             parked: false,
             paused: None,
+            rewind: false,
             partial: None,
             flush: Flush::None,
             timer: None,
@@ -334,7 +337,10 @@ impl Reader {
                 continue;
             }
             // What was written to it since it was last read comes first.
-            (tail.next, tail.seen) = (Some(after), None);
+            tail.seen = None;
+            let other = tail.next.replace(after).filter(|other| *other != after);
+            // Whoever waited for it so far must not wait for ever.
+            self.release(other);
             self.make_ready(before);
             if let Some(tail) = self.tails.get_mut(after) {
                 tail.waits = true;

@@ -34,7 +34,7 @@ impl FileId {
 
 /// Which of two files with rotated names is the newer. The system's birth time where it has one: renaming and late
 /// writes leave it alone.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age {
     born: Option<SystemTime>,
     written: SystemTime,
@@ -53,8 +53,12 @@ impl Age {
 
     /// Of a file that we only know was there at `seen`, nanoseconds since 1970-01-01 UTC.
     pub fn seen_at(seen: i64) -> Age {
-        let seen = std::time::Duration::from_nanos(seen.max(0) as u64);
-        Age { born: None, written: SystemTime::UNIX_EPOCH + seen }
+        Age::at(SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(seen.max(0) as u64))
+    }
+
+    /// As [`Age::seen_at`].
+    pub fn at(seen: SystemTime) -> Age {
+        Age { born: None, written: seen }
     }
 
     /// Whether this file is older or newer than `other`; `Equal` if the clock, which ticks in milliseconds, cannot tell.

@@ -1,8 +1,9 @@
 //! Reading: from files into blocks, in turns.
 
 use super::cursor::{Flush, Then};
+use super::identity::Age;
 use super::marks::{Marks, Piece};
-use super::reader::{Did, FILE_TURN, FILES_TURN, Filling, ROOM_MIN, Reader, WINDOW, mark_dirty};
+use super::reader::{AWAY_LOOK, Did, FILE_TURN, FILES_TURN, Filling, ROOM_MIN, Reader, WINDOW, mark_dirty};
 use super::tail::{Tail, TailId, written};
 use crate::block::ORDINARY;
 use std::io;
@@ -89,9 +90,14 @@ impl Reader {
         self.tails.put(id, tail);
         match did {
             Did::Drained => self.drained(id, now),
+            Did::Empty(since) => {
+                self.look_for_unseen(id, since, now);
+                self.drained(id, now);
+            }
             Did::Rewritten => self.rewritten(id, now),
             Did::Binary => self.skip_binary(id),
             Did::Moved => self.look_at(&path, now),
+            Did::Shrunk => self.set_timer(id, now + AWAY_LOOK),
             _ => {}
         }
         did
@@ -146,7 +152,9 @@ impl Reader {
             if !self.open_block(tail.need, now) {
                 break Did::Blocked;
             }
+            let stood = (tail.cursor.read, tail.cursor.partial);
             match self.fill(id, tail, file, now)? {
+                Then::More if stood == (tail.cursor.read, tail.cursor.partial) => break Did::Shrunk,
                 Then::More => {}
                 Then::Full if self.ship(now) => {}
                 Then::Full => break Did::Blocked,
@@ -154,8 +162,10 @@ impl Reader {
                 Then::Binary => break Did::Binary,
                 Then::End if tail.unpacking.is_some() => break Did::More,
                 Then::End => {
+                    let before = tail.copied.map(|(_, age)| age).or(tail.seen.map(|(_, time)| Age::at(time)));
                     tail.seen = meta.modified().ok().map(|time| (tail.size, time));
-                    break Did::Drained;
+                    let empty = tail.size == 0 && tail.cursor.read + tail.cursor.partial == 0;
+                    break before.filter(|_| empty).map_or(Did::Drained, Did::Empty);
                 }
             }
         };

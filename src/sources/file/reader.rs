@@ -7,7 +7,7 @@ use super::FileSettings;
 use super::cursor::{Flush, Limits};
 use super::discover::{self, Globs, Listing, NeverRead};
 use super::finish::{is_out_of_files, open_max};
-use super::identity::FileId;
+use super::identity::{Age, FileId};
 use super::marks::Marks;
 use super::positions::Positions;
 use super::report::Report;
@@ -41,7 +41,7 @@ pub(super) const ROOM_MIN: usize = 512;
 pub(super) const REPLAY_PAUSE: Duration = Duration::from_millis(100);
 /// One part of this many is spent on looking everywhere.
 const SCAN_SHARE: u32 = 10;
-/// How often a renamed or deleted file is looked at: its name may lie where nothing is watched.
+/// How often a renamed, deleted or cut file is looked at: its name may lie where nothing is watched.
 pub(super) const AWAY_LOOK: Duration = Duration::from_millis(250);
 
 /// What a turn ends with.
@@ -66,12 +66,16 @@ pub(super) enum Did {
     Parked,
     /// Read to its end.
     Drained,
+    /// Nothing in it, as before; but there is news of it since it, or the last copy of it, was this old.
+    Empty(Age),
     /// What stood before the cursor is not there any more.
     Rewritten,
     /// It is no text.
     Binary,
     /// Another file, or none, is at its path.
     Moved,
+    /// It is shorter than it was a moment ago: cut since. What the cut left is seen at the next look.
+    Shrunk,
 }
 
 /// The block being filled.
@@ -208,6 +212,7 @@ impl Reader {
         self.hear(now);
         self.scan_if_due(now);
         self.open_short(now);
+        self.keep_to_limit();
         self.ring_timers(now);
         let mut did = self.read(now);
         self.peek(now);
@@ -321,7 +326,7 @@ impl Reader {
         if FileId::of(&opened.meta) != tail.id {
             return Ok(Some(Did::Moved));
         }
-        tail.file = Some(opened.file);
+        tail.set_file(opened.file)?;
         self.open_count += 1;
         Ok(None)
     }

@@ -124,6 +124,8 @@ impl Reader {
                 ids.sort_unstable();
             }
             let newest = self.by_path.get(&origin).copied();
+            // A file of another stream may have come by this name.
+            let newest = newest.filter(|id| self.tails.get(*id).is_some_and(|tail| tail.origin == origin));
             let chain: Vec<_> = ids.into_iter().map(|(_, id)| id).chain(newest).collect();
             if let Some(last) = chain.last() {
                 self.origins.insert(origin, *last);

@@ -6,7 +6,7 @@ use super::discover::{
 };
 use super::follow::Begin;
 use super::identity::{Age, Before, FileId, HEAD_ENOUGH, HEAD_ENOUGH_FRESH, Head, agrees};
-use super::reader::{AWAY_LOOK, Reader};
+use super::reader::{AWAY_LOOK, Reader, mark_dirty};
 use super::resume::position_id;
 use super::tail::{Place, TailId, written};
 use super::unpack;
@@ -18,6 +18,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// How often in a row a file may be cut while one of its copies is looked at.
+const CUTS_MAX: usize = 4;
 
 impl Reader {
     /// The file is no longer at its path.
@@ -38,10 +41,17 @@ impl Reader {
                     if let Some(tail) = self.tails.get_mut(id) {
                         self.by_inode.remove(&tail.id);
                         // It may be a copy: then its number is another.
-                        (tail.path, tail.file, tail.id) = (path.into(), Some(opened.file), file);
+                        (tail.path, tail.id) = (path.into(), file);
                         (tail.is_packed, tail.unpacking) = (opened.packed.is_some(), opened.packed);
                         self.by_inode.insert(file, id);
-                        self.open_count += 1;
+                        match tail.set_file(opened.file) {
+                            Ok(()) => self.open_count += 1,
+                            Err(error) => tracing::warn!(
+                                "source {}: {} cannot be read again: {error}",
+                                self.name,
+                                tail.path.display()
+                            ),
+                        }
                     }
                 }
                 None => return self.finish(id, now),
@@ -219,11 +229,38 @@ impl Reader {
         }
         if let Some((copy, age)) = kept {
             // Cut more than once since the last look: what was written in between is in copies of its own.
-            let between = self.unread_since(&path, &age, Some(copy), &Age::seen_at(i64::MAX));
-            let between = self.adopt_all(&origin, between, now);
+            let between = self.adopt_copies(fresh, age, Some(copy), now);
             let chain: Vec<_> = [id].into_iter().chain(between).chain([fresh]).collect();
             self.chain(&chain, now);
         }
+    }
+
+    /// The file is as empty as it was when it was last looked at, but there is news of it: if it was written to and cut in
+    /// between, all of that is in copies nobody has read.
+    pub(super) fn look_for_unseen(&mut self, id: TailId, since: Age, now: Instant) {
+        let Some(tail) = self.tails.get(id) else { return };
+        let copied = tail.copied.map(|(copy, _)| copy);
+        let chain: Vec<_> = self.adopt_copies(id, since, copied, now).into_iter().chain([id]).collect();
+        self.chain(&chain, now);
+    }
+
+    /// Follows the copies made of what the tail's file held since `before`, which is the age of the copy `copied` if there
+    /// was one; oldest first.
+    fn adopt_copies(&mut self, id: TailId, before: Age, copied: Option<FileId>, now: Instant) -> Vec<TailId> {
+        let Some(tail) = self.tails.get(id) else { return Vec::new() };
+        let (path, origin) = (Arc::clone(&tail.path), Arc::clone(&tail.origin));
+        let mut copies = self.unread_since(&path, &before, copied, &Age::seen_at(i64::MAX));
+        // One that is just being made is of what the file still holds.
+        copies.retain(|(copy, _)| {
+            !discover::open(copy).and_then(|opened| self.is_copy(copy, &opened)).unwrap_or(false)
+        });
+        let copies = self.adopt_all(&origin, copies, now);
+        let newest = copies.last().and_then(|newest| self.tails.get(*newest));
+        let newest = newest.map(|newest| (newest.id, newest.age)).or(copied.map(|copied| (copied, before)));
+        if let Some(tail) = self.tails.get_mut(id) {
+            tail.copied = newest;
+        }
+        copies
     }
 
     /// The tail goes on in a copy of what it had.
@@ -260,19 +297,63 @@ impl Reader {
         }
     }
 
+    /// The tail of the file that this is a rotated name of.
+    fn original(&self, path: &Path) -> Option<TailId> {
+        rotated_from(path).find_map(|of| self.by_path.get(of.as_path()).copied())
+    }
+
+    /// Whether what is in the file is read, or will be, by the tail of the file that its name is a rotation of.
+    pub(super) fn is_read_elsewhere(
+        &mut self,
+        path: &Path,
+        opened: &Opened,
+        now: Instant,
+    ) -> io::Result<bool> {
+        for _ in 0..CUTS_MAX {
+            if self.is_copy(path, opened)? {
+                return Ok(true);
+            }
+            if !self.was_cut(path, now)? {
+                return Ok(false);
+            }
+            // Its tail may go on in this one, or what it begins anew with may be what this is a copy of.
+            if self.by_inode.contains_key(&FileId::of(&opened.meta)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the file that this is a rotated name of was cut since it was last looked at; it begins anew then.
+    fn was_cut(&mut self, path: &Path, now: Instant) -> io::Result<bool> {
+        let Some(id) = self.original(path) else { return Ok(false) };
+        let Some(tail) = self.tails.get_mut(id) else { return Ok(false) };
+        let Some(file) = &tail.file else { return Ok(false) };
+        if tail.cursor.holds(file, file.metadata()?.len())? {
+            return Ok(false);
+        }
+        self.rewritten(id, now);
+        Ok(true)
+    }
+
     /// Whether the file is, so far as it goes, a copy of the file that its name is a rotation of (or will be one soon:
     /// an empty file tells nothing). It is left alone until that file is cut (`copytruncate`); then its rest is read,
     /// and nothing of it twice.
-    pub(super) fn is_copy(&self, path: &Path, opened: &Opened) -> io::Result<bool> {
-        let of = rotated_from(path).find_map(|of| self.tails.get(*self.by_path.get(of.as_path())?));
-        let Some((tail, file)) = of.and_then(|tail| Some((tail, tail.file.as_ref()?))) else {
+    fn is_copy(&mut self, path: &Path, opened: &Opened) -> io::Result<bool> {
+        let Some(id) = self.original(path) else { return Ok(false) };
+        let Some(tail) = self.tails.get_mut(id) else { return Ok(false) };
+        let Some(file) = &tail.file else { return Ok(false) };
+        // Nothing of it may have been read yet, and its cut has to be noticed all the same.
+        let unknown = tail.cursor.head.len < HEAD_ENOUGH;
+        if unknown && tail.cursor.holds(file, file.metadata()?.len())? && tail.cursor.look_ahead(file)? {
+            mark_dirty(&mut self.dirty, id, tail);
+        }
+        let Some(tail) = self.tails.get(id).filter(|tail| tail.cursor.head.len >= HEAD_ENOUGH) else {
             return Ok(false);
         };
-        if tail.cursor.head.len < HEAD_ENOUGH {
-            return Ok(false);
-        }
+        let Some(file) = &tail.file else { return Ok(false) };
         let size = opened.meta.len();
-        if size >= tail.cursor.read {
+        if size >= tail.cursor.read.max(tail.cursor.head.len.into()) {
             return agrees(&opened.file, &tail.reached());
         }
         let head = size.min(HEAD_MAX as u64);

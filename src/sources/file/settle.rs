@@ -55,6 +55,7 @@ impl Reader {
         tail.progress = Progress::new(safe);
         (tail.seen, tail.partial, tail.parked) = (None, None, true);
         tail.paused = Some(now + REPLAY_PAUSE);
+        tail.rewind = tail.file.is_none();
         if let Some(file) = &tail.file
             && let Err(error) = tail.cursor.rewind(file, safe.offset, safe.edge)
         {

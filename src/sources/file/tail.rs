@@ -7,6 +7,7 @@ use super::unpack::Unpacking;
 use crate::checkpoint::{Key, Position};
 use crate::labels::Stream;
 use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Tail {
     pub written: i64,
     /// Length and time of writing when it was last read to its end.
     pub seen: Option<(u64, SystemTime)>,
+    /// The last copy that was made of it before it was cut, of those we know.
+    pub copied: Option<(FileId, Age)>,
     /// Where it is.
     pub place: Place,
     /// It stands in the queue of those to be read.
@@ -75,6 +78,8 @@ pub struct Tail {
     pub parked: bool,
     /// After a failure: not before this.
     pub paused: Option<Instant>,
+    /// It is to be read again from the safe place, and its file was not open to go back in.
+    pub rewind: bool,
     /// What is incomplete at its end, since it last grew.
     pub partial: Option<Partial>,
     /// What of that is to go out as it is, now.
@@ -152,8 +157,26 @@ impl Tail {
 
     /// Whether its file may be closed and opened again by its path when there is news.
     pub fn may_rest(&self) -> bool {
+        self.is_quiet() && self.progress.is_settled()
+    }
+
+    /// Whether its file is open, at its path, and read to its end.
+    pub fn is_quiet(&self) -> bool {
         let quiet = self.seen.is_some() && self.cursor.partial == 0 && !self.queued && !self.waits;
-        self.file.is_some() && self.place == Place::Here && quiet && self.progress.is_settled()
+        self.file.is_some() && self.place == Place::Here && quiet
+    }
+
+    /// Takes its file, which was opened again, and goes back to the safe place in it if that is still to be done.
+    ///
+    /// Errors: what stands before that place cannot be read.
+    pub fn set_file(&mut self, file: File) -> io::Result<()> {
+        if self.rewind {
+            let safe = self.progress.safe();
+            self.cursor.rewind(&file, safe.offset, safe.edge)?;
+            self.rewind = false;
+        }
+        self.file = Some(file);
+        Ok(())
     }
 
     /// Bytes that are in the file and not safe yet.

@@ -63,8 +63,9 @@ fn request(inner: &Inner, tcp: &mut TcpStream, target: &str, body: &[u8], act: &
     };
     if *act == Act::Take {
         // All of it is here, so it is taken; what it is can be looked at when the answer is on its way.
+        let place = inner.receipts.place();
         let open = tcp.write_all(b"HTTP/1.1 204 Taken\r\n\r\n").is_ok();
-        inner.receipts.take(epoch, &look());
+        inner.receipts.take_at(place, epoch, &look());
         note(inner, records.len(), true, open, 204);
         return open;
     }
