@@ -292,6 +292,8 @@ pub struct Listing {
     names: Vec<OsString>,
 }
 
+/// How often a directory is listed again that changes meanwhile.
+const LOOKS_MAX: usize = 3;
 /// The clock of file systems ticks in milliseconds: what changes within this time of the last change may not show.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -299,21 +301,35 @@ impl Listing {
     /// The rotated names of `path` that are there, with what they are.
     pub fn rotations(&mut self, path: &Path) -> Vec<(PathBuf, Metadata)> {
         let (Some(dir), Some(of)) = (path.parent(), path.file_name()) else { return Vec::new() };
-        let Ok(changed) = dir.metadata().and_then(|meta| meta.modified()) else { return Vec::new() };
-        if self.changed != Some(changed) || self.dir != dir {
-            let now = SystemTime::now();
-            let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-            self.names = entries.flatten().map(|entry| entry.file_name()).collect();
-            self.names.sort_unstable();
-            let settled = now.duration_since(changed).is_ok_and(|age| age > TICK);
-            (self.dir, self.changed) = (dir.to_path_buf(), settled.then_some(changed));
+        let changed = || dir.metadata().and_then(|meta| meta.modified()).ok();
+        let mut found = Vec::new();
+        // Whoever rotates gives one name after the other to the next file: what is in between has none of them.
+        for _ in 0..LOOKS_MAX {
+            let Some(before) = changed() else { return Vec::new() };
+            if self.changed != Some(before) || self.dir != dir {
+                let now = SystemTime::now();
+                let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+                self.names = entries.flatten().map(|entry| entry.file_name()).collect();
+                self.names.sort_unstable();
+                let settled = now.duration_since(before).is_ok_and(|age| age > TICK);
+                (self.dir, self.changed) = (dir.to_path_buf(), settled.then_some(before));
+            }
+            let names = self.rotated(of).count();
+            let seen = self.rotated(of).map(|name| dir.join(name));
+            found = seen.filter_map(|path| Some((path.symlink_metadata().ok()?, path))).collect();
+            if found.len() == names && changed() == Some(before) {
+                break;
+            }
+            self.changed = None;
         }
+        found.into_iter().filter(|(meta, _)| meta.is_file()).map(|(meta, path)| (path, meta)).collect()
+    }
+
+    fn rotated(&self, of: &OsStr) -> impl Iterator<Item = &OsString> {
         let first = self.names.partition_point(|name| &**name < of);
         let with_prefix =
             self.names[first..].iter().take_while(|name| name.as_bytes().starts_with(of.as_bytes()));
-        let rotated = with_prefix.filter(|name| is_rotation(name, of)).map(|name| dir.join(name));
-        let seen = rotated.filter_map(|path| Some((path.symlink_metadata().ok()?, path)));
-        seen.filter(|(meta, _)| meta.is_file()).map(|(meta, path)| (path, meta)).collect()
+        with_prefix.filter(|name| is_rotation(name, of))
     }
 }
 
