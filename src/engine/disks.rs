@@ -10,9 +10,10 @@ use crate::admin::snapshot::UnusedBuffer;
 use crate::buffer::{Buffer, BufferSpec, Fsync, OpenError, Opened};
 use crate::clock::unix_nanos;
 use crate::config::{Config, SinkConfig};
+use crate::delivery::letters::{DeadLetters, Letter, LetterReason};
 use crate::labels::SourceId;
 use crate::lane::batcher::{BatchLimits, Batcher, FlowControl, IDLE};
-use crate::lane::disk::{Appender, DiskLane, DiskSpec, Fetcher};
+use crate::lane::disk::{Appender, DiskLane, DiskSpec, Fetcher, KeepElsewhere};
 use crate::lane::{LaneSpec, Manner, Quota};
 use crate::ledger::Named;
 use crate::sources::config::SourceKind;
@@ -74,6 +75,21 @@ fn open(spec: BufferSpec) -> Result<Opened, OpenError> {
     }
 }
 
+/// Makes dead letters of the entries of a sink that fit no record of its buffer.
+fn keep_too_large(letters: Arc<dyn DeadLetters>, sink: String) -> KeepElsewhere {
+    Box::new(move |entry| {
+        letters.keep(&[Letter {
+            entry,
+            reason: LetterReason::TooLarge,
+            status: None,
+            why: "it does not fit a record of the buffer on disk",
+            attempts: 0,
+            sink: &sink,
+            first_failed_ms: (unix_nanos() / 1_000_000).max(0) as u64,
+        }])
+    })
+}
+
 impl Stage<'_> {
     /// Opens the sink's buffer, makes its lanes and starts its threads, which wait for the word.
     pub(super) fn open_disk(
@@ -130,7 +146,8 @@ impl Stage<'_> {
             );
         }
         let sync_took = self.core.house.telemetry.buffer_sync(&sink.name);
-        let appender = Appender::new(Arc::clone(&disk), opened.writer, fsync, sync_took);
+        let elsewhere = self.core.keeps().map(|letters| keep_too_large(letters, sink.name.clone()));
+        let appender = Appender::new(Arc::clone(&disk), opened.writer, fsync, sync_took, elsewhere);
         let fetcher = Fetcher::new(Arc::clone(&disk), opened.reader, source, SourceKind::ALL_TYPES);
         let live = LiveDisk { lane: disk, appender: Arc::default(), fetcher: Arc::default() };
         let threads = &self.core.house.threads;

@@ -17,7 +17,7 @@ mod tests;
 mod write;
 
 pub use read::Fetcher;
-pub use write::Appender;
+pub use write::{Appender, KeepElsewhere};
 
 use super::{Cut, Lane, LaneSpec, Role};
 use crate::ack::{Hold, Return, Status};
@@ -279,6 +279,11 @@ impl DiskLane {
     fn count_dropped(&self, entries: u64, reason: Reason) {
         self.sink.row.in_flight.sub(entries);
         self.sink.row.dropped.add(reason, entries);
+    }
+
+    fn count_dead_letter(&self) {
+        self.sink.row.in_flight.sub(1);
+        self.sink.row.dead_lettered.add(1);
     }
 
     fn count_lost(&self, entries: u64) {

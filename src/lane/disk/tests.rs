@@ -94,6 +94,14 @@ struct Rig {
 
 /// A disk lane with its two threads' equipment.
 fn open(dir: tempfile::TempDir, fsync: Fsync) -> (Rig, Appender, Fetcher) {
+    open_with(dir, fsync, None)
+}
+
+fn open_with(
+    dir: tempfile::TempDir,
+    fsync: Fsync,
+    keep_elsewhere: Option<KeepElsewhere>,
+) -> (Rig, Appender, Fetcher) {
     let syncs = Counting::default();
     let spec = BufferSpec { fsync, ..BufferSpec::new(dir.path().join("buffer"), 16 << 20) };
     let Opened { writer, reader, shared, found } =
@@ -127,7 +135,7 @@ fn open(dir: tempfile::TempDir, fsync: Fsync) -> (Rig, Appender, Fetcher) {
     });
     disk.count_found(found.entries, &SourceLedger::default());
     let sync_took = crate::metrics::Telemetry::new().buffer_sync("out");
-    let appender = Appender::new(Arc::clone(&disk), writer, fsync, sync_took);
+    let appender = Appender::new(Arc::clone(&disk), writer, fsync, sync_took, keep_elsewhere);
     let fetcher = Fetcher::new(Arc::clone(&disk), reader, SourceId(7), &["test"]);
     let threads = Threads::default();
     threads.spawn("x", &[], |_| ()).expect("a thread").join().expect("it ends");
@@ -161,7 +169,7 @@ impl Rig {
 
     fn assert_sums(&self) {
         let row = &self.disk.sink.row;
-        let kept = row.delivered.get() + row.persisted.get() + row.dropped.total();
+        let kept = row.delivered.get() + row.persisted.get() + row.dropped.total() + row.dead_lettered.get();
         assert_eq!((row.copies.get(), row.in_flight.get()), (kept, 0));
     }
 }
@@ -192,6 +200,42 @@ fn sources_hear_of_it_once_it_is_synced_and_the_sink_gets_it_in_order() {
     assert_eq!(rig.disk.view().entries, 1000, "nothing is forgotten before it is said to be safe");
     rig.disk.forget(&done).expect("the disk works");
     assert_eq!(rig.disk.view().entries, 0);
+}
+
+#[test]
+fn what_fits_no_record_becomes_a_dead_letter_or_is_dropped_and_the_rest_goes_on() {
+    let large = "x".repeat(1 << 20);
+    let texts = ["a".to_owned(), large.clone(), "b".to_owned(), large.clone(), "c".to_owned()];
+    for letters in [true, false] {
+        let kept = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let (seen, tries) = (Arc::clone(&kept), AtomicUsize::new(0));
+        let keep: KeepElsewhere = Box::new(move |entry| {
+            if tries.fetch_add(1, SeqCst) == 0 {
+                return Err(io::Error::other("not now"));
+            }
+            seen.lock().push(entry.text().to_vec());
+            Ok(())
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut rig, appender, fetcher) = open_with(dir, Fsync::Group, letters.then_some(keep));
+        rig.push("a", &texts);
+        rig.disk.front.close();
+        appender.run(&rig.row);
+        let row = &rig.disk.sink.row;
+        let (status, counts) = match letters {
+            true => (Status::Persisted, (3, 2, 0)),
+            false => (Status::Dropped, (3, 0, 2)),
+        };
+        assert_eq!(*rig.heard.0.lock(), [(0, status)]);
+        let dropped = row.dropped.get(Reason::TooLarge);
+        assert_eq!((row.persisted.get(), row.dead_lettered.get(), dropped), counts);
+        rig.assert_sums();
+        assert!(kept.lock().iter().all(|text| *text == large.as_bytes()));
+        assert_eq!(kept.lock().len() as u64, counts.1);
+        rig.disk.finish();
+        fetcher.run(&rig.row);
+        assert_eq!(rig.take_all(), ["a", "b", "c"]);
+    }
 }
 
 #[test]

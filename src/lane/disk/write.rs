@@ -2,6 +2,7 @@
 
 use super::{AGAIN, DiskLane};
 use crate::batch::Part;
+use crate::block::EntryView;
 use crate::buffer::config::WhenFull;
 use crate::buffer::{AppendError, Fsync, NewRecord, Writer};
 use crate::clock::unix_nanos;
@@ -10,8 +11,12 @@ use crate::ledger::Reason;
 use crate::payload::{Added, Encoder};
 use crate::thread::{Doing, Row};
 use metrics::Histogram;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Keeps an entry that fits no record elsewhere, as a dead letter. An error means: not now.
+pub type KeepElsewhere = Box<dyn Fn(EntryView<'_>) -> io::Result<()> + Send>;
 
 /// How long what was appended waits for company before it is synced.
 const GROUP: Duration = Duration::from_millis(50);
@@ -54,11 +59,19 @@ pub struct Appender {
     sync_took: Histogram,
     /// What was said last of why it cannot go on.
     said: Option<&'static str>,
+    keep_elsewhere: Option<KeepElsewhere>,
 }
 
 impl Appender {
-    /// Writes what comes to `disk` by `writer`. `sync_took` hears how long each sync took, in seconds.
-    pub fn new(disk: Arc<DiskLane>, writer: Writer, fsync: Fsync, sync_took: Histogram) -> Self {
+    /// Writes what comes to `disk` by `writer`. `sync_took` hears how long each sync took, in seconds. What fits no record
+    /// goes to `keep_elsewhere`; without that it is dropped and counted.
+    pub fn new(
+        disk: Arc<DiskLane>,
+        writer: Writer,
+        fsync: Fsync,
+        sync_took: Histogram,
+        keep_elsewhere: Option<KeepElsewhere>,
+    ) -> Self {
         let encoder = Encoder::new(writer.payload_max());
         Appender {
             disk,
@@ -72,6 +85,7 @@ impl Appender {
             entries: 0,
             sync_took,
             said: None,
+            keep_elsewhere,
         }
     }
 
@@ -110,6 +124,7 @@ impl Appender {
         self.since.get_or_insert_with(Instant::now);
         self.disk.signals.lock().writing = true;
         let parts = taken.batch.parts().len();
+        let mut before_it = 0;
         self.unsettled.push(Unsettled { taken, dropped: false });
         for part in 0..parts {
             let mut skip = 0;
@@ -128,19 +143,45 @@ impl Appender {
                     Added::All => break,
                     Added::Full(_) if !self.place(row) => return false,
                     Added::Full(_) => {}
-                    Added::TooLarge(_) => {
-                        let (name, max) = (self.disk.name(), self.writer.payload_max());
-                        tracing::error!(
-                            "sink {name}: an entry that does not fit a record of its buffer ({max} bytes) is dropped"
-                        );
-                        self.disk.count_dropped(1, Reason::TooLarge);
-                        self.unsettled[at].dropped = true;
-                        skip += 1;
+                    Added::TooLarge(_) if !self.put_elsewhere(at, before_it + skip as usize, row) => {
+                        return false;
                     }
+                    Added::TooLarge(_) => skip += 1,
                 }
             }
+            before_it += skip as usize;
             if self.encoder.payload().len() >= RECORD && !self.place(row) {
                 return false;
+            }
+        }
+        true
+    }
+
+    /// Keeps an entry of an unsettled batch that fits no record elsewhere, or drops it; false if the thread is to leave.
+    fn put_elsewhere(&mut self, at: usize, entry: usize, row: &Row) -> bool {
+        let (name, max) = (self.disk.name(), self.writer.payload_max());
+        let Some(keep) = &self.keep_elsewhere else {
+            tracing::error!(
+                "sink {name}: an entry that does not fit a record of its buffer ({max} bytes) is dropped"
+            );
+            self.disk.count_dropped(1, Reason::TooLarge);
+            self.unsettled[at].dropped = true;
+            return true;
+        };
+        tracing::error!(
+            "sink {name}: an entry that does not fit a record of its buffer ({max} bytes) goes to the dead letters"
+        );
+        loop {
+            let forgot = self.disk.signals.lock().forgot;
+            let Some(entry) = self.unsettled[at].taken.batch.iter().nth(entry) else { return true };
+            match keep(entry) {
+                Ok(()) => break self.disk.count_dead_letter(),
+                Err(error) => {
+                    tracing::error!("sink {name}: a dead letter cannot be written, trying again: {error}");
+                    if !self.wait(forgot, row) {
+                        return false;
+                    }
+                }
             }
         }
         true
