@@ -2,7 +2,7 @@
 
 use super::{Full, Item, Text};
 use crate::block::Block;
-use crate::entry::{Entry, unicode_escape};
+use crate::entry::{Entry, before_escape, unicode_escape};
 use crate::labels::Stream;
 use std::sync::Arc;
 
@@ -53,34 +53,57 @@ pub fn put(block: &mut Block, stream: &Arc<Stream>, item: &Item<'_>, text_max: u
     Ok(cut)
 }
 
+/// What a backslash and this byte stand for where that is one byte; zero where it is not.
+const SHORT: [u8; 256] = {
+    let mut short = [0; 256];
+    let pairs = [*b"\"\"", *b"\\\\", *b"//", *b"b\x08", *b"f\x0c", *b"n\n", *b"r\r", *b"t\t"];
+    let mut at = 0;
+    while at < pairs.len() {
+        let [written, meant] = pairs[at];
+        short[written as usize] = meant;
+        at += 1;
+    }
+    short
+};
+
 /// Resolves the escapes of a valid JSON string's inside. Gives how many bytes that made, and whether `out` had no room
 /// for all of it; no letter is split for that.
 fn unescape_into(inside: &[u8], out: &mut [u8]) -> (usize, bool) {
     let (mut rest, mut len) = (inside, 0);
-    while !rest.is_empty() {
-        let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
-        if plain > 0 {
-            let fits = plain.min(out.len() - len);
-            out[len..len + fits].copy_from_slice(&rest[..fits]);
-            (rest, len) = (&rest[fits..], len + fits);
-            if fits < plain {
-                return (len, true);
+    loop {
+        // Eight bytes at a time; those from the escape on are written over by what comes next. JSON in a string has an
+        // escape every few bytes: a search and a copy for each piece between them cost three times as much.
+        while let Some(word) = rest.first_chunk::<8>()
+            && let Some(to) = out.get_mut(len..).and_then(|out| out.first_chunk_mut::<8>())
+        {
+            *to = *word;
+            let plain = before_escape(word);
+            (rest, len) = (&rest[plain..], len + plain);
+            if plain == 8 {
+                continue;
             }
-            continue;
+            let meant = rest.get(1).map_or(0, |next| SHORT[usize::from(*next)]);
+            if meant == 0 || len == out.len() {
+                break;
+            }
+            out[len] = meant;
+            (rest, len) = (&rest[2..], len + 1);
         }
+        let Some(first) = rest.first() else { return (len, false) };
         let mut letter = [0; 4];
-        let (bytes, used) = match rest.get(1) {
-            Some(b'u') => match unicode_escape(rest) {
+        let (bytes, used) = match (first, rest.get(1)) {
+            (b'\\', Some(b'u')) => match unicode_escape(rest) {
                 Some((resolved, used)) => (resolved.encode_utf8(&mut letter).as_bytes(), used),
                 None => (&b"\\"[..], 1),
             },
-            Some(b'n') => (&b"\n"[..], 2),
-            Some(b't') => (&b"\t"[..], 2),
-            Some(b'r') => (&b"\r"[..], 2),
-            Some(b'b') => (&b"\x08"[..], 2),
-            Some(b'f') => (&b"\x0c"[..], 2),
-            Some(_) => (&rest[1..2], 2),
-            None => (&b"\\"[..], 1),
+            (b'\\', Some(next)) => match SHORT[usize::from(*next)] {
+                0 => (&rest[1..2], 2),
+                meant => {
+                    letter[0] = meant;
+                    (&letter[..1], 2)
+                }
+            },
+            _ => (&rest[..1], 1),
         };
         if bytes.len() > out.len() - len {
             return (len, true);
@@ -88,7 +111,6 @@ fn unescape_into(inside: &[u8], out: &mut [u8]) -> (usize, bool) {
         out[len..len + bytes.len()].copy_from_slice(bytes);
         (rest, len) = (&rest[used..], len + bytes.len());
     }
-    (len, false)
 }
 
 #[cfg(test)]

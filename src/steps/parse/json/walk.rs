@@ -7,7 +7,7 @@
 //! limits below, and numbers of any size (they stay as written, `1e999` is one).
 
 use super::simd::{Marks, Scan, WORD};
-use crate::entry::{Field, Kind, Slice, Space};
+use crate::entry::{Field, Kind, Slice, Space, before_escape};
 
 /// Deepest nesting, counting the outermost object.
 pub const DEPTH_MAX: u32 = 64;
@@ -380,11 +380,18 @@ fn members<S: Scan>(
 /// in pairs, as what they stand for is to be written as UTF-8.
 #[cold]
 pub(super) fn check_escapes(mut inside: &[u8]) -> Result<(), Fault> {
-    if inside.iter().any(|byte| *byte < 0x20) {
+    if inside.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20 {
         return Err(Fault::Syntax);
     }
-    while let Some(at) = memchr::memchr(b'\\', inside) {
-        inside = &inside[at..];
+    while !inside.is_empty() {
+        let plain = match inside.first_chunk::<8>() {
+            Some(word) => before_escape(word),
+            None => inside.iter().position(|byte| *byte == b'\\').unwrap_or(inside.len()),
+        };
+        inside = &inside[plain..];
+        if inside.first() != Some(&b'\\') {
+            continue;
+        }
         let used = match inside.get(1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
             Some(b'u') => match code_unit(inside).ok_or(Fault::Syntax)? {
