@@ -249,7 +249,8 @@ impl Sender {
             Next::Again(wait) => {
                 let wait = self.until_fallback(wait, now);
                 self.say_again(batch.left(), failure, wait, &said.why);
-                self.lane.failed(said.why.to_string(), case.failures, now, failure.is_overload());
+                let overloaded = failure.is_overload().then_some(batch.left());
+                self.lane.failed(said.why.to_string(), case.failures, now, overloaded);
                 case.date(batch, attempts);
                 return Some(wait);
             }

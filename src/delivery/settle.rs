@@ -36,7 +36,7 @@ impl Sender {
                         let left = refused.len() - kept;
                         let why = format!("{left} dead letters cannot be written: {error}");
                         tracing::error!("sink {}: {why}; next attempt in {wait:.1?}", self.name());
-                        self.lane.failed(why, failures, Instant::now(), false);
+                        self.lane.failed(why, failures, Instant::now(), None);
                         if let Some(put_down) = self.rest(wait, row) {
                             return self.end(taken, put_down);
                         }

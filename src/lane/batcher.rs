@@ -5,6 +5,9 @@
 //! batch of `a / b` entries still makes half of the request useful work. Plain additive increase and multiplicative
 //! decrease on latency collapses there: a sink that takes 100 ms for anything would be sent one entry at a time.
 
+mod setback;
+
+use setback::Setback;
 use std::time::Duration;
 
 /// How long an entry waits for company when nothing is being sent.
@@ -80,6 +83,7 @@ pub struct Batcher {
     want: f64,
     /// A request has taken longer than the target once: from here on small moves.
     overshot: bool,
+    setback: Setback,
     last_latency: Duration,
 }
 
@@ -87,7 +91,15 @@ impl Batcher {
     /// A batcher that knows nothing of its sink yet.
     pub fn new(limits: BatchLimits, flow: FlowControl) -> Self {
         let want = limits.batch_size.clamp(1, limits.max_entries.max(1)) as f64;
-        Batcher { limits, flow, cost: Cost::default(), want, overshot: false, last_latency: Duration::ZERO }
+        Batcher {
+            limits,
+            flow,
+            cost: Cost::default(),
+            want,
+            overshot: false,
+            setback: Setback::default(),
+            last_latency: Duration::ZERO,
+        }
     }
 
     /// Other bounds; what it learned of the sink stays.
@@ -148,12 +160,17 @@ impl Batcher {
         let ceiling = self.limits.max_entries.max(1) as f64;
         if answer == Answer::Overloaded {
             self.overshot = true;
-            self.want = (self.want / 2.0).clamp(1.0, ceiling);
+            self.want = self.setback.failed(entries, self.want).clamp(1.0, ceiling);
             return;
         }
         self.cost.learn(entries as f64, latency.as_secs_f64());
         let target = self.flow.target_latency.as_secs_f64();
         self.overshot |= latency.as_secs_f64() > target;
+        let trial = self.setback.is_trial();
+        self.setback.took(entries, self.want);
+        if trial {
+            return;
+        }
         let full = entries as f64 >= self.want.floor();
         if full && pressed && !self.overshot {
             self.want = (self.want * 2.0).min(ceiling);
@@ -162,6 +179,14 @@ impl Batcher {
             let grown = if full || pressed { self.want * (1.0 + step) } else { self.want };
             self.want = best.clamp(self.want * (1.0 - step), grown.max(1.0)).clamp(1.0, ceiling);
         }
+    }
+}
+
+impl Batcher {
+    /// Learns that a batch of `entries` was taken after attempts that failed: nothing of its cost, but that the sink takes
+    /// such.
+    pub fn took_at_last(&mut self, entries: usize) {
+        self.setback.took(entries, self.want);
     }
 }
 
@@ -263,6 +288,51 @@ mod tests {
         }
         batcher.answered(1600, 200 * MS, true, Answer::Overloaded);
         assert_eq!(batcher.optimal_batch_size(), 800);
+    }
+
+    /// How the sink takes so many batches, one after the other: the share that failed at first, and the mean size.
+    fn run(batcher: &mut Batcher, batches: usize, mut fails: impl FnMut(usize) -> bool) -> (f64, f64) {
+        let (mut failed, mut entries) = (0, 0);
+        for _ in 0..batches {
+            let n = batcher.optimal_batch_size();
+            entries += n;
+            let mut attempts = 1;
+            // A batch stays as it is until it is taken or given up.
+            while attempts <= 4 && fails(n) {
+                batcher.answered(n, MS, false, Answer::Overloaded);
+                attempts += 1;
+            }
+            failed += usize::from(attempts > 1);
+            match attempts {
+                1 => batcher.answered(n, MS + n as u32 * Duration::from_micros(10), true, Answer::Took),
+                2..=4 => batcher.took_at_last(n),
+                _ => {}
+            }
+        }
+        (failed as f64 / batches as f64, entries as f64 / batches as f64)
+    }
+
+    #[test]
+    fn failures_that_have_nothing_to_do_with_the_size_do_not_make_batches_small() {
+        for share in [0.02, 0.1, 0.2, 0.3, 0.4] {
+            for seed in 0..20 {
+                let (mut batcher, mut random) = (batcher(true), fastrand::Rng::with_seed(seed));
+                run(&mut batcher, 500, |_| random.f64() < share);
+                let (_, mean) = run(&mut batcher, 2000, |_| random.f64() < share);
+                assert!(mean > 3000.0, "{mean} entries at {share}, seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_larger_batches_gets_smaller_ones_also_when_its_limit_moves() {
+        let mut batcher = batcher(true);
+        for limit in [1000, 60, 4000, 7, 500] {
+            run(&mut batcher, 300, |n| n > limit);
+            let (failed, mean) = run(&mut batcher, 1000, |n| n > limit);
+            assert!(failed < 0.25, "{failed} failed at {limit}");
+            assert!(mean > 0.5 * limit as f64 && mean < 1.1 * limit as f64, "{mean} at {limit}");
+        }
     }
 
     #[test]

@@ -308,8 +308,10 @@ impl Lane {
         let mut state = self.state.lock();
         self.put_down(&mut state, &taken);
         let Taken { batch, buckets, pressed, .. } = taken;
-        if let Some(latency) = latency {
-            state.batcher.answered(batch.len(), latency, pressed, Answer::Took);
+        match latency {
+            Some(latency) => state.batcher.answered(batch.len(), latency, pressed, Answer::Took),
+            None if batch.progress().refused().is_empty() => state.batcher.took_at_last(batch.len()),
+            None => {}
         }
         state.trouble = None;
         self.release(&mut state, &batch, buckets);
@@ -320,13 +322,13 @@ impl Lane {
         self.ready.notify_one();
     }
 
-    /// An attempt at the batch failed and there will be another; `overloaded` if smaller batches may fare better.
-    pub fn failed(&self, why: String, failures: u32, now: Instant, overloaded: bool) {
+    /// An attempt at the batch failed and there will be another; `overloaded` says of how many entries it was if smaller
+    /// batches may fare better.
+    pub fn failed(&self, why: String, failures: u32, now: Instant, overloaded: Option<usize>) {
         self.sink.row.errors.add(1);
         let mut state = self.state.lock();
         let since = state.trouble.as_ref().map_or(now, |trouble| trouble.since);
-        if overloaded {
-            let entries = state.batcher.optimal_batch_size();
+        if let Some(entries) = overloaded {
             state.batcher.answered(entries, Duration::ZERO, false, Answer::Overloaded);
         }
         state.trouble = Some(Trouble { why, failures, since });
