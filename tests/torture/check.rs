@@ -4,8 +4,13 @@ use crate::entry::{Found, Id, Stream};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard};
+use std::thread::yield_now;
+use std::time::{Duration, Instant};
+
+/// How long what was answered may take to be written down.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the generators gave away, and what of it has to arrive.
 #[derive(Default)]
@@ -81,6 +86,8 @@ pub struct Receipts {
 
 #[derive(Default)]
 struct Log {
+    /// How many places were written down.
+    places: u64,
     streams: BTreeMap<Stream, Vec<Receipt>>,
     corrupt: u64,
     foreign: u64,
@@ -103,6 +110,7 @@ impl Receipts {
     /// what came may be overtaken by the next request.
     pub fn take_at(&self, place: u64, epoch: u32, found: &[(Found, &[u8])]) {
         let mut log = self.log.lock().unwrap();
+        log.places += 1;
         for (found, record) in found {
             log.taken += 1;
             match found {
@@ -125,9 +133,23 @@ impl Receipts {
         self.log.lock().unwrap().taken
     }
 
+    /// What came, with all that was answered before this call.
+    fn whole(&self) -> MutexGuard<'_, Log> {
+        let (answered, begun) = (self.places.load(SeqCst), Instant::now());
+        loop {
+            let log = self.log.lock().unwrap();
+            if log.places >= answered {
+                return log;
+            }
+            drop(log);
+            assert!(begun.elapsed() < PATIENCE, "requests were answered and never written down");
+            yield_now();
+        }
+    }
+
     /// How many different entries the start `epoch` sent.
     pub fn distinct_of(&self, epoch: u32) -> u64 {
-        let log = self.log.lock().unwrap();
+        let log = self.whole();
         let distinct = |receipts: &Vec<Receipt>| {
             let mut numbers: Vec<u64> = receipts
                 .iter()
@@ -222,7 +244,7 @@ pub fn compare_to(obligations: &Obligations, receipts: &[&Receipts]) -> Findings
     let mut findings = Findings::default();
     let mut arrived: BTreeMap<Stream, Vec<Receipt>> = BTreeMap::new();
     for receipts in receipts {
-        let log = receipts.log.lock().unwrap();
+        let log = receipts.whole();
         findings.corrupt += log.corrupt;
         findings.foreign += log.foreign;
         findings.examples.extend(log.bad.iter().cloned());
