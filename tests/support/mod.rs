@@ -165,7 +165,7 @@ impl Instance {
         self.child.stdout.take().expect("piped and not yet taken")
     }
 
-    /// Sends a signal, such as `TERM`.
+    /// Sends a signal, such as `TERM`. After `STOP` all of it stands still.
     pub fn signal(&self, name: &str) {
         let signal = match name {
             "TERM" => Signal::TERM,
@@ -177,6 +177,22 @@ impl Instance {
         };
         let pid = Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("it is ours to signal");
+        let deadline = Instant::now() + PATIENCE;
+        while signal == Signal::STOP && !self.stands_still() {
+            assert!(Instant::now() < deadline, "it was told to stop and goes on");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Whether every thread is stopped: on a busy machine some run on for a while.
+    fn stands_still(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it is there");
+        let stats =
+            tasks.flatten().map(|task| fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+        // The state stands behind the name in parentheses.
+        stats
+            .into_iter()
+            .all(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T')))
     }
 
     /// Asks it to end and gives its exit code.
