@@ -150,7 +150,8 @@ pub fn kept_out(context: &mut Context) {
 pub fn letters_survive(context: &mut Context) {
     let mut ground = Ground::new(Profile::A, &mut context.random);
     ground.plan.rate = 250;
-    ground.plan.poison_every = 100;
+    // A batch is taken apart at a measured pace: in a full run that many would take minutes at the end.
+    ground.plan.poison_every = context.times(100, 1_000);
     ground.sink.always(Act::RefusePoison(400));
     ground.load();
     for _ in 0..context.times(10, 200) {
