@@ -18,6 +18,7 @@ use std::time::Instant;
 /// One request, as far as its timing is looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct Note {
+    /// When its head had come.
     pub at: Instant,
     /// How many entries it had.
     pub entries: usize,

@@ -17,16 +17,17 @@ pub fn connection(inner: &Inner, mut tcp: TcpStream) {
     let Ok(second) = tcp.try_clone() else { return };
     let mut reader = BufReader::with_capacity(64 << 10, second);
     while let Some((target, length)) = head(&mut reader) {
-        let act = inner.timeline.lock().unwrap().next(Instant::now());
+        let at = Instant::now();
+        let act = inner.timeline.lock().unwrap().next(at);
         if act == Act::ResetBefore {
-            note(inner, 0, false, false, 0);
+            note(inner, at, 0, false, false, 0);
             return reset(&tcp);
         }
         let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
         }
-        if !request(inner, &mut tcp, &target, &body, &act) {
+        if !request(inner, &mut tcp, &target, &body, (&act, at)) {
             return;
         }
     }
@@ -50,7 +51,13 @@ fn head(reader: &mut impl BufRead) -> Option<(String, usize)> {
 }
 
 /// False if the connection is over.
-fn request(inner: &Inner, tcp: &mut TcpStream, target: &str, body: &[u8], act: &Act) -> bool {
+fn request(
+    inner: &Inner,
+    tcp: &mut TcpStream,
+    target: &str,
+    body: &[u8],
+    (act, at): (&Act, Instant),
+) -> bool {
     // `/eN/..` of the N-th start.
     let epoch = target.strip_prefix("/e").and_then(|rest| rest.split('/').next()?.parse().ok()).unwrap_or(0);
     let pushed = target.ends_with("/push").then(|| loki::lines(body)).flatten();
@@ -66,7 +73,7 @@ fn request(inner: &Inner, tcp: &mut TcpStream, target: &str, body: &[u8], act: &
         let place = inner.receipts.place();
         let open = tcp.write_all(b"HTTP/1.1 204 Taken\r\n\r\n").is_ok();
         inner.receipts.take_at(place, epoch, &look());
-        note(inner, records.len(), true, open, 204);
+        note(inner, at, records.len(), true, open, 204);
         return open;
     }
     let found = look();
@@ -112,28 +119,28 @@ fn request(inner: &Inner, tcp: &mut TcpStream, target: &str, body: &[u8], act: &
                 pause(inner, *apart);
                 open = say("x");
             }
-            note(inner, found.len(), taken, false, 0);
+            note(inner, at, found.len(), taken, false, 0);
             return false;
         }
         Act::Half => {
             say("HTTP/1.1 20");
-            note(inner, found.len(), taken, false, 0);
+            note(inner, at, found.len(), taken, false, 0);
             return false;
         }
         Act::ResetAfter => {
-            note(inner, found.len(), taken, false, 0);
+            note(inner, at, found.len(), taken, false, 0);
             reset(tcp);
             return false;
         }
         Act::Silence => {
-            note(inner, found.len(), taken, false, 0);
+            note(inner, at, found.len(), taken, false, 0);
             // Until the other side leaves.
             while tcp.read(&mut [0; 1024]).is_ok_and(|len| len > 0) {}
             return false;
         }
         Act::Take | Act::ResetBefore => return false,
     };
-    note(inner, found.len(), taken, open, status);
+    note(inner, at, found.len(), taken, open, status);
     open
 }
 
@@ -154,8 +161,8 @@ fn ignored(streams: &[(String, Vec<String>)], run: u32) -> String {
     text
 }
 
-fn note(inner: &Inner, entries: usize, taken: bool, answered: bool, status: u16) {
-    let note = Note { at: Instant::now(), entries, taken, answered, status };
+fn note(inner: &Inner, at: Instant, entries: usize, taken: bool, answered: bool, status: u16) {
+    let note = Note { at, entries, taken, answered, status };
     inner.notes.lock().unwrap().push(note);
 }
 
