@@ -151,7 +151,7 @@ impl Sender {
                     continue;
                 }
                 Attempt::Failed { said, failure } => {
-                    let wait = self.go_on(&taken.batch, &mut case, said, failure);
+                    let wait = self.go_on(&taken, &mut case, said, failure);
                     // The other sink is asked at once; what is waited for is this one.
                     let turn = outlet.is_none() && self.outlet(Instant::now()).is_some();
                     wait.map(|wait| if turn { Duration::ZERO } else { wait })
@@ -239,7 +239,8 @@ impl Sender {
     }
 
     /// What follows a failed attempt: the time to wait before the next, if any.
-    fn go_on(&self, batch: &Batch, case: &mut Case, said: Said, failure: Failure) -> Option<Duration> {
+    fn go_on(&self, taken: &Taken, case: &mut Case, said: Said, failure: Failure) -> Option<Duration> {
+        let batch = &taken.batch;
         let now = Instant::now();
         case.failures = case.failures.saturating_add(1);
         let piece = case.work.next(batch)?;
@@ -249,7 +250,7 @@ impl Sender {
             Next::Again(wait) => {
                 let wait = self.until_fallback(wait, now);
                 self.say_again(batch.left(), failure, wait, &said.why);
-                let overloaded = failure.is_overload().then_some(batch.left());
+                let overloaded = failure.is_overload().then_some(taken);
                 self.lane.failed(said.why.to_string(), case.failures, now, overloaded);
                 case.date(batch, attempts);
                 return Some(wait);

@@ -151,8 +151,14 @@ impl Batcher {
         }
     }
 
-    /// Learns from an answer to a batch of `entries` that took `latency`; `pressed` if another full batch was waiting.
-    pub fn answered(&mut self, entries: usize, latency: Duration, pressed: bool, answer: Answer) {
+    /// Which batches these are: another number from the moment on that failures made them smaller.
+    pub fn epoch(&self) -> u32 {
+        self.setback.epoch
+    }
+
+    /// Learns from an answer to a batch of `entries` that was cut in `epoch` and took `latency`; `pressed` if another full
+    /// batch was waiting.
+    pub fn answered(&mut self, entries: usize, epoch: u32, latency: Duration, pressed: bool, answer: Answer) {
         self.last_latency = latency;
         if !self.flow.enabled || entries == 0 {
             return;
@@ -160,14 +166,14 @@ impl Batcher {
         let ceiling = self.limits.max_entries.max(1) as f64;
         if answer == Answer::Overloaded {
             self.overshot = true;
-            self.want = self.setback.failed(entries, self.want).clamp(1.0, ceiling);
+            self.want = self.setback.failed(epoch, self.want).clamp(1.0, ceiling);
             return;
         }
         self.cost.learn(entries as f64, latency.as_secs_f64());
         let target = self.flow.target_latency.as_secs_f64();
         self.overshot |= latency.as_secs_f64() > target;
         let trial = self.setback.is_trial();
-        self.setback.took(entries, self.want);
+        self.setback.took(epoch);
         if trial {
             return;
         }
@@ -183,10 +189,10 @@ impl Batcher {
 }
 
 impl Batcher {
-    /// Learns that a batch of `entries` was taken after attempts that failed: nothing of its cost, but that the sink takes
-    /// such.
-    pub fn took_at_last(&mut self, entries: usize) {
-        self.setback.took(entries, self.want);
+    /// Learns that a batch that was cut in `epoch` was taken after attempts that failed: nothing of its cost, but that the
+    /// sink takes such.
+    pub fn took_at_last(&mut self, epoch: u32) {
+        self.setback.took(epoch);
     }
 }
 
@@ -264,7 +270,7 @@ mod tests {
         assert_eq!(batcher.should_flush(waiting(99, Duration::ZERO)), Due::In(Duration::from_secs(5)));
         assert_eq!(batcher.should_flush(waiting(100, Duration::ZERO)), Due::Now);
         assert_eq!(batcher.should_flush(waiting(1, Duration::from_secs(5))), Due::Now);
-        batcher.answered(100, MS, true, Answer::Took);
+        batcher.answered(100, 0, MS, true, Answer::Took);
         assert_eq!((batcher.optimal_batch_size(), batcher.hard_limit()), (100, 100));
     }
 
@@ -283,10 +289,10 @@ mod tests {
         let mut batcher = batcher(true);
         for expected in [200, 400, 800, 1600] {
             let n = batcher.optimal_batch_size();
-            batcher.answered(n, 20 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
+            batcher.answered(n, 0, 20 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
             assert_eq!(batcher.optimal_batch_size(), expected);
         }
-        batcher.answered(1600, 200 * MS, true, Answer::Overloaded);
+        batcher.answered(1600, 0, 200 * MS, true, Answer::Overloaded);
         assert_eq!(batcher.optimal_batch_size(), 800);
     }
 
@@ -294,18 +300,20 @@ mod tests {
     fn run(batcher: &mut Batcher, batches: usize, mut fails: impl FnMut(usize) -> bool) -> (f64, f64) {
         let (mut failed, mut entries) = (0, 0);
         for _ in 0..batches {
-            let n = batcher.optimal_batch_size();
+            let (n, epoch) = (batcher.optimal_batch_size(), batcher.epoch());
             entries += n;
             let mut attempts = 1;
             // A batch stays as it is until it is taken or given up.
             while attempts <= 4 && fails(n) {
-                batcher.answered(n, MS, false, Answer::Overloaded);
+                batcher.answered(n, epoch, MS, false, Answer::Overloaded);
                 attempts += 1;
             }
             failed += usize::from(attempts > 1);
             match attempts {
-                1 => batcher.answered(n, MS + n as u32 * Duration::from_micros(10), true, Answer::Took),
-                2..=4 => batcher.took_at_last(n),
+                1 => {
+                    batcher.answered(n, epoch, MS + n as u32 * Duration::from_micros(10), true, Answer::Took)
+                }
+                2..=4 => batcher.took_at_last(epoch),
                 _ => {}
             }
         }
@@ -325,6 +333,24 @@ mod tests {
     }
 
     #[test]
+    fn batches_that_cannot_become_smaller_grow_again_once_the_sink_is_well() {
+        let mut batcher = batcher(true);
+        // Whatever is wanted, a run of 20 is sent.
+        for n in 0..60 {
+            let epoch = batcher.epoch();
+            batcher.answered(20, epoch, MS, false, Answer::Overloaded);
+            if n % 3 == 0 {
+                batcher.took_at_last(epoch);
+            }
+        }
+        for _ in 0..300 {
+            let (n, epoch) = (batcher.optimal_batch_size().max(20), batcher.epoch());
+            batcher.answered(n, epoch, 40 * MS + n as u32 * Duration::from_micros(10), true, Answer::Took);
+        }
+        assert!(batcher.optimal_batch_size() > 1000, "{}", batcher.optimal_batch_size());
+    }
+
+    #[test]
     fn a_sink_that_fails_larger_batches_gets_smaller_ones_also_when_its_limit_moves() {
         let mut batcher = batcher(true);
         for limit in [1000, 60, 4000, 7, 500] {
@@ -340,7 +366,7 @@ mod tests {
         let mut batcher = batcher(true);
         for _ in 0..300 {
             let n = batcher.optimal_batch_size();
-            batcher.answered(n, 20 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
+            batcher.answered(n, 0, 20 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
         }
         let n = batcher.optimal_batch_size();
         assert!((3400..=4600).contains(&n), "20 ms + 20 us an entry fits 4000 into 100 ms, not {n}");
@@ -351,7 +377,7 @@ mod tests {
         let mut batcher = batcher(true);
         for _ in 0..300 {
             let n = batcher.optimal_batch_size();
-            batcher.answered(n, 150 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
+            batcher.answered(n, 0, 150 * MS + n as u32 * Duration::from_micros(20), true, Answer::Took);
         }
         assert!(batcher.optimal_batch_size() >= 1000, "{}", batcher.optimal_batch_size());
     }

@@ -102,6 +102,8 @@ pub struct Taken {
     pub batch: Batch,
     buckets: [u64; BUCKETS / 64],
     pressed: bool,
+    /// When it was cut, to the batcher.
+    epoch: u32,
     /// Whose hands it is in.
     crew: Crew,
 }
@@ -307,10 +309,10 @@ impl Lane {
     pub fn finish_after(&self, taken: Taken, latency: Option<Duration>, letters: usize) {
         let mut state = self.state.lock();
         self.put_down(&mut state, &taken);
-        let Taken { batch, buckets, pressed, .. } = taken;
+        let Taken { batch, buckets, pressed, epoch, .. } = taken;
         match latency {
-            Some(latency) => state.batcher.answered(batch.len(), latency, pressed, Answer::Took),
-            None if batch.progress().refused().is_empty() => state.batcher.took_at_last(batch.len()),
+            Some(latency) => state.batcher.answered(batch.len(), epoch, latency, pressed, Answer::Took),
+            None if batch.progress().refused().is_empty() => state.batcher.took_at_last(epoch),
             None => {}
         }
         state.trouble = None;
@@ -322,14 +324,13 @@ impl Lane {
         self.ready.notify_one();
     }
 
-    /// An attempt at the batch failed and there will be another; `overloaded` says of how many entries it was if smaller
-    /// batches may fare better.
-    pub fn failed(&self, why: String, failures: u32, now: Instant, overloaded: Option<usize>) {
+    /// An attempt at a batch failed and there will be another; `overloaded` is the batch if smaller ones may fare better.
+    pub fn failed(&self, why: String, failures: u32, now: Instant, overloaded: Option<&Taken>) {
         self.sink.row.errors.add(1);
         let mut state = self.state.lock();
         let since = state.trouble.as_ref().map_or(now, |trouble| trouble.since);
-        if let Some(entries) = overloaded {
-            state.batcher.answered(entries, Duration::ZERO, false, Answer::Overloaded);
+        if let Some(Taken { batch, epoch, .. }) = overloaded {
+            state.batcher.answered(batch.left(), *epoch, Duration::ZERO, false, Answer::Overloaded);
         }
         state.trouble = Some(Trouble { why, failures, since });
     }

@@ -194,7 +194,7 @@ impl State {
         }
         self.batches_out += 1;
         let pressed = full && self.entries + left >= want;
-        Taken { batch, buckets, pressed, crew }
+        Taken { batch, buckets, pressed, epoch: self.batcher.epoch(), crew }
     }
 
     /// Moves items of the bucket into the batch until either is done; true if the batch is full.

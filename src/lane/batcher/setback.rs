@@ -9,12 +9,12 @@ const TRIAL: u32 = 8;
 const CALM: u32 = 64;
 /// So many failures in a row are believed whatever was seen before.
 const ROW: u32 = 4;
-/// A batch that is so much larger than batches are now was cut before they became smaller.
-const OLD: f64 = 1.2;
-
 /// What is known of failures.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Setback {
+    /// Goes up when batches become smaller: what was cut before that says nothing of the smaller ones. Sizes do not tell,
+    /// because a run is not split for a few entries.
+    pub(super) epoch: u32,
     /// The size before it was made smaller, and how many answers were good since.
     from: Option<(f64, u32)>,
     /// Failures since the last success.
@@ -24,11 +24,11 @@ pub(super) struct Setback {
 }
 
 impl Setback {
-    /// A batch of `entries` was taken while batches are to have `want`.
-    pub(super) fn took(&mut self, entries: usize, want: f64) {
+    /// A batch that was cut in `epoch` was taken.
+    pub(super) fn took(&mut self, epoch: u32) {
         self.row = 0;
         self.calm = self.calm.saturating_sub(1);
-        if entries as f64 <= want * OLD {
+        if epoch == self.epoch {
             self.from = self.from.map(|(from, good)| (from, good + 1)).filter(|(_, good)| *good < TRIAL);
         }
     }
@@ -38,8 +38,8 @@ impl Setback {
         self.from.is_some()
     }
 
-    /// An attempt at a batch of `entries` failed while batches are to have `want`: how many they are to have now.
-    pub(super) fn failed(&mut self, entries: usize, want: f64) -> f64 {
+    /// An attempt at a batch that was cut in `epoch` failed while batches are to have `want`: how many they are to have now.
+    pub(super) fn failed(&mut self, epoch: u32, want: f64) -> f64 {
         self.row += 1;
         if self.calm > 0 && self.row < ROW {
             self.calm -= 1;
@@ -47,16 +47,15 @@ impl Setback {
         }
         self.calm = 0;
         match self.from {
-            Some(_) if entries as f64 > want * OLD => want,
+            Some(_) if epoch != self.epoch => return want,
             Some((from, good)) if good > 0 => {
                 (self.from, self.calm) = (None, CALM);
-                from
+                return from;
             }
-            Some(_) => want / 2.0,
-            None => {
-                self.from = Some((want, 0));
-                want / 2.0
-            }
+            Some(_) => {}
+            None => self.from = Some((want, 0)),
         }
+        self.epoch = self.epoch.wrapping_add(1);
+        want / 2.0
     }
 }
