@@ -186,8 +186,8 @@ pub fn unescape_into(raw: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// How many of the eight bytes stand before the first backslash: all of them if there is none.
 ///
-/// The bits of a byte that is none carry into no lower byte, so the lowest mark is exact (H. S. Warren, Hacker's Delight,
-/// 6-1).
+/// A mark too many can only stand above a backslash, because the subtraction borrows upwards: the lowest mark is exact
+/// (H. S. Warren, Hacker's Delight, 6-1).
 #[inline]
 pub fn before_escape(word: &[u8; 8]) -> usize {
     const ONES: u64 = u64::from_le_bytes([1; 8]);

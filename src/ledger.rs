@@ -58,7 +58,7 @@ pub enum Reason {
     Failed = 4,
     /// Its sink was taken out of the config, and could not be given it in time.
     Removed = 5,
-    /// It is larger than a record of the sink's buffer can be.
+    /// It is larger than a record of the sink's buffer can be, and there are no dead letters to keep it.
     TooLarge = 6,
     /// It was damaged on disk.
     Corrupt = 7,

@@ -463,3 +463,26 @@ fn check_refuses_what_cannot_work_and_says_who_stops_whom() {
     let ack = said.lines().find(|line| line.trim_start().starts_with("ack ")).expect("a line");
     assert!(ack.contains("delivered"), "{ack}");
 }
+
+#[test]
+fn an_entry_that_fits_no_record_becomes_a_dead_letter_and_the_others_are_delivered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = "data_dir: state
+admin: { listen: \"127.0.0.1:0\" }
+sources: { logs: { type: file, include: [\"logs/*.log\"], max_line: 1MiB } }
+sinks: { out: { type: file, path: \"out/all.log\", buffer: { type: disk } } }
+";
+    fs::create_dir_all(dir.path().join("logs")).expect("created");
+    let large = "x".repeat(1 << 20);
+    fs::write(dir.path().join("logs/a.log"), format!("one\n{large}\ntwo\n")).expect("written");
+    let mut instance = Instance::start(dir.path(), text);
+    let stats = instance.wait_delivered("out", 2);
+    assert_ledger(&stats);
+    let out = sink(&stats, "out");
+    assert_eq!((number(out, "dead_lettered"), number(&out["dropped"], "too_large")), (1, 0));
+    let rows = stats["dlq"]["by_reason"].as_array().expect("rows");
+    let letters = rows.iter().find(|row| row["reason"] == "too_large").map(|row| number(row, "letters"));
+    assert_eq!(letters, Some(1), "{rows:?}");
+    assert_eq!(instance.terminate(), 0);
+    assert_eq!(fs::read_to_string(dir.path().join("out/all.log")).expect("written"), "one\ntwo\n");
+}

@@ -186,9 +186,7 @@ impl Batcher {
             self.want = best.clamp(self.want * (1.0 - step), grown.max(1.0)).clamp(1.0, ceiling);
         }
     }
-}
 
-impl Batcher {
     /// Learns that a batch that was cut in `epoch` was taken after attempts that failed: nothing of its cost, but that the
     /// sink takes such.
     pub fn took_at_last(&mut self, epoch: u32) {

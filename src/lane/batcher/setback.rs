@@ -2,13 +2,16 @@
 //!
 //! A failure halves the size, as does each that follows without a success in between. Then the size stays for a few
 //! answers. If the sink takes one of those and fails another, size is not the reason: it goes back to what it was, and for
-//! a while failures are only counted. Halving alone collapses: at every fifth request failed, one halving outweighs the four steps up in between.
+//! a while failures are only counted. Halving alone collapses: at every fifth request failed, one halving outweighs the
+//! four steps up in between.
 
-/// Answers that a smaller size has to prove itself by, and answers that are believed after it did not.
+/// Good answers that prove a smaller size.
 const TRIAL: u32 = 8;
+/// Answers, after a smaller size made no difference, in which failures change nothing.
 const CALM: u32 = 64;
 /// So many failures in a row are believed whatever was seen before.
 const ROW: u32 = 4;
+
 /// What is known of failures.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Setback {

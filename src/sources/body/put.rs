@@ -72,7 +72,7 @@ fn unescape_into(inside: &[u8], out: &mut [u8]) -> (usize, bool) {
     let (mut rest, mut len) = (inside, 0);
     loop {
         // Eight bytes at a time; those from the escape on are written over by what comes next. JSON in a string has an
-        // escape every few bytes: a search and a copy for each piece between them cost three times as much.
+        // escape every few bytes: a search and a copy for each piece between them cost more (BENCHMARKS.md, `bodies`).
         while let Some(word) = rest.first_chunk::<8>()
             && let Some(to) = out.get_mut(len..).and_then(|out| out.first_chunk_mut::<8>())
         {

@@ -411,6 +411,31 @@ fn a_file_cut_before_anything_of_it_was_read_is_read_from_its_copy() {
 }
 
 #[test]
+fn what_was_written_copied_and_cut_between_two_looks_at_an_empty_file_is_read_from_its_copy_alone() {
+    let mut rig = rig(|_, _| {});
+    let (text, lines) = numbered(0..20);
+    rig.append("a.log", &text);
+    assert_eq!(rig.lines(), lines);
+    rig.copytruncate("a.log", 9);
+    rig.after(SEC);
+    assert!(rig.lines().is_empty());
+    for n in 1..4 {
+        let (text, lines) = numbered(n * 100..n * 100 + 20);
+        rig.append("a.log", &text);
+        rig.copytruncate("a.log", 9);
+        rig.after(SEC);
+        assert_eq!(rig.lines(), lines, "copy {n}");
+    }
+    let (text, lines) = numbered(900..910);
+    rig.append("a.log", &text);
+    rig.after(SEC);
+    assert_eq!(rig.lines(), lines);
+    rig.after(20 * SEC);
+    rig.restart();
+    assert!(rig.lines().is_empty());
+}
+
+#[test]
 fn two_cuts_in_place_while_we_were_down_lose_nothing() {
     let mut rig = rig(|_, _| {});
     let (text, first) = numbered(0..20);
