@@ -19,7 +19,12 @@ pub struct Expected {
 /// Reads `message` as received at `now_ns` in a zone `offset` seconds east of UTC.
 pub fn parse(message: &[u8], now_ns: i64, offset: i64) -> Expected {
     let text: String = message.iter().map(|&b| char::from(b)).collect();
-    let Some((pri, rest)) = priority(&text) else { return bare(13, "plain", &text) };
+    let Some((pri, rest)) = priority(&text) else {
+        // A line of a file has none, and is told by what else it has.
+        let expected = parse_3164(13, &text, now_ns, offset);
+        let is_line = expected.timestamp.is_some() && expected.app.is_some();
+        return if is_line { expected } else { bare(13, "plain", &text) };
+    };
     if let Some(expected) = parse_5424(pri, rest) {
         return expected;
     }

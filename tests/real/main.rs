@@ -8,6 +8,7 @@
 mod curl;
 mod loggen;
 mod logrotate;
+mod logs;
 mod loki_push;
 mod loki_sink;
 mod part;

@@ -2,8 +2,8 @@
 //!
 //! Fields: `facility` and `severity` by name, `host`, `app`, `procid`, `msgid` where the message has them, structured
 //! data as `SD-ID.NAME`, and `message`, the text behind the header. The entry's time becomes the message's own, if it
-//! has one that can be read. A message that is neither RFC 5424 nor RFC 3164 is all `message`, `user`, `notice`
-//! (RFC 3164 4.3.3), so this step never fails for what a sender wrote.
+//! has one that can be read. A message without a priority is `user`, `notice` (RFC 3164 4.3.3); one that is neither RFC 5424
+//! nor RFC 3164 is all `message`, so this step never fails for what a sender wrote.
 
 pub mod parse;
 mod rfc3164;

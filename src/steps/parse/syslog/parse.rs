@@ -1,8 +1,8 @@
 //! What a syslog message says about itself: its priority, time, host, program, structured data and text.
 //!
 //! [`parse`] never fails and never changes a byte. It looks for RFC 5424 first, then for RFC 3164 in the shapes that
-//! are really sent; what is neither is a plain message with the priority RFC 3164, section 4.3.3, gives it. Whatever
-//! is not recognised stays in the message text. Everything is told as positions in the given bytes.
+//! are really sent, or written to files, where they have no priority; what is neither is a plain message. Without a
+//! priority a message has the one RFC 3164, section 4.3.3, gives it. Whatever is not recognised stays in the message text. Everything is told as positions in the given bytes.
 //! Not here: framing (see `octet`), and whether the text is UTF-8 (names and values are bytes as they came).
 
 pub use super::rfc5424::{Param, Params};
@@ -48,7 +48,7 @@ impl Span {
 pub enum Format {
     /// RFC 5424, version 1.
     Rfc5424,
-    /// RFC 3164: at least a priority.
+    /// RFC 3164: at least a priority, or a time and a tag.
     Rfc3164,
     /// Nothing: the whole is text.
     Plain,
@@ -113,7 +113,8 @@ const DEFAULT_PRI: u8 = 13;
 pub fn parse(bytes: &[u8], clock: &Clock) -> Message {
     let bytes = &bytes[..bytes.len().min(u32::MAX as usize)];
     let Some((pri, at)) = priority(bytes) else {
-        return Message::bare(DEFAULT_PRI, Format::Plain, 0, bytes.len());
+        return rfc3164::parse_file(bytes, DEFAULT_PRI, clock)
+            .unwrap_or_else(|| Message::bare(DEFAULT_PRI, Format::Plain, 0, bytes.len()));
     };
     rfc5424::parse(bytes, pri, at).unwrap_or_else(|| rfc3164::parse(bytes, pri, at, clock))
 }
@@ -204,6 +205,24 @@ mod tests {
         }
         let m = parse(&[&b"<"[..], &b"9".repeat(30), b">x"].concat(), &clock(0));
         assert_eq!(m.format, Format::Plain);
+    }
+
+    #[test]
+    fn lines_of_syslog_files_have_no_priority_and_are_told_by_their_time_and_tag() {
+        let line = b"Nov 23 09:59:59 web1 sshd[4711]: Accepted publickey for ann";
+        let m = parse(line, &clock(0));
+        assert_eq!((m.facility, m.severity, m.format), (1, 5, Format::Rfc3164));
+        assert_eq!(m.timestamp, Some(NOW - 1_000_000_000));
+        assert_eq!(parts(line), "web1|sshd|4711||Accepted publickey for ann");
+        assert_eq!(
+            parts(b"2026-11-23T10:00:00.123456+01:00 web1 kernel: [1.2] up"),
+            "web1|kernel|||[1.2] up"
+        );
+        assert_eq!(parts(b"Nov 23 09:59:59 cron[7]: no host"), "|cron|7||no host");
+        for plain in ["Nov 23 09:59:59 something happened", "web1 sshd[4711]: x", "Nov 33 09:59:59 a b: c"] {
+            assert_eq!(parse(plain.as_bytes(), &clock(0)).format, Format::Plain, "{plain}");
+            assert_eq!(parts(plain.as_bytes()), format!("||||{plain}"));
+        }
     }
 
     #[test]

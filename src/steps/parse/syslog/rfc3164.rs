@@ -35,6 +35,14 @@ pub(super) fn parse(bytes: &[u8], pri: u8, at: usize, clock: &Clock) -> Message 
     message
 }
 
+/// Reads a line of a file that a syslog daemon wrote: the same without a priority (`RSYSLOG_TraditionalFileFormat`,
+/// `RSYSLOG_FileFormat`). Nothing unless both a time and a tag are there: many a line begins with a date.
+#[inline]
+pub(super) fn parse_file(bytes: &[u8], pri: u8, clock: &Clock) -> Option<Message> {
+    let message = parse(bytes, pri, 0, clock);
+    (message.timestamp.is_some() && message.app.is_some()).then_some(message)
+}
+
 /// A timestamp and the blank behind it: its time, and the length of both.
 #[inline]
 fn timestamp(text: &[u8], clock: &Clock) -> Option<(i64, usize)> {
