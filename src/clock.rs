@@ -1,6 +1,7 @@
-//! Wall-clock time, read once per block and never per entry.
+//! The time, read once per block and never per entry.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds since 1970-01-01 UTC.
 pub type UnixNanos = i64;
@@ -10,6 +11,16 @@ pub fn unix_nanos() -> UnixNanos {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Nanoseconds since some moment early in the life of the process: a clock that nobody sets back or forward.
+pub type SteadyNanos = i64;
+
+/// `at` on the steady clock; 0 for what was before it began to count.
+pub fn steady_nanos(at: Instant) -> SteadyNanos {
+    static BEGAN: OnceLock<Instant> = OnceLock::new();
+    let began = *BEGAN.get_or_init(|| at);
+    i64::try_from(at.saturating_duration_since(began).as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Gives block times that never go back, so that entries of a stream keep increasing times though the clock is set back.

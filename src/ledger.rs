@@ -62,11 +62,13 @@ pub enum Reason {
     TooLarge = 6,
     /// It was damaged on disk.
     Corrupt = 7,
+    /// A `throttle` step took it out.
+    Throttle = 8,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 9] = [
         Reason::DropNewest,
         Reason::DropOldest,
         Reason::Panic,
@@ -75,12 +77,22 @@ impl Reason {
         Reason::Removed,
         Reason::TooLarge,
         Reason::Corrupt,
+        Reason::Throttle,
     ];
 
     /// The reason's word in metrics, `/stats` and logs.
     pub fn name(self) -> &'static str {
-        ["drop_newest", "drop_oldest", "panic", "rejected", "failed", "removed", "too_large", "corrupt"]
-            [self as usize]
+        [
+            "drop_newest",
+            "drop_oldest",
+            "panic",
+            "rejected",
+            "failed",
+            "removed",
+            "too_large",
+            "corrupt",
+            "throttle",
+        ][self as usize]
     }
 }
 

@@ -14,6 +14,29 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
+/// Wakes one thread that sleeps for a time.
+#[derive(Default)]
+pub struct Bell {
+    rung: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(&self) {
+        *self.rung.lock() = true;
+        self.heard.notify_one();
+    }
+}
+
+impl Bell {
+    /// Sleeps until it is rung, or was since the last time, or it is `until`.
+    pub fn sleep(&self, until: Instant) {
+        let mut rung = self.rung.lock();
+        while !*rung && !self.heard.wait_until(&mut rung, until).timed_out() {}
+        *rung = false;
+    }
+}
+
 /// Those who were refused something and want to hear when there is more of it.
 #[derive(Default)]
 pub struct WaitList {

@@ -5,10 +5,11 @@
 
 use crate::ack::{Hold, Status};
 use crate::block::{Block, selected};
+use crate::clock::steady_nanos;
 use crate::lane::Lane;
-use crate::ledger::{Named, Reason, SourceLedger};
+use crate::ledger::{Count, Named, Reason, SourceLedger};
 use crate::metrics::WorkerTelemetry;
-use crate::pool::{Charge, Owned, Shared};
+use crate::pool::{Charge, Owned};
 use crate::ring::Pop;
 use crate::ring::wait::Sleeper;
 use crate::route::{Routes, Routing};
@@ -20,6 +21,10 @@ use crate::thread::{Doing, Inside, Row};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Instant;
+
+mod tally;
+
+use tally::{Tally, decide};
 
 /// What a source's entries go through and where they may go.
 pub struct Plan {
@@ -71,6 +76,15 @@ pub struct Domain {
     pub sequencer: Sequencer<Worked>,
     /// What its entries go through. Another may be put here at any time: a block keeps the one it was begun with.
     pub plan: ArcSwap<Plan>,
+    /// How often the source had begun to give entries again, as of the last block that was decided.
+    replays: Count,
+}
+
+impl Domain {
+    /// One of which nothing was shipped yet.
+    pub fn new(source: Named<SourceLedger>, sequencer: Sequencer<Worked>, plan: Arc<Plan>) -> Self {
+        Domain { source, sequencer, plan: ArcSwap::new(plan), replays: Count::default() }
+    }
 }
 
 /// All domains, by number. They come and go while workers work; a number is never used again.
@@ -121,21 +135,8 @@ pub struct Worked {
 enum Kind {
     /// Its producer gave it up while it was in the ring.
     GivenUp,
-    /// It went through its pipeline.
-    Routed { block: Shared<Block>, tally: Tally, plan: Arc<Plan>, strategy: Strategy },
-}
-
-/// What became of a block's entries.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    filtered: u64,
-    routed: u64,
-    unrouted: u64,
-    extra: u64,
-    /// Those on which a step panicked.
-    panicked: u64,
-    /// Of all that steps gave up, what nobody keeps: because of a panic, and for other reasons.
-    dropped: (u64, u64),
+    /// It went through its pipeline, but for what the ordered steps decide; it was `shipped` then.
+    Routed { block: Owned<Block>, tally: Tally, plan: Arc<Plan>, strategy: Strategy, shipped: Instant },
 }
 
 /// One worker thread's equipment.
@@ -189,7 +190,7 @@ impl Worker {
             let taps = self.taps.is_open().then_some((&*self.taps, begun));
             let tally = work(domain, &plan, &mut block, routing, taps);
             self.telemetry.processing.record(begun.elapsed().as_secs_f64());
-            Kind::Routed { block: block.share(), tally, plan, strategy }
+            Kind::Routed { block, tally, plan, strategy, shipped }
         } else {
             Kind::GivenUp
         };
@@ -230,14 +231,7 @@ fn work(
             Excerpt(block, first)
         );
     }
-    Tally {
-        filtered: routing.filtered as u64 - refused,
-        routed: routing.routed as u64 + if kept.is_some() { refused } else { 0 },
-        unrouted: routing.unrouted as u64,
-        extra: routing.extra as u64,
-        panicked,
-        dropped: if kept.is_some() { (0, 0) } else { (panicked, refused - panicked) },
-    }
+    Tally::of(routing, (refused, panicked), kept.is_some())
 }
 
 /// Runs the pipeline while somebody may be looking.
@@ -296,11 +290,22 @@ fn hand_out(domain: &Domain, worked: Worked, now: Instant) {
             row.in_transit.sub(entries);
             whole.settle(Status::Dropped);
         }
-        Kind::Routed { block, tally, plan, strategy } => {
+        Kind::Routed { mut block, mut tally, plan, strategy, shipped } => {
+            if plan.pipeline.has_ordered() {
+                let replays = row.replayed_blocks.get();
+                if replays != domain.replays.get() {
+                    // What is given again equals what was there before, and must pass all the same.
+                    plan.pipeline.forget_order();
+                    domain.replays.set(replays);
+                }
+                decide(&plan, &mut block, steady_nanos(shipped), &mut tally);
+            }
+            let block = block.share();
             row.processed.add(entries - tally.panicked);
             row.filtered.add(tally.filtered);
             row.dropped.add(Reason::Panic, tally.dropped.0);
             row.dropped.add(Reason::Rejected, tally.dropped.1);
+            row.dropped.add(Reason::Throttle, tally.throttled);
             row.routed.add(tally.routed);
             row.fan_out_extra.add(tally.extra);
             row.unrouted.add(tally.unrouted);

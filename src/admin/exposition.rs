@@ -6,7 +6,7 @@
 
 use super::letters;
 use super::process::{ProcessStats, ThreadStats};
-use super::rows::{BufferStats, DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
+use super::rows::{BufferStats, DroppedStats, OrderedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
 use crate::metrics::{Page, Telemetry};
 
@@ -18,6 +18,7 @@ pub fn render(telemetry: &Telemetry, snapshot: &Snapshot) -> String {
         memory(page, snapshot);
         process(page, &snapshot.process);
         snapshot.sources.iter().for_each(|source| source_row(page, source));
+        snapshot.ordered.iter().for_each(|row| ordered_row(page, row));
         snapshot.sinks.iter().for_each(|sink| sink_row(page, sink));
         snapshot.dlq.iter().for_each(|letters| letters::rows(page, letters));
         snapshot.threads.iter().for_each(|thread| thread_row(page, thread));
@@ -248,6 +249,19 @@ fn step_row(page: &Page, source: &str, step: &StepStats) {
     page.counter("dispatcher_step_discarded_total", "Entries a step took out.", of, step.discarded);
     // Not a counter, as those are whole numbers here.
     page.gauge("dispatcher_step_busy_seconds", "Time a step took in all; only grows.", of, step.seconds);
+}
+
+fn ordered_row(page: &Page, row: &OrderedStats) {
+    let place = row.step.to_string();
+    let of = &[("pipeline", &*row.pipeline), ("step", &*place), ("verb", row.verb)];
+    page.gauge("dispatcher_ordered_keys", "Keys an ordered step knows.", of, row.keys as f64);
+    page.counter("dispatcher_ordered_evicted_total", "Keys it forgot for want of room.", of, row.evicted);
+    page.counter(
+        "dispatcher_ordered_lost_counts_total",
+        "Counts of what it took out that could not be told.",
+        of,
+        row.lost_counts,
+    );
 }
 
 fn sink_row(page: &Page, sink: &SinkStats) {

@@ -5,7 +5,7 @@
 
 use super::process::{self, ProcessStats, ThreadStats};
 use super::pulse::{Pulse, Rates};
-use super::rows::{SinkStats, SourceStats};
+use super::rows::{OrderedStats, SinkStats, SourceStats};
 use crate::block::Blocks;
 use crate::delivery::dlq::numbers::LettersStats;
 use crate::ledger::{Ledger, Named, Reason};
@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub unused_buffers: Vec<UnusedBuffer>,
     /// Where order is restored.
     pub domains: Vec<DomainStats>,
+    /// What the steps remember that see entries in their order.
+    pub ordered: Vec<OrderedStats>,
     /// The workers.
     pub workers: WorkerStats,
     /// The dead letters; none if the config wants none.

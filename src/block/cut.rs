@@ -1,6 +1,6 @@
 //! What each lane gets of a block.
 
-use super::{Block, count_selected, selected};
+use super::Block;
 use std::ops::Range;
 
 /// What one lane gets of one run: filled in by the worker that knows, read by the lane.
@@ -23,19 +23,11 @@ impl Block {
     pub fn add_cuts(&mut self, lane: u16, row: u16) {
         for run in &self.runs {
             let range = run.first..run.end;
-            let span = range.start as usize..range.end as usize;
-            let bits = &self.bits[usize::from(row) * self.words()..][..self.words()];
-            let entries = count_selected(bits, span.clone());
+            let (entries, bytes) = self.measure(row, range.start as usize..range.end as usize);
             if entries == 0 {
                 continue;
             }
-            let bytes = if entries == span.len() && !self.has_replaced() {
-                let last = &self.entries[span.end - 1];
-                u64::from(last.offset + last.len - self.entries[span.start].offset)
-            } else {
-                selected(bits, span).map(|place| u64::from(self.text_of(place).len)).sum()
-            };
-            self.cuts.push(Cut { lane, row, range, entries: entries as u32, bytes });
+            self.cuts.push(Cut { lane, row, range, entries, bytes });
         }
     }
 

@@ -11,8 +11,10 @@ mod bits;
 mod copy;
 mod cut;
 mod given;
+mod notes;
 mod pools;
 mod refused;
+mod remembered;
 mod texts;
 mod view;
 
@@ -20,6 +22,7 @@ pub use bits::{count_selected, selected};
 pub use cut::Cut;
 pub use pools::Blocks;
 pub use refused::Refusal;
+pub use remembered::Remembered;
 pub use view::{EntryView, FieldView};
 
 use crate::entry::{Entry, Field, Slice, Space};
@@ -27,6 +30,7 @@ use crate::labels::Stream;
 use crate::pool::{Charge, Pages, Recycle};
 use bits::fill;
 use given::Given;
+use notes::Noted;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -70,6 +74,8 @@ pub struct Block {
     texts: Vec<Slice>,
     /// What steps gave up.
     refused: Vec<Refusal>,
+    /// What ordered steps noted, by their place among those.
+    noted: Vec<Noted>,
     constants: Option<Arc<[u8]>>,
     /// A bit per entry: still wanted. Then a row of bits per conditional lane.
     bits: Vec<u64>,
@@ -116,6 +122,7 @@ impl Block {
             given: Given::default(),
             texts: Vec::new(),
             refused: Vec::new(),
+            noted: Vec::new(),
             constants: None,
             bits: Vec::new(),
             pins: Vec::new(),
@@ -225,6 +232,7 @@ impl Block {
         self.fields.clear();
         self.texts.clear();
         self.refused.clear();
+        self.clear_notes();
         for entry in &mut self.entries {
             (entry.fields_first, entry.fields_n, entry.fields_spare) = (0, 0, 0);
         }
@@ -387,6 +395,7 @@ impl Block {
             + self.fields.capacity() * size_of::<Field>()
             + self.arena.capacity()
             + self.texts.capacity() * size_of::<Slice>()
+            + self.notes_footprint()
     }
 
     /// Notes that the lane at `lane` of the plan holds `parts` more parts of it; gives how many it held before.
@@ -417,6 +426,7 @@ impl Recycle for Block {
         self.given.clear();
         self.texts.clear();
         self.refused.clear();
+        self.clear_notes();
         self.bits.clear();
         self.cuts.clear();
         self.constants = None;

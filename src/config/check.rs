@@ -20,6 +20,7 @@ use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::http::config::HttpSourceConfig;
 use crate::sources::net::listen::{Claim, Listen};
+use crate::steps::ordered::dedupe;
 
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
 pub const SINKS_MAX: usize = 64;
@@ -150,6 +151,11 @@ impl Checker<'_> {
             }
         }
         for (key, source) in root.get("sources").map_or(&[][..], |shelf| shelf.entries()) {
+            if key.name == dedupe::SOURCE {
+                let message = format!("`{}` cannot be the name of one of the sources", key.name);
+                let label = "that is what gives the counts of `dedupe`";
+                self.problems.push(Problem::at(key.span.clone(), message, label));
+            }
             for (label, _) in source.get("labels").map_or(&[][..], |labels| labels.entries()) {
                 let mut bytes = label.name.bytes();
                 let begins = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');

@@ -109,6 +109,8 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Rename(names) => format!("rename: {}", text(names)),
                 StepConfig::Remove(names) => format!("remove: {}", text(names)),
                 StepConfig::Redact(redact) => format!("redact: {}", text(redact)),
+                StepConfig::Dedupe(dedupe) => format!("dedupe: {}", text(dedupe)),
+                StepConfig::Throttle(throttle) => format!("throttle: {}", text(throttle)),
                 StepConfig::Custom(step) => format!("{}: of the program", text(step)),
             };
             let _ = writeln!(out, "  {}. {said}", index + 1);

@@ -6,6 +6,7 @@ use super::keeper::Keeper;
 use super::letters::{Desk, has_steps};
 use super::live::{Core, Live};
 use super::memory::{self, Shares};
+use super::ordered::OrderedSteps;
 use super::remote::Remote;
 use super::sources::{longest_entry, producers};
 use super::steps::{compile, planned};
@@ -62,8 +63,10 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         ),
     };
     let desk = desk(config)?;
+    let ordered = Arc::<OrderedSteps>::default();
     let house = Arc::new(House {
         desk: desk.clone(),
+        ordered: Arc::clone(&ordered),
         threads: Threads::default(),
         telemetry: Telemetry::new(),
         taps: Arc::default(),
@@ -94,6 +97,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
             checkpoint,
             keeper,
             desk,
+            ordered,
             live,
             ended: Condvar::new(),
             window,
@@ -208,6 +212,7 @@ pub(super) fn plan(
     sinks: &[&SinkConfig],
     lanes: &[Arc<Lane>],
     letters: Option<&Arc<Lane>>,
+    ordered: &OrderedSteps,
 ) -> Result<Plan, StartError> {
     let named = source.pipeline.as_ref();
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
@@ -217,16 +222,16 @@ pub(super) fn plan(
         steps.push(StepSpec::ParseSyslog(Input::Message, zone).by_itself());
     }
     let before = steps.len();
-    for step in pipeline.into_iter().flat_map(|pipeline| &pipeline.steps) {
-        let place = format!("pipeline {}", named.map_or("", String::as_str));
-        steps.push(planned(step, &place)?);
+    let written = pipeline.map_or(&[][..], |pipeline| &pipeline.steps);
+    for (at, step) in written.iter().enumerate() {
+        let name = named.map_or("", String::as_str);
+        steps.push(match ordered.planned(name, written, at) {
+            Some(step) => step?,
+            None => planned(step, &format!("pipeline {name}"))?,
+        });
     }
-    let condition = |sink: &&SinkConfig| match &sink.when {
-        None => Ok(None),
-        Some(when) => compile(when, &format!("sink {}: when", sink.name)).map(Some),
-    };
     let pipeline = Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?;
-    let routes = Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?);
+    let routes = routes(sinks)?;
     let named = named.map(|name| (name.as_str().into(), before));
     // Where there are no steps, nothing is given up.
     let letters = letters.filter(|_| !pipeline.is_empty()).map(Arc::clone);
@@ -235,6 +240,22 @@ pub(super) fn plan(
         Some(lane) => plan.with_letters(lane),
         None => plan,
     })
+}
+
+/// Where entries may go that have been through their pipeline.
+pub(super) fn plan_of_done(sinks: &[&SinkConfig], lanes: &[Arc<Lane>]) -> Result<Plan, StartError> {
+    let pipeline = Pipeline::compile(Vec::<Planned>::new());
+    let pipeline = pipeline.map_err(|error| StartError::Config(error.to_string()))?;
+    Ok(Plan::new(pipeline, routes(sinks)?, lanes.to_vec()))
+}
+
+/// Which lane takes which entry.
+fn routes(sinks: &[&SinkConfig]) -> Result<Routes, StartError> {
+    let condition = |sink: &&SinkConfig| match &sink.when {
+        None => Ok(None),
+        Some(when) => compile(when, &format!("sink {}: when", sink.name)).map(Some),
+    };
+    Ok(Routes::new(sinks.iter().map(condition).collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]

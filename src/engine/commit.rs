@@ -23,7 +23,9 @@ impl Stage<'_> {
         }
         self.found.drain(..).for_each(|count| count());
         let gates = self.sources.iter().map(|source| Arc::clone(&source.gate));
-        let gates: Vec<_> = gates.chain(core.desk.iter().map(|desk| Arc::clone(&desk.gate))).collect();
+        let gates = gates.chain(core.desk.iter().map(|desk| Arc::clone(&desk.gate)));
+        let gates: Vec<_> =
+            gates.chain(self.repeats.iter().map(|repeats| Arc::clone(&repeats.gate))).collect();
         let (removed, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut live.sinks)
             .into_iter()
             .partition(|old| !self.sinks.iter().any(|new| Arc::ptr_eq(&new.lane, &old.lane)));
@@ -64,6 +66,7 @@ impl Stage<'_> {
         core.outlets.set(self.sinks.iter().map(outlet).collect());
         live.retiring.extend(removed);
         live.letters = self.letters.take();
+        live.repeats = self.repeats.take();
         live.leaving.append(&mut self.leaving);
         live.sinks = std::mem::take(&mut self.sinks);
         live.sources = std::mem::take(&mut self.sources);
@@ -71,6 +74,8 @@ impl Stage<'_> {
         live.ledger = Arc::new(std::mem::take(&mut self.ledger));
         self.view.ledger = Arc::clone(&live.ledger);
         core.house.view.store(Arc::new(std::mem::take(&mut self.view)));
+        // Plans with others are gone, or go with their last block.
+        core.ordered.retain(self.config, true);
         core.share_memory(live);
         // Those that were told to end before the new ones begin: there is less at a time.
         live.leaving.iter().for_each(|leaving| leaving.running.ending.stop());
@@ -102,5 +107,9 @@ impl Drop for Stage<'_> {
         for opened in self.opened.drain(..) {
             self.core.take_back(&mut self.live.intake, &opened);
         }
+        if let Some(id) = self.made_repeats {
+            self.core.house.domains.remove(id);
+        }
+        self.core.ordered.retain(&self.live.config, false);
     }
 }

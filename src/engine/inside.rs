@@ -1,6 +1,7 @@
 //! What can be seen of a running engine from outside: the numbers behind `/stats`, `/health` and `/metrics`.
 
 use super::letters::{Desk, ask};
+use super::ordered::OrderedSteps;
 use super::remote::Remote;
 use super::vigil::{Looked, News, Vigil};
 use crate::admin::Inside;
@@ -90,6 +91,7 @@ pub(super) struct View {
 pub(super) struct House {
     /// The dead letters, unless the config wants none.
     pub desk: Option<Arc<Desk>>,
+    pub ordered: Arc<OrderedSteps>,
     pub threads: Threads,
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
@@ -289,6 +291,7 @@ impl Inside for House {
                 stats.last_error = Some(trouble.why);
             }
         }
+        snapshot.ordered = self.ordered.stats();
         snapshot.unused_buffers = self.unused_buffers.lock().clone();
         snapshot.domains = self.domain_stats();
         let Looked { stuck, slow, count, .. } = self.stuck.lock().clone();

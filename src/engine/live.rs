@@ -7,7 +7,9 @@ use super::inside::{House, SinkView, SourceView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
 use super::letters::Desk;
+use super::ordered::OrderedSteps;
 use super::ready::thread_refused;
+use super::repeats::Repeats;
 use super::sources::{Opened, Opener, producers};
 use super::upkeep::Upkeep;
 use super::{Runner, StartError};
@@ -36,6 +38,8 @@ pub(super) struct Core {
     pub keeper: Arc<Keeper>,
     /// The dead letters, unless the config wants none.
     pub desk: Option<Arc<Desk>>,
+    /// The ordered steps of all pipelines.
+    pub ordered: Arc<OrderedSteps>,
     /// Held by whoever changes what runs.
     pub live: Mutex<Live>,
     /// Something that was to end has ended.
@@ -66,6 +70,8 @@ pub(super) struct Live {
     pub retiring: Vec<LiveSink>,
     /// The lane for what steps gave up, once there are any.
     pub letters: Option<LiveSink>,
+    /// The source of what `dedupe` counted, once there is any.
+    pub repeats: Option<Repeats>,
     pub intake: IntakeSlot,
     /// The intake thread.
     pub intake_done: Arc<Latch>,
@@ -268,6 +274,7 @@ impl Live {
             sinks: Vec::new(),
             retiring: Vec::new(),
             letters: None,
+            repeats: None,
             intake: IntakeSlot::default(),
             intake_done: Arc::default(),
             ending: false,

@@ -19,10 +19,12 @@ mod letters;
 mod live;
 mod memory;
 pub mod notify;
+mod ordered;
 mod overlap;
 mod ready;
 pub mod reload;
 mod remote;
+mod repeats;
 pub mod run;
 mod see_off;
 mod sinks;
@@ -276,6 +278,12 @@ impl Engine {
         if let Some(desk) = &core.desk {
             desk.ending.wait_shipped(deadline);
         }
+        let repeats = core.live.lock().repeats.clone();
+        if let Some(repeats) = &repeats {
+            // Last: what the others shipped may open windows.
+            repeats.ending.stop();
+            repeats.ending.wait_shipped(deadline);
+        }
         core.hallway.ring.close();
         self.workers_done.wait(deadline);
         lanes.iter().for_each(|sink| sink.entrance().close());
@@ -291,10 +299,12 @@ impl Engine {
         let sources_done = |deadline| {
             producers.iter().all(|source| source.done.wait(deadline))
                 && core.desk.iter().all(|desk| desk.done.wait(deadline))
+                && repeats.iter().all(|repeats| repeats.done.wait(deadline))
         };
         if !sources_done(deadline.min(Instant::now() + GRACE)) {
             producers.iter().for_each(|source| source.ending.leave());
             core.desk.iter().for_each(|desk| desk.ending.leave());
+            repeats.iter().for_each(|repeats| repeats.ending.leave());
         }
         let grace = Instant::now() + GRACE;
         let mut all_ended = sources_done(grace);

@@ -50,10 +50,11 @@ impl Stage<'_> {
         for source in others.into_iter().chain(files) {
             let plan = match self.kept_plan(source, changes) {
                 Some(plan) => plan,
-                None => Arc::new(plan(config, source, &sinks, &lanes, letters.as_ref())?),
+                None => Arc::new(plan(config, source, &sinks, &lanes, letters.as_ref(), &core.ordered)?),
             };
             self.make_source(source, plan)?;
         }
+        self.make_repeats(&sinks, &lanes)?;
         let place =
             |source: &LiveSource| config.sources.iter().position(|one| one.name == source.config.name);
         self.sources.sort_by_key(place);
@@ -95,7 +96,9 @@ impl Stage<'_> {
         for leaving in self.live.leaving.iter().chain(&self.leaving) {
             for id in &leaving.running.domains {
                 if let Some(domain) = self.core.house.domains.get(*id) {
-                    self.plans.push((domain, plan(&leaving.config, &leaving.source, sinks, lanes, letters)?));
+                    let Leaving { config, source, .. } = leaving;
+                    let plan = plan(config, source, sinks, lanes, letters, &self.core.ordered)?;
+                    self.plans.push((domain, plan));
                 }
             }
         }

@@ -10,6 +10,7 @@ use super::disks::Counting;
 use super::go::Go;
 use super::inside::View;
 use super::live::{Core, Leaving, Live, LiveSink, LiveSource};
+use super::repeats::Repeats;
 use super::sources::Opened;
 use crate::config::{Config, Report};
 use crate::lane::{Crew, Lane, Manner};
@@ -17,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::sinks::Sink;
 use crate::sinks::config::SinkKind;
 use crate::sources::config::SourceKind;
+use crate::sources::inlet::DomainId;
 use crate::worker::{Domain, Plan};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,6 +54,10 @@ pub(super) struct Stage<'a> {
     pub sinks: Vec<LiveSink>,
     /// The lane for what steps give up.
     pub letters: Option<LiveSink>,
+    /// The source of what `dedupe` counted.
+    pub repeats: Option<Repeats>,
+    /// Its domain, if it is new.
+    pub made_repeats: Option<DomainId>,
     /// Lanes that get another crew, each with how it goes about things then and whether its sink is another.
     pub crews: Vec<(Arc<Lane>, Crew, Manner, bool)>,
     /// Lanes that are new.
@@ -115,6 +121,8 @@ impl Core {
             ledger,
             sinks: Vec::new(),
             letters: None,
+            repeats: None,
+            made_repeats: None,
             crews: Vec::new(),
             lanes: Vec::new(),
             opened_sinks: Vec::new(),

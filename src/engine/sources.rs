@@ -33,7 +33,6 @@ use crate::sources::submit::{Shipper, Submitter};
 use crate::sources::syslog;
 use crate::thread::Latch;
 use crate::worker::{Domain, Domains};
-use arc_swap::ArcSwap;
 use std::any::Any;
 use std::io;
 use std::ops::Range;
@@ -182,11 +181,8 @@ impl Opener<'_> {
     fn domain(&mut self) -> InletSpec {
         let Wanted { named, source, plan, gate, .. } = self.wanted;
         let (source, strategy) = (named.clone(), source.strategy);
-        let domain = self.domains.add(Domain {
-            source: source.clone(),
-            sequencer: Sequencer::new(self.window),
-            plan: ArcSwap::new(Arc::clone(plan)),
-        });
+        let sequencer = Sequencer::new(self.window);
+        let domain = self.domains.add(Domain::new(source.clone(), sequencer, Arc::clone(plan)));
         self.opened.domains.push(domain);
         let (gate, hallway) = (Arc::clone(gate), Arc::clone(self.hallway));
         InletSpec { domain, source, strategy, gate, hallway }

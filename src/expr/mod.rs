@@ -26,6 +26,7 @@
 
 mod judge;
 mod lexer;
+mod name;
 mod number;
 mod parser;
 pub(crate) mod path;
@@ -39,6 +40,7 @@ use crate::block::Block;
 use crate::labels::Stream;
 pub use judge::Judge;
 use memchr::memmem::Finder;
+pub use name::Name;
 use regex::bytes::{Regex, RegexBuilder};
 use subject::Subject;
 use test::Test;

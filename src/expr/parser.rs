@@ -44,6 +44,16 @@ pub fn parse(text: &str) -> Result<Node, ExprError> {
     }
 }
 
+/// The subject that `text` is, and nothing behind it.
+pub fn parse_subject(text: &str) -> Result<Subject, ExprError> {
+    let mut parser = Parser { text, token: lexer::next(text, 0)?, depth: 0 };
+    let subject = parser.subject()?;
+    match parser.token.kind {
+        Kind::End => Ok(subject),
+        _ => Err(parser.token.error("one name is expected, as in `level` or `labels.app`")),
+    }
+}
+
 fn is_keyword(word: &str) -> bool {
     KEYWORDS.contains(&word)
 }

@@ -6,10 +6,15 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Deserialize as Derive, Serialize};
 
 use super::custom::CustomStep;
+use super::ordered::Ordered;
+use super::ordered::config::Emit;
+pub use super::ordered::config::{DedupeConfig, ThrottleConfig};
 pub use super::parse::config::{ParseConfig, ParseFormat};
 pub use super::redact::config::RedactConfig;
 pub use super::timestamp::config::TimestampConfig;
+use crate::expr::ExprError;
 use crate::units::Pairs;
+use std::sync::Arc;
 
 /// One step of a pipeline.
 #[derive(Debug, Clone, PartialEq, Derive, Serialize)]
@@ -31,9 +36,31 @@ pub enum StepConfig {
     Remove(Vec<String>),
     /// Replaces what patterns find in texts and fields.
     Redact(RedactConfig),
+    /// Takes out what was there a moment ago, and counts it.
+    Dedupe(DedupeConfig),
+    /// Takes out what is more than so many in a time.
+    Throttle(ThrottleConfig),
     /// What a program that uses the library brought along; no config file can name it.
     #[serde(skip_deserializing)]
     Custom(CustomStep),
+}
+
+impl StepConfig {
+    /// The step, if it is an ordered one.
+    ///
+    /// Errors: the place of the name in it that is none, and what is wrong with that.
+    pub fn ordered(&self) -> Option<Result<Arc<dyn Ordered>, (usize, ExprError)>> {
+        match self {
+            StepConfig::Dedupe(dedupe) => Some(dedupe.make()),
+            StepConfig::Throttle(throttle) => Some(throttle.make()),
+            _ => None,
+        }
+    }
+
+    /// Whether it makes entries, of what it took out.
+    pub fn emits(&self) -> bool {
+        matches!(self, StepConfig::Dedupe(dedupe) if dedupe.emit == Emit::Count)
+    }
 }
 
 /// A constant that `set` gives to a field.

@@ -13,6 +13,7 @@ pub mod custom;
 pub mod discard;
 pub mod edit;
 mod failures;
+pub mod ordered;
 pub mod parse;
 pub mod pipeline;
 pub mod redact;

@@ -1,11 +1,13 @@
 //! A list of steps, made ready to run.
 
 use crate::block::{Block, count_selected};
+use crate::clock::SteadyNanos;
 use crate::expr::Expr;
 use crate::steps::constants::Constants;
 use crate::steps::counts::{StepCounts, StepTally, StepView};
 use crate::steps::discard::Discard;
 use crate::steps::edit::Rename;
+use crate::steps::ordered::{self, Decided, Noting, Ordered};
 use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
 use crate::steps::parse::logfmt::Logfmt;
@@ -53,6 +55,8 @@ pub enum StepSpec {
     Set(Vec<(String, ConstValue)>),
     /// `rename` by these pairs of old and new name.
     Rename(Vec<(String, String)>),
+    /// One that decides in order; what it remembers may be shared with other pipelines.
+    Ordered(Arc<dyn Ordered>),
     /// A step made elsewhere, or one that needs no constants.
     Custom(Box<dyn Step>),
 }
@@ -86,6 +90,8 @@ impl From<StepSpec> for Planned {
 /// The steps of one pipeline, in order, with the constants they share.
 pub struct Pipeline {
     steps: Vec<Placed>,
+    /// Those of the steps that decide in order, each with its place among all.
+    ordered: Vec<(usize, Arc<dyn Ordered>)>,
     constants: Arc<[u8]>,
 }
 
@@ -142,9 +148,14 @@ impl Pipeline {
     /// Makes the steps, and has each leave room for the fields that those behind it add.
     pub fn compile<S: Into<Planned>>(specs: Vec<S>) -> Result<Self, SetError> {
         let mut constants = Constants::default();
-        let mut number = 0;
+        let mut ordered: Vec<(usize, Arc<dyn Ordered>)> = Vec::new();
+        let (mut number, mut at) = (0, 0);
         let mut place = |Planned { spec, on_error, by_itself }: Planned| -> Result<Placed, SetError> {
-            let step = make(spec, &mut constants)?;
+            if let StepSpec::Ordered(step) = &spec {
+                ordered.push((at, Arc::clone(step)));
+            }
+            let step = make(spec, &mut constants, ordered.len().saturating_sub(1))?;
+            at += 1;
             number += usize::from(!by_itself);
             Ok(Placed { step, on_error, number, counts: StepCounts::default() })
         };
@@ -154,12 +165,33 @@ impl Pipeline {
             step.leave_room(added);
             added += step.adds_fields();
         }
-        Ok(Pipeline { steps, constants: constants.finish() })
+        Ok(Pipeline { steps, ordered, constants: constants.finish() })
     }
 
     /// Whether it has no steps.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether it has steps that decide in order.
+    pub fn has_ordered(&self) -> bool {
+        !self.ordered.is_empty()
+    }
+
+    /// Has the ordered steps decide over a block that was run, when its turn has come; `now` is when it was shipped. Nothing
+    /// is taken out of the block yet.
+    pub fn decide(&self, block: &Block, now: SteadyNanos) -> Decided {
+        let steps = self.ordered.iter().map(|(_, step)| step);
+        ordered::decide(steps, block, now, |slot, taken, took| {
+            let nanos = took.as_nanos() as u64;
+            let tally = StepTally { discarded: taken, nanos, ..StepTally::default() };
+            self.steps[self.ordered[slot].0].counts.add(&tally);
+        })
+    }
+
+    /// Has the ordered steps forget what they know, so that what was there before counts as new.
+    pub fn forget_order(&self) {
+        self.ordered.iter().for_each(|(_, step)| step.forget());
     }
 
     /// What each step did so far, in their order.
@@ -241,7 +273,8 @@ impl Pipeline {
     }
 }
 
-fn make(spec: StepSpec, constants: &mut Constants) -> Result<Box<dyn Step>, SetError> {
+/// The step; `slot` is its number among the ordered ones, if it is one.
+fn make(spec: StepSpec, constants: &mut Constants, slot: usize) -> Result<Box<dyn Step>, SetError> {
     Ok(match spec {
         StepSpec::ParseJson(input) => Box::new(ParseJson::of(input)),
         StepSpec::ParseLogfmt(input) => Box::new(Parse::new(Logfmt::new(constants)?, input)),
@@ -256,6 +289,7 @@ fn make(spec: StepSpec, constants: &mut Constants) -> Result<Box<dyn Step>, SetE
         StepSpec::Keep(condition) => Box::new(Discard::unless(condition)),
         StepSpec::Set(fields) => Box::new(Set::new(&fields, constants)?),
         StepSpec::Rename(names) => Box::new(Rename::new(&names, constants)?),
+        StepSpec::Ordered(ordered) => Box::new(Noting { slot, ordered }),
         StepSpec::Custom(step) => step,
     })
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::ack::Status;
 use crate::block::{Blocks, ORDINARY};
 use crate::entry::Entry;
+use crate::expr::Expr;
 use crate::labels::{Labels, SourceId, Stream};
 use crate::lane::batcher::{BatchLimits, Batcher, FlowControl};
 use crate::lane::{FIRST_CREW, LaneSpec, Quota};
@@ -13,6 +14,7 @@ use crate::pool::Budget;
 use crate::ring::Ring;
 use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::sources::inlet::{DomainId, Gate, Inlet, InletSpec};
+use crate::steps::ordered::config::{DedupeConfig, ThrottleConfig};
 use crate::steps::pipeline::StepSpec;
 use crate::steps::{Step, StepError, Verdict};
 use crate::thread::{Threads, WaitList, Wake};
@@ -72,6 +74,11 @@ struct Rig {
 const LANES: usize = 2;
 
 fn rig() -> Rig {
+    rig_of(|stall| vec![StepSpec::Custom(Box::new(stall))], vec![None; LANES])
+}
+
+/// A rig whose lanes have these conditions.
+fn rig_of(steps: impl FnOnce(StallStep) -> Vec<StepSpec>, conditions: Vec<Option<Expr>>) -> Rig {
     let blocks = Blocks::new(0);
     let limit = Amount { entries: 10_000, bytes: 8 << 20 };
     let hallway = Arc::new(Hallway {
@@ -106,15 +113,10 @@ fn rig() -> Rig {
     };
     let lanes: Vec<_> = ledger.sinks.iter().map(lane).collect();
     let stall = Arc::new(Stall::default());
-    let steps = vec![StepSpec::Custom(Box::new(StallStep(Arc::clone(&stall))))];
-    let pipeline = Pipeline::compile(steps).expect("it compiles");
-    let plan = Plan::new(pipeline, Routes::new(vec![None; LANES]), lanes.clone());
-    let domain = Domain {
-        source: ledger.sources[0].clone(),
-        // Narrow: workers that are far ahead have to wait for the stalled one.
-        sequencer: Sequencer::new(6),
-        plan: ArcSwap::from_pointee(plan),
-    };
+    let pipeline = Pipeline::compile(steps(StallStep(Arc::clone(&stall)))).expect("it compiles");
+    let plan = Plan::new(pipeline, Routes::new(conditions), lanes.clone());
+    // Narrow: workers that are far ahead have to wait for the stalled one.
+    let domain = Domain::new(ledger.sources[0].clone(), Sequencer::new(6), Arc::new(plan));
     let domains = Arc::new(Domains::default());
     domains.add(domain);
     Rig { hallway, ledger, lanes, domains, stall, gate }
@@ -231,4 +233,52 @@ fn a_poison_entry_costs_itself_and_nothing_else() {
     assert_eq!(settled.iter().filter(|status| **status == Status::Dropped).count(), 1);
     assert_eq!(rig.ledger.sources[0].row.dropped.get(Reason::Panic), 1);
     assert_eq!(rig.ledger.imbalance(), None);
+}
+
+fn dedupe() -> StepSpec {
+    let config: DedupeConfig = serde_yaml::from_str("{ fields: message, window: 1h }").expect("a config");
+    StepSpec::Ordered(config.make().expect("a step"))
+}
+
+#[test]
+fn what_ordered_steps_take_out_is_gone_from_every_lane_and_every_sum() {
+    // The stall behind the dedupe has its own opinion of entries that are already out: `9` discards.
+    let throttle: ThrottleConfig = serde_yaml::from_str("{ rate: 150, every: 1h }").expect("a config");
+    let throttle = StepSpec::Ordered(throttle.make().expect("a step"));
+    let lanes =
+        [None, Some("message =~ '^1'")].map(|text| text.map(|text| Expr::compile(text).expect("it is one")));
+    let rig = rig_of(|stall| vec![dedupe(), StepSpec::Custom(Box::new(stall)), throttle], lanes.into());
+    // Every text three times, close together, so that equals are in one block and in several, far apart.
+    let texts: Vec<String> = (0..900).map(|n| (n / 5 % 200 + n / 500 * 200).to_string()).collect();
+    let (sent, settled) = run(&rig, 4, &texts);
+    let mut known = HashSet::new();
+    let distinct: Vec<_> = texts.iter().filter(|text| known.insert(*text)).cloned().collect();
+    let left: Vec<_> = distinct.iter().filter(|text| !text.ends_with('9')).cloned().collect();
+    let throttled = left.len() - 150;
+    let expected: Vec<_> = left.into_iter().take(150).collect();
+    let ones: Vec<_> = expected.iter().filter(|text| text.starts_with('1')).cloned().collect();
+    let row = &rig.ledger.sources[0].row;
+    let filtered = (texts.len() - expected.len() - throttled) as u64;
+    assert_eq!((row.filtered.get(), row.dropped.get(Reason::Throttle)), (filtered, throttled as u64));
+    assert_eq!((row.routed.get(), row.fan_out_extra.get()), (150, ones.len() as u64));
+    assert!(throttled > 0 && !ones.is_empty());
+    assert_eq!(sent, vec![expected, ones]);
+    assert_eq!(settled, vec![Status::Delivered; 300], "the config took it out: nobody need give it again");
+    assert_eq!(rig.ledger.imbalance(), None);
+}
+
+#[test]
+fn an_entry_that_an_ordered_step_takes_out_cannot_be_poison_to_a_step_behind_it() {
+    let rig = rig_of(|stall| vec![dedupe(), StepSpec::Custom(Box::new(stall))], vec![None; LANES]);
+    let mut texts: Vec<String> = (0..300).map(|n| n.to_string()).collect();
+    for at in [100, 101, 200] {
+        texts[at] = "poison".into();
+    }
+    let (sent, _) = run(&rig, 3, &texts);
+    let expected: Vec<_> =
+        texts.iter().filter(|text| *text != "poison" && !text.ends_with('9')).cloned().collect();
+    assert_eq!(sent, vec![expected; LANES]);
+    let row = &rig.ledger.sources[0].row;
+    assert_eq!((row.dropped.get(Reason::Panic), row.filtered.get()), (1, 32));
+    assert_eq!((row.processed.get(), rig.ledger.imbalance()), (299, None));
 }

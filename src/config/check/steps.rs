@@ -20,6 +20,20 @@ impl Checker<'_> {
         }
     }
 
+    /// That those are names of what entries have.
+    fn subjects(&mut self, step: &[&str; 3], (verb, key): (&str, &str), names: &[String]) {
+        let [shelf, name, index] = *step;
+        for (at, text) in names.iter().enumerate() {
+            let (at, alone) = (at.to_string(), [shelf, name, index, verb, key]);
+            let in_list = [shelf, name, index, verb, key, &at];
+            let path = if self.root.find(&in_list).is_some() { &in_list[..] } else { &alone[..] };
+            self.text(path, text, |text| {
+                let named = expr::Name::compile(text).map(drop);
+                named.map_err(|error| (error.start..error.start + error.len, error.message))
+            });
+        }
+    }
+
     /// The step at `path`.
     fn step(&mut self, path: &[&str; 3], step: &StepConfig, languages: &TextChecks) {
         let [shelf, name, index] = *path;
@@ -46,6 +60,8 @@ impl Checker<'_> {
                 );
                 self.problem(&[shelf, name, index, "rename"], message, "make two steps of it");
             }
+            StepConfig::Dedupe(dedupe) => self.subjects(path, ("dedupe", "fields"), &dedupe.fields),
+            StepConfig::Throttle(throttle) => self.subjects(path, ("throttle", "per"), &throttle.per),
             StepConfig::Parse(_)
             | StepConfig::Timestamp(_)
             | StepConfig::Set(_)

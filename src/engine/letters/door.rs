@@ -17,7 +17,6 @@ use crate::sources::submit::SubmitSourceConfig;
 use crate::steps::pipeline::Pipeline;
 use crate::thread::Wake;
 use crate::worker::{Domain, Plan};
-use arc_swap::ArcSwap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -81,16 +80,13 @@ impl Door {
                 let sinks: Vec<_> = config.enabled_sinks().collect();
                 let lanes: Vec<_> = live.sinks.iter().map(|sink| Arc::clone(sink.entrance())).collect();
                 let letters = live.letters.as_ref().map(|letters| &letters.lane);
-                let plan = build::plan(&config, &source, &sinks, &lanes, letters);
+                let plan = build::plan(&config, &source, &sinks, &lanes, letters, &core.ordered);
                 (plan.map_err(|error| error.to_string())?, None)
             }
         };
         let (named, source) = core.letters_row(&mut live, desk);
-        let domain = core.house.domains.add(Domain {
-            source: named.clone(),
-            sequencer: Sequencer::new(core.window),
-            plan: ArcSwap::from_pointee(plan),
-        });
+        let sequencer = Sequencer::new(core.window);
+        let domain = core.house.domains.add(Domain::new(named.clone(), sequencer, Arc::new(plan)));
         let spec = InletSpec {
             domain,
             source: named,

@@ -25,9 +25,9 @@ use crate::ledger::{Named, SourceLedger};
 use crate::sources::ending::Ending;
 use crate::sources::inlet::Gate;
 use crate::storage_io::Disk;
-use crate::thread::{Doing, Latch, Row, Wake};
+use crate::thread::{Bell, Doing, Latch, Row, Wake};
 use job::Job;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, Weak};
@@ -86,28 +86,6 @@ pub struct Desk {
     order: Mutex<Option<Order>>,
     replay: Mutex<Option<ReplayStats>>,
     core: OnceLock<Weak<Core>>,
-}
-
-/// Wakes the desk.
-#[derive(Default)]
-struct Bell {
-    rung: Mutex<bool>,
-    heard: Condvar,
-}
-
-impl Wake for Bell {
-    fn wake(&self) {
-        *self.rung.lock() = true;
-        self.heard.notify_one();
-    }
-}
-
-impl Bell {
-    fn sleep(&self, until: Instant) {
-        let mut rung = self.rung.lock();
-        while !*rung && !self.heard.wait_until(&mut rung, until).timed_out() {}
-        *rung = false;
-    }
 }
 
 impl Desk {
