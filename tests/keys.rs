@@ -14,6 +14,8 @@ mod files;
 mod http;
 #[path = "keys/net.rs"]
 mod net;
+#[path = "keys/ordered.rs"]
+mod ordered;
 #[path = "keys/reload.rs"]
 mod reload;
 #[path = "keys/sinks.rs"]
@@ -211,8 +213,16 @@ const SHOWN: &[(&str, &str)] = &[
 ];
 
 /// The same of the files beside this one.
-const OTHERS: &[&[(&str, &str)]] =
-    &[bodies::SHOWN, files::SHOWN, http::SHOWN, net::SHOWN, reload::SHOWN, sinks::SHOWN, steps::SHOWN];
+const OTHERS: &[&[(&str, &str)]] = &[
+    bodies::SHOWN,
+    files::SHOWN,
+    http::SHOWN,
+    net::SHOWN,
+    ordered::SHOWN,
+    reload::SHOWN,
+    sinks::SHOWN,
+    steps::SHOWN,
+];
 
 /// The keys of the example with everything in it switched on; names of sources and sinks are their types.
 fn keys_of_the_example() -> BTreeSet<String> {

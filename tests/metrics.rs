@@ -37,6 +37,12 @@ const STILL: &[(&str, &str)] = &[
     ("dispatcher_dlq_oldest_seconds", "nothing is refused here: tests/dlq.rs moves it"),
     ("dispatcher_dlq_lost_total", "nothing is refused here: tests/dlq.rs moves it"),
     ("dispatcher_dlq_alarm", "nothing is refused here: tests/dlq.rs moves it"),
+    ("dispatcher_ordered_keys", "no step here is ordered: tests/keys/ordered.rs moves it"),
+    ("dispatcher_ordered_evicted_total", "no step here is ordered: tests/keys/ordered.rs moves it"),
+    (
+        "dispatcher_ordered_lost_counts_total",
+        "a `repeats` that finds no room for long would move it: src/steps/ordered/tests.rs does",
+    ),
     (
         "dispatcher_sink_duplicated_total",
         "a disk that takes part of a batch and cannot take it back would move it",

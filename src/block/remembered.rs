@@ -26,12 +26,10 @@ struct Row {
 
 impl Remembered {
     /// The entry `index` of `block`; in the memory of `spare`, which is not needed any more.
-    pub fn of(block: &Block, index: usize, spare: Option<Box<Remembered>>) -> Box<Remembered> {
+    pub fn of(block: &Block, index: usize, spare: Option<Remembered>) -> Remembered {
         let stream = Arc::clone(block.stream_of(index));
-        let mut kept = match spare {
-            Some(spare) => Box::new(Remembered { stream, ..*spare }),
-            None => Box::new(Remembered { stream, flags: 0, text: 0, rows: Vec::new(), bytes: Vec::new() }),
-        };
+        let (rows, bytes) = spare.map(|spare| (spare.rows, spare.bytes)).unwrap_or_default();
+        let mut kept = Remembered { stream, flags: 0, text: 0, rows, bytes };
         kept.rows.clear();
         kept.bytes.clear();
         kept.flags = block.entries()[index].flags & !Entry::OWN_TIME;

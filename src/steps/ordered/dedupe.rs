@@ -46,7 +46,7 @@ struct State {
     closed: VecDeque<Repeat>,
     /// Bytes of all entries that are kept, in windows and closed.
     bytes: usize,
-    spare: Vec<Box<Remembered>>,
+    spare: Vec<Remembered>,
     /// The latest block's time: blocks of different sources may come out of the order in which they were shipped.
     now: SteadyNanos,
     evicted: u64,
@@ -57,14 +57,14 @@ struct State {
 struct Window {
     opened: SteadyNanos,
     count: u64,
-    kept: Option<Box<Remembered>>,
+    kept: Option<Remembered>,
 }
 
 /// What a closed window has to say.
 #[derive(Debug)]
 pub struct Repeat {
     /// The entry.
-    pub entry: Box<Remembered>,
+    pub entry: Remembered,
     /// How many equals of it were taken out.
     pub count: u64,
 }
@@ -103,7 +103,7 @@ impl Dedupe {
     }
 
     /// Gives back the memory of an entry that was given.
-    pub fn give_back(&self, entry: Box<Remembered>) {
+    pub fn give_back(&self, entry: Remembered) {
         let mut state = self.state.lock();
         if state.spare.len() < SPARE_MAX {
             state.spare.push(entry);
