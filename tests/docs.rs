@@ -97,7 +97,7 @@ fn every_metric_is_explained_and_every_explained_one_is_there() {
     let mut instance = Instance::start(
         dir.path(),
         "data_dir: state\nadmin: { listen: \"127.0.0.1:0\" }\nsources: { in: { type: stdin, pipeline: p } }\n\
-         pipelines: { p: [ { set: { a: 1 } } ] }\n\
+         pipelines: { p: [ { set: { a: 1 } }, { dedupe: {} } ] }\n\
          sinks: { out: { type: console, buffer: { type: disk } } }\n",
     );
     instance.stdin().write_all(b"a line\n").expect("it reads");

@@ -8,6 +8,8 @@
 
 #[path = "keys/bodies.rs"]
 mod bodies;
+#[path = "keys/cases.rs"]
+mod cases;
 #[path = "keys/files.rs"]
 mod files;
 #[path = "keys/http.rs"]
@@ -215,6 +217,7 @@ const SHOWN: &[(&str, &str)] = &[
 /// The same of the files beside this one.
 const OTHERS: &[&[(&str, &str)]] = &[
     bodies::SHOWN,
+    cases::SHOWN,
     files::SHOWN,
     http::SHOWN,
     net::SHOWN,
@@ -250,6 +253,12 @@ fn keys_of_the_example() -> BTreeSet<String> {
                         }
                     }
                 }
+                // Their names are the user's own.
+                "tests" => {
+                    collect("tests", part, &mut keys);
+                    let expected = part["expect"].as_array().into_iter().flatten();
+                    expected.for_each(|one| collect("tests.expect", one, &mut keys));
+                }
                 _ => collect(&format!("{section}.{name}"), part, &mut keys),
             }
         }
@@ -263,7 +272,7 @@ fn keys_of_the_example() -> BTreeSet<String> {
 fn collect(path: &str, value: &Value, keys: &mut BTreeSet<String>) {
     match value.as_object() {
         // The user's own names, not keys of ours.
-        Some(map) if !path.ends_with(".labels") && !path.ends_with(".headers") => {
+        Some(map) if ![".labels", ".headers", "expect.fields"].iter().any(|own| path.ends_with(own)) => {
             map.iter().for_each(|(key, value)| collect(&format!("{path}.{key}"), value, keys));
         }
         _ => drop(keys.insert(path.to_string())),

@@ -4,6 +4,7 @@
 //! what every process has; base units; `_total` for what only grows. Labels are names from the config, words from a fixed
 //! list, and our threads: bounded.
 
+use super::custom;
 use super::letters;
 use super::process::{ProcessStats, ThreadStats};
 use super::rows::{BufferStats, DroppedStats, OrderedStats, SinkState, SinkStats, SourceStats, StepStats};
@@ -12,7 +13,7 @@ use crate::metrics::{Page, Telemetry};
 
 /// The answer to a scrape: the snapshot's numbers and the histograms.
 pub fn render(telemetry: &Telemetry, snapshot: &Snapshot) -> String {
-    telemetry.render(|page| {
+    let mut text = telemetry.render(|page| {
         whole(page, snapshot);
         queue_and_workers(page, snapshot);
         memory(page, snapshot);
@@ -22,7 +23,9 @@ pub fn render(telemetry: &Telemetry, snapshot: &Snapshot) -> String {
         snapshot.sinks.iter().for_each(|sink| sink_row(page, sink));
         snapshot.dlq.iter().for_each(|letters| letters::rows(page, letters));
         snapshot.threads.iter().for_each(|thread| thread_row(page, thread));
-    })
+    });
+    snapshot.metrics.iter().for_each(|metric| custom::write(&mut text, &metric.view));
+    text
 }
 
 fn flag(yes: bool) -> f64 {

@@ -6,6 +6,7 @@
 //! What changes something is done by the engine itself ([`Inside::post`]), for who shows the token ([`pages`]).
 
 pub mod connection;
+pub mod custom;
 pub mod exposition;
 pub mod health;
 mod letters;

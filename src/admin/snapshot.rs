@@ -3,6 +3,7 @@
 //! The parts that follow from the ledger, the process and its threads are filled here; the engine adds what only it knows.
 //! While blocks move, numbers read one after the other may disagree by what moved between.
 
+use super::custom::MetricStats;
 use super::process::{self, ProcessStats, ThreadStats};
 use super::pulse::{Pulse, Rates};
 use super::rows::{OrderedStats, SinkStats, SourceStats};
@@ -47,6 +48,8 @@ pub struct Snapshot {
     pub domains: Vec<DomainStats>,
     /// What the steps remember that see entries in their order.
     pub ordered: Vec<OrderedStats>,
+    /// What `metric` steps count.
+    pub metrics: Vec<MetricStats>,
     /// The workers.
     pub workers: WorkerStats,
     /// The dead letters; none if the config wants none.

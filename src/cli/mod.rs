@@ -3,6 +3,7 @@
 mod ask;
 pub mod buffer;
 pub mod dlq;
+pub mod explain;
 pub mod generate;
 pub mod health;
 pub mod pages;
@@ -12,6 +13,7 @@ pub mod schema;
 pub mod send;
 pub mod stats;
 pub mod tap;
+pub mod test;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -50,6 +52,12 @@ enum Command {
     /// Prints the plan it understood: every value with its origin, threads and cores, and who can stop whom
     #[command(after_help = EXIT_CODES)]
     Check(ConfigArgs),
+    /// Runs the cases in the config's `tests` and shows what came out otherwise: exit code 0, or 1 if anything did
+    #[command(after_help = EXIT_CODES)]
+    Test(test::TestArgs),
+    /// Shows what each step makes of lines on standard input, which sinks take them, and how long it took
+    #[command(after_help = EXIT_CODES)]
+    Explain(explain::ExplainArgs),
     /// Sends messages to a running syslog source, as RFC 5424
     #[command(after_help = EXIT_CODES)]
     Send(send::SendArgs),
@@ -103,6 +111,8 @@ pub fn main() -> ExitCode {
             Ok(config) => print(&describe::plan(&config)),
             Err(report) => refuse(&report),
         },
+        Command::Test(args) => test::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Reload(args) => reload::run(&args),

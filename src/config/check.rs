@@ -1,7 +1,9 @@
 //! What no single key can tell: names that must exist, limits that must fit each other, addresses taken twice.
 
 mod buffers;
+mod cases;
 mod fallbacks;
+mod metrics;
 mod steps;
 
 use std::collections::HashMap;
@@ -80,6 +82,8 @@ pub fn check(
     checker.buffers(written);
     checker.promises(written);
     checker.texts(written, languages);
+    checker.cases(written);
+    checker.metrics(written);
     if let Some(general) = &written.general {
         checker.limits(general);
         checker.retries(general, written);

@@ -111,6 +111,7 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Redact(redact) => format!("redact: {}", text(redact)),
                 StepConfig::Dedupe(dedupe) => format!("dedupe: {}", text(dedupe)),
                 StepConfig::Throttle(throttle) => format!("throttle: {}", text(throttle)),
+                StepConfig::Metric(metric) => format!("metric: {}", text(metric)),
                 StepConfig::Custom(step) => format!("{}: of the program", text(step)),
             };
             let _ = writeln!(out, "  {}. {said}", index + 1);

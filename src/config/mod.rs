@@ -4,6 +4,7 @@
 //! ([`de`], [`read`]), everything is looked at together ([`check`]), and what was left open is decided ([`decide`]).
 //! Either all of it is right or a [`Report`] names everything that is not. The structs stand beside what they configure.
 
+pub mod cases;
 pub mod check;
 pub mod de;
 pub mod decide;
@@ -20,6 +21,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub use cases::TestConfig;
 pub use check::TextChecks;
 pub use decide::{Cores, Decided, Host};
 pub use keys::{AdminConfig, AffinityConfig, DispatcherConfig, QuotasConfig, WorkerPoolConfig};
@@ -59,6 +61,8 @@ pub struct Config {
     pub pipelines: Vec<PipelineConfig>,
     /// In the order of the file, those that are not enabled included.
     pub sinks: Vec<SinkConfig>,
+    /// Cases for `ringmain test`, by name, in the order of the file.
+    pub tests: Vec<(String, TestConfig)>,
     /// What `auto` came to on this host.
     pub decided: Decided,
     /// The paths of all keys that were written, joined with `.`.
@@ -223,6 +227,7 @@ fn join(
             .map(|(name, steps)| PipelineConfig { name, steps })
             .collect(),
         sinks: written.sinks.into_iter().map(sink).collect(),
+        tests: written.tests,
         written: paths(root),
         data_dir,
         admin,

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
+use super::cases::TestConfig;
 use super::de::{Error, ErrorKind, known_keys};
 use super::keys::GeneralConfig;
 use super::report::{Problem, did_you_mean};
@@ -28,10 +29,12 @@ pub struct Written {
     pub pipelines: Vec<(String, Vec<StepConfig>)>,
     /// Sinks by name.
     pub sinks: Vec<(String, SinkKeys, SinkKind)>,
+    /// Cases for `ringmain test` by name.
+    pub tests: Vec<(String, TestConfig)>,
 }
 
 /// The sections that hold named things.
-const SHELVES: [&str; 3] = ["sources", "pipelines", "sinks"];
+const SHELVES: [&str; 4] = ["sources", "pipelines", "sinks", "tests"];
 /// Errors looked for in one section.
 const ERRORS_MAX: usize = 50;
 
@@ -55,6 +58,12 @@ pub fn read(root: &Node, problems: &mut Vec<Problem>) -> Written {
         let section = Section { path: &path, anchor: key.span.clone(), more_keys: &[] };
         let steps = reader.section(node, &section, |node| Vec::<StepConfig>::deserialize(node));
         written.pipelines.extend(steps.map(|steps| (key.name.clone(), steps)));
+    }
+    for (key, node) in reader.shelf(root, "tests") {
+        let path = ["tests", &key.name];
+        let section = Section { path: &path, anchor: key.span.clone(), more_keys: &[] };
+        let case = reader.section(node, &section, |node| TestConfig::deserialize(node));
+        written.tests.extend(case.map(|case| (key.name.clone(), case)));
     }
     for (key, node) in reader.shelf(root, "sinks") {
         let component =

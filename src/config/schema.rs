@@ -6,6 +6,7 @@
 mod probe;
 mod words;
 
+use super::cases::TestConfig;
 use super::keys::GeneralConfig;
 use crate::sinks::config::{SinkKeys, SinkKind};
 use crate::sources::config::{SourceKeys, SourceKind};
@@ -42,6 +43,7 @@ pub fn schema() -> Value {
         ("sources", shelf(sources)),
         ("pipelines", shelf(json!({ "type": ["array", "null"], "items": step }))),
         ("sinks", shelf(sinks)),
+        ("tests", shelf(shape(&|probe| TestConfig::deserialize(probe), &mut Vec::new()))),
     ];
     if let Some(properties) = root["properties"].as_object_mut() {
         properties.extend(shelves.map(|(name, of)| (name.to_owned(), of)));

@@ -214,6 +214,25 @@ pub(super) fn plan(
     letters: Option<&Arc<Lane>>,
     ordered: &OrderedSteps,
 ) -> Result<Plan, StartError> {
+    let (steps, before) = steps_of(config, source, ordered)?;
+    let pipeline = Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?;
+    let routes = routes(sinks)?;
+    let named = source.pipeline.as_ref().map(|name| (name.as_str().into(), before));
+    // Where there are no steps, nothing is given up.
+    let letters = letters.filter(|_| !pipeline.is_empty()).map(Arc::clone);
+    let plan = Plan::with_name(pipeline, routes, lanes.to_vec(), named);
+    Ok(match letters {
+        Some(lane) => plan.with_letters(lane),
+        None => plan,
+    })
+}
+
+/// The steps that the source's entries go through, and how many of them stand before those of its pipeline.
+pub(super) fn steps_of(
+    config: &Config,
+    source: &SourceConfig,
+    ordered: &OrderedSteps,
+) -> Result<(Vec<Planned>, usize), StartError> {
     let named = source.pipeline.as_ref();
     let pipeline = named.and_then(|name| config.pipelines.iter().find(|pipeline| pipeline.name == *name));
     let mut steps: Vec<Planned> = Vec::new();
@@ -230,16 +249,7 @@ pub(super) fn plan(
             None => planned(step, &format!("pipeline {name}"))?,
         });
     }
-    let pipeline = Pipeline::compile(steps).map_err(|error| StartError::Config(error.to_string()))?;
-    let routes = routes(sinks)?;
-    let named = named.map(|name| (name.as_str().into(), before));
-    // Where there are no steps, nothing is given up.
-    let letters = letters.filter(|_| !pipeline.is_empty()).map(Arc::clone);
-    let plan = Plan::with_name(pipeline, routes, lanes.to_vec(), named);
-    Ok(match letters {
-        Some(lane) => plan.with_letters(lane),
-        None => plan,
-    })
+    Ok((steps, before))
 }
 
 /// Where entries may go that have been through their pipeline.
@@ -250,7 +260,7 @@ pub(super) fn plan_of_done(sinks: &[&SinkConfig], lanes: &[Arc<Lane>]) -> Result
 }
 
 /// Which lane takes which entry.
-fn routes(sinks: &[&SinkConfig]) -> Result<Routes, StartError> {
+pub(super) fn routes(sinks: &[&SinkConfig]) -> Result<Routes, StartError> {
     let condition = |sink: &&SinkConfig| match &sink.when {
         None => Ok(None),
         Some(when) => compile(when, &format!("sink {}: when", sink.name)).map(Some),

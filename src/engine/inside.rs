@@ -292,6 +292,7 @@ impl Inside for House {
             }
         }
         snapshot.ordered = self.ordered.stats();
+        snapshot.metrics = self.ordered.metrics();
         snapshot.unused_buffers = self.unused_buffers.lock().clone();
         snapshot.domains = self.domain_stats();
         let Looked { stuck, slow, count, .. } = self.stuck.lock().clone();

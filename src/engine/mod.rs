@@ -30,6 +30,7 @@ mod see_off;
 mod sinks;
 mod sources;
 mod steps;
+pub mod trial;
 mod upkeep;
 mod vigil;
 

@@ -4,6 +4,7 @@
 //! remembers goes with it; a changed step begins anew.
 
 use super::StartError;
+use crate::admin::custom::MetricStats;
 use crate::admin::rows::OrderedStats;
 use crate::config::Config;
 use crate::steps::config::StepConfig;
@@ -51,8 +52,9 @@ impl OrderedSteps {
         at: usize,
     ) -> Option<Result<Planned, StartError>> {
         let mut rows = self.rows.lock();
+        let on_error = steps[at].ordered_on_error();
         if let Some(row) = rows.iter().find(|row| row.is(pipeline, steps, at)) {
-            return Some(Ok(StepSpec::Ordered(Arc::clone(&row.step)).into()));
+            return Some(Ok(StepSpec::Ordered(Arc::clone(&row.step)).on_error(on_error)));
         }
         let step = match steps[at].ordered()? {
             Ok(step) => step,
@@ -67,7 +69,7 @@ impl OrderedSteps {
             place: at + 1,
             step: Arc::clone(&step),
         });
-        Some(Ok(StepSpec::Ordered(step).into()))
+        Some(Ok(StepSpec::Ordered(step).on_error(on_error)))
     }
 
     /// Forgets those that `config` does not have; to `retire` them, they are kept until they have told all their counts.
@@ -108,8 +110,22 @@ impl OrderedSteps {
     /// What each of them remembers.
     pub fn stats(&self) -> Vec<OrderedStats> {
         let rows = self.rows.lock();
+        // Metrics show what they count themselves.
+        let others = rows.iter().filter(|row| row.step.as_metric().is_none());
         let stats = |row: &Row| OrderedStats::of(&row.pipeline, row.place, row.step.verb(), row.step.view());
-        rows.iter().map(stats).collect()
+        others.map(stats).collect()
+    }
+}
+
+impl OrderedSteps {
+    /// What the metrics among them count.
+    pub fn metrics(&self) -> Vec<MetricStats> {
+        let rows = self.rows.lock();
+        let numbers = |row: &Row| {
+            let metric = row.step.as_metric()?;
+            Some(MetricStats::of(&row.pipeline, row.place, metric.numbers()))
+        };
+        rows.iter().filter_map(numbers).collect()
     }
 }
 

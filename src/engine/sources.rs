@@ -15,15 +15,17 @@ use crate::sources::config::SourceKind;
 use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
+use crate::sources::framing::{Frame, LineFramer};
 use crate::sources::http::config::decoders;
 use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
 use crate::sources::loki::service::PUSH;
 use crate::sources::multiline::Rules;
 use crate::sources::multiline::config::MultilineConfig;
+use crate::sources::multiline::framer::EventFramer;
 use crate::sources::net::Intake;
 use crate::sources::net::http::change as http;
 use crate::sources::net::http::{HttpSettings, Service};
-use crate::sources::net::incoming::HEADROOM;
+use crate::sources::net::incoming::{Framing, HEADROOM};
 use crate::sources::net::listen::Listen;
 use crate::sources::net::seats::Host;
 use crate::sources::socket;
@@ -302,6 +304,50 @@ pub(super) fn producers(source: &SourceConfig) -> usize {
 
 fn longest_event(multiline: Option<&MultilineConfig>, max_line: usize) -> usize {
     multiline.map_or(max_line, |multiline| multiline.longest(max_line))
+}
+
+/// The entries that the source would find in `input`, as lines and events of several lines, each with whether it was cut.
+pub(super) fn framing_of(source: &SourceConfig, input: &[u8]) -> Result<Vec<(Vec<u8>, bool)>, StartError> {
+    let (rules, max_line, strip_cr) = match &source.kind {
+        SourceKind::File(file) => {
+            (rules(file.multiline.as_ref(), file.max_line, &source.name)?, file.max_line, false)
+        }
+        SourceKind::Stdin(stdin) => {
+            (rules(stdin.multiline.as_ref(), stdin.max_line, &source.name)?, stdin.max_line, false)
+        }
+        SourceKind::Socket(socket) => (socket_rules(socket, &source.name)?, socket.max_message, true),
+        SourceKind::Syslog(syslog) => (None, syslog.max_message, true),
+        SourceKind::Http(http) => (None, http.max_entry, true),
+        SourceKind::Loki(loki) => (None, loki.max_entry, true),
+        SourceKind::Submit(_) => (None, crate::block::ORDINARY, false),
+    };
+    let lines = LineFramer::new(max_line);
+    Ok(match rules.map(|rules| EventFramer::new(rules, max_line)) {
+        None if strip_cr => frames(lines.strip_cr(), input),
+        None => frames(lines, input),
+        Some(events) if strip_cr => frames(events.strip_cr(), input),
+        Some(events) => frames(events, input),
+    })
+}
+
+/// All frames of a stream that is `input` and no more, but for empty ones.
+fn frames(mut framing: impl Framing, input: &[u8]) -> Vec<(Vec<u8>, bool)> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    let mut add = |frame: Frame, of: &[u8]| found.push((frame.of(of).to_vec(), frame.truncated));
+    while let Ok(Some(frame)) = framing.next_frame(input, &mut at) {
+        add(frame, input);
+    }
+    let mut rest = &input[at..];
+    let mut begun = 0;
+    if let Some(frame) = framing.end_before_rest(rest, &mut begun) {
+        add(frame, rest);
+    }
+    rest = &rest[begun..];
+    if let Some(frame) = framing.last_frame(rest) {
+        add(frame, rest);
+    }
+    found.retain(|(text, _)| !text.is_empty());
+    found
 }
 
 /// The rules of the socket source called `name`.

@@ -36,7 +36,7 @@ pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartEr
             StepSpec::Custom(Box::new(step)).on_error(redact.on_error)
         }
         // Made by whoever knows which of them there are: see `ordered`.
-        StepConfig::Dedupe(_) | StepConfig::Throttle(_) => {
+        StepConfig::Dedupe(_) | StepConfig::Throttle(_) | StepConfig::Metric(_) => {
             return Err(StartError::Config(format!("{place}: an ordered step stands in a named pipeline")));
         }
         StepConfig::Custom(step) => StepSpec::Custom(Box::new(step.clone())).into(),

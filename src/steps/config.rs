@@ -5,10 +5,12 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Deserialize as Derive, Serialize};
 
+use super::OnError;
 use super::custom::CustomStep;
 use super::ordered::Ordered;
 use super::ordered::config::Emit;
 pub use super::ordered::config::{DedupeConfig, ThrottleConfig};
+pub use super::ordered::metric::config::MetricConfig;
 pub use super::parse::config::{ParseConfig, ParseFormat};
 pub use super::redact::config::RedactConfig;
 pub use super::timestamp::config::TimestampConfig;
@@ -40,6 +42,8 @@ pub enum StepConfig {
     Dedupe(DedupeConfig),
     /// Takes out what is more than so many in a time.
     Throttle(ThrottleConfig),
+    /// Makes a number of entries, to be scraped.
+    Metric(MetricConfig),
     /// What a program that uses the library brought along; no config file can name it.
     #[serde(skip_deserializing)]
     Custom(CustomStep),
@@ -53,7 +57,16 @@ impl StepConfig {
         match self {
             StepConfig::Dedupe(dedupe) => Some(dedupe.make()),
             StepConfig::Throttle(throttle) => Some(throttle.make()),
+            StepConfig::Metric(metric) => Some(metric.make()),
             _ => None,
+        }
+    }
+
+    /// What becomes of entries that an ordered step cannot work on.
+    pub fn ordered_on_error(&self) -> OnError {
+        match self {
+            StepConfig::Metric(metric) => metric.on_error,
+            _ => OnError::Pass,
         }
     }
 

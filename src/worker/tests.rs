@@ -20,6 +20,7 @@ use crate::steps::{Step, StepError, Verdict};
 use crate::thread::{Threads, WaitList, Wake};
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashSet;
+use std::sync::OnceLock;
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -281,4 +282,32 @@ fn an_entry_that_an_ordered_step_takes_out_cannot_be_poison_to_a_step_behind_it(
     let row = &rig.ledger.sources[0].row;
     assert_eq!((row.dropped.get(Reason::Panic), row.filtered.get()), (1, 32));
     assert_eq!((row.processed.get(), rig.ledger.imbalance()), (299, None));
+}
+
+/// Says that its source begins to give entries again, when it sees `again`.
+struct Again(Arc<OnceLock<Named<SourceLedger>>>);
+
+impl Step for Again {
+    fn name(&self) -> &'static str {
+        "again"
+    }
+
+    fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
+        if block.view(index).text() == b"again" {
+            self.0.get().expect("the rig's").row.replayed_blocks.add(1);
+        }
+        Ok(Verdict::Keep)
+    }
+}
+
+#[test]
+fn what_a_source_gives_again_after_a_failure_is_no_duplicate() {
+    let source = Arc::<OnceLock<_>>::default();
+    let again = StepSpec::Custom(Box::new(Again(Arc::clone(&source))));
+    let rig = rig_of(|_| vec![dedupe(), again], vec![None; LANES]);
+    source.set(rig.ledger.sources[0].clone()).expect("once");
+    let texts = ["a", "b", "a", "again", "a", "x", "a", "x", "b"].map(String::from);
+    let (sent, _) = run(&rig, 1, &texts);
+    assert_eq!(sent[0], ["a", "b", "again", "a", "x", "b"]);
+    assert_eq!(rig.ledger.imbalance(), None);
 }

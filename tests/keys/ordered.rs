@@ -4,6 +4,8 @@ use super::*;
 
 /// Each key, and the test that shows it.
 pub const SHOWN: &[(&str, &str)] = &[
+    ("pipelines.dedupe", "tests/keys/ordered.rs:entries_are_equal_by_the_fields_they_are_told_apart_by"),
+    ("pipelines.throttle", "tests/keys/ordered.rs:a_throttle_lets_pass_what_it_was_told_to"),
     (
         "pipelines.dedupe.fields",
         "tests/keys/ordered.rs:entries_are_equal_by_the_fields_they_are_told_apart_by",
@@ -20,6 +22,18 @@ pub const SHOWN: &[(&str, &str)] = &[
     ("pipelines.throttle.burst", "tests/keys/ordered.rs:a_throttle_lets_pass_what_it_was_told_to"),
     ("pipelines.throttle.every", "tests/keys/ordered.rs:equals_pass_again_once_the_window_is_over"),
     ("pipelines.throttle.max_keys", "tests/keys/ordered.rs:a_key_too_many_makes_room_by_the_oldest"),
+    ("pipelines.metric", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    ("pipelines.metric.name", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    ("pipelines.metric.type", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    ("pipelines.metric.help", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    ("pipelines.metric.value", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    ("pipelines.metric.labels", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    ("pipelines.metric.buckets", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    ("pipelines.metric.max_series", "tests/keys/ordered.rs:entries_are_counted_as_each_metric_was_told"),
+    (
+        "pipelines.metric.on_error",
+        "tests/keys/ordered.rs:an_entry_that_cannot_be_counted_passes_or_goes_as_asked",
+    ),
 ];
 
 /// Sends each of `inputs` through `steps` once the one before is through; gives what came out, what `repeats` gave with its
@@ -196,4 +210,112 @@ fn what_an_ordered_step_remembers_outlives_a_reload_that_does_not_change_it() {
         counts.find_map(|entry| entry["fields"]["repeated"].as_u64())
     };
     assert_eq!([told("a"), told("b"), told("c")], [Some(1), None, Some(2)]);
+}
+
+/// Sends three entries through `steps`; gives what `/metrics` says of metrics that begin with `web`, and the statistics.
+fn counted(steps: &str) -> (Vec<String>, Value) {
+    let dir = dir();
+    let rest = format!(
+        "sources: {{ in: {{ type: stdin, pipeline: p }} }}\npipelines: {{ p: [ {{ parse: json }}, {steps} ] }}\n\
+         sinks: {{ out: {{ type: file, path: out.json, format: json }} }}\n"
+    );
+    let mut instance = Instance::start(dir.path(), &config(&rest));
+    let input = "{\"n\":1,\"l\":\"a\"}\n{\"n\":20,\"l\":\"b\"}\n{\"n\":3,\"l\":\"a\"}\n{\"l\":\"c\"}\n";
+    instance.stdin().write_all(input.as_bytes()).expect("it reads");
+    let stats = instance
+        .wait_stats("all went through", |stats| source(stats, "in", "received") == 4 && at_rest(stats));
+    assert_ledger(&stats);
+    let (_, page) = instance.get("/metrics");
+    (page.lines().filter(|line| line.contains("web")).map(str::to_owned).collect(), stats)
+}
+
+#[test]
+fn entries_are_counted_as_each_metric_was_told() {
+    for (options, lines) in [
+        ("name: web_total, type: counter", &["# TYPE web_total counter", "web_total 4"][..]),
+        ("name: web_sum, type: counter, value: n", &["# TYPE web_sum counter", "web_sum 24"]),
+        (
+            "name: web_last, type: gauge, value: n, help: Of the last.",
+            &["# HELP web_last Of the last.", "# TYPE web_last gauge", "web_last 3"],
+        ),
+        (
+            "name: web_total, type: counter, labels: { level: l, from: source }",
+            &[
+                "# TYPE web_total counter",
+                "web_total{level=\"a\",from=\"in\"} 2",
+                "web_total{level=\"b\",from=\"in\"} 1",
+                "web_total{level=\"c\",from=\"in\"} 1",
+            ],
+        ),
+        (
+            "name: web_total, type: counter, labels: { level: l }, max_series: 1",
+            &["# TYPE web_total counter", "web_total{level=\"a\"} 2", "web_total{level=\"__overflow__\"} 2"],
+        ),
+        (
+            "name: web, type: histogram, value: n, buckets: [1, 10]",
+            &[
+                "# TYPE web histogram",
+                "web_bucket{le=\"1\"} 1",
+                "web_bucket{le=\"10\"} 2",
+                "web_bucket{le=\"+Inf\"} 3",
+                "web_sum 24",
+                "web_count 3",
+            ],
+        ),
+    ] {
+        let (said, stats) = counted(&format!("{{ metric: {{ {options} }} }}"));
+        assert_eq!(said, lines, "{options}");
+        let metric = &stats["metrics"][0];
+        assert_eq!((&metric["pipeline"], &metric["step"]), (&"p".into(), &2.into()), "{metric}");
+        let counts =
+            metric["series"].as_array().expect("series").iter().map(|series| number(series, "count"));
+        assert_eq!(counts.sum::<u64>(), if options.contains("value") { 3 } else { 4 }, "{metric}");
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_counted_passes_or_goes_as_asked() {
+    for (on_error, filtered) in [("pass", 0), ("discard", 1)] {
+        let options = format!("name: web, type: gauge, value: n, on_error: {on_error}");
+        let (_, stats) = counted(&format!("{{ metric: {{ {options} }} }}"));
+        assert_eq!(source(&stats, "in", "filtered"), filtered, "{on_error}");
+        let step = &row(&stats, "sources", "in")["steps"][1];
+        assert_eq!((&step["verb"], number(step, "errors")), (&"metric".into(), 1));
+    }
+}
+
+#[test]
+fn a_counter_goes_on_after_a_reload_that_does_not_change_it() {
+    let dir = dir();
+    let config = |steps: &str| {
+        config(&format!(
+            "sources: {{ in: {{ type: stdin, pipeline: p }} }}\npipelines: {{ p: {steps} }}\n\
+             sinks: {{ out: {{ type: blackhole }} }}\n"
+        ))
+    };
+    let metric = "{ metric: { name: web_total, type: counter } }";
+    let mut instance = Instance::start(dir.path(), &config(&format!("[ {metric} ]")));
+    let (mut input, mut lines) = (instance.stdin(), 0);
+    let mut total = |instance: &mut Instance, name: &str| {
+        input.write_all(b"a\n").expect("it reads");
+        lines += 1;
+        let all = |stats: &Value| source(stats, "in", "received") == lines && at_rest(stats);
+        instance.wait_stats("all went through", all);
+        let page = instance.get("/metrics").1;
+        let line =
+            page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        line.unwrap_or_default()
+    };
+    assert_eq!(total(&mut instance, "web_total"), "1");
+    for (steps, words, name, expected) in [
+        (format!("[ {{ set: {{ a: 1 }} }}, {metric} ]"), "step 2", "web_total", "2"),
+        (format!("[ {metric} ]").replace("web_total", "web_other"), "step 1", "web_other", "1"),
+        (format!("[ {metric} ]"), "web_other", "web_total", "1"),
+    ] {
+        fs::write(dir.path().join("config.yaml"), config(&steps)).expect("written");
+        instance.signal("HUP");
+        instance.wait_log(words);
+        instance.wait_stats("it is in force", |stats| stats["metrics"][0]["name"] == name);
+        assert_eq!(total(&mut instance, name), expected, "{steps}");
+    }
 }

@@ -21,7 +21,7 @@ impl Checker<'_> {
     }
 
     /// That those are names of what entries have.
-    fn subjects(&mut self, step: &[&str; 3], (verb, key): (&str, &str), names: &[String]) {
+    pub(super) fn subjects(&mut self, step: &[&str; 3], (verb, key): (&str, &str), names: &[String]) {
         let [shelf, name, index] = *step;
         for (at, text) in names.iter().enumerate() {
             let (at, alone) = (at.to_string(), [shelf, name, index, verb, key]);
@@ -62,6 +62,7 @@ impl Checker<'_> {
             }
             StepConfig::Dedupe(dedupe) => self.subjects(path, ("dedupe", "fields"), &dedupe.fields),
             StepConfig::Throttle(throttle) => self.subjects(path, ("throttle", "per"), &throttle.per),
+            StepConfig::Metric(metric) => self.metric(path, metric),
             StepConfig::Parse(_)
             | StepConfig::Timestamp(_)
             | StepConfig::Set(_)

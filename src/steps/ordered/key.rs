@@ -63,10 +63,11 @@ fn class(kind: Kind) -> u8 {
     }
 }
 
-struct Hash(RapidHasher<'static>, RapidHasher<'static>);
+/// Puts pieces together to such a number.
+pub(super) struct Hash(RapidHasher<'static>, RapidHasher<'static>);
 
 impl Hash {
-    fn new() -> Self {
+    pub fn new() -> Self {
         static SEEDS: OnceLock<[u64; 2]> = OnceLock::new();
         // Two draws of the seeds that the standard library gives its maps.
         let seeds = SEEDS.get_or_init(|| [1, 2].map(|draw: u64| RandomState::new().hash_one(draw)));
@@ -74,7 +75,7 @@ impl Hash {
     }
 
     /// Adds a piece, told apart from its neighbours by its length.
-    fn add(&mut self, class: u8, text: &[u8]) {
+    pub fn add(&mut self, class: u8, text: &[u8]) {
         let head = (text.len() as u64) << 8 | u64::from(class);
         self.0.write_u64(head);
         self.0.write(text);
@@ -82,7 +83,7 @@ impl Hash {
         self.1.write(text);
     }
 
-    fn finish(&self) -> u128 {
+    pub fn finish(&self) -> u128 {
         u128::from(self.0.finish()) << 64 | u128::from(self.1.finish())
     }
 }

@@ -8,7 +8,7 @@ const NONE: u32 = u32::MAX;
 
 /// The keys are hashes: what could be made of them is no better.
 #[derive(Default)]
-struct AsIs(u64);
+pub(super) struct AsIs(u64);
 
 impl Hasher for AsIs {
     fn finish(&self) -> u64 {

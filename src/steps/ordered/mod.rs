@@ -15,11 +15,13 @@ pub mod config;
 pub mod dedupe;
 mod key;
 mod keyed;
+pub mod metric;
 pub mod throttle;
 
 use super::{Failures, Step, StepError, Verdict};
 use crate::block::{Block, count_selected};
 use crate::clock::SteadyNanos;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,11 @@ pub trait Ordered: Send + Sync {
 
     /// What it has to know of the entry `index`; in any worker, at any time.
     fn note(&self, block: &Block, index: usize) -> Result<u128, StepError>;
+
+    /// Notes what it has to know of all entries at `place`.
+    fn note_all(&self, place: Place<'_>, failures: &mut Failures) {
+        place.note(failures, |block, index| self.note(block, index));
+    }
 
     /// Sets the bits of the entries to be taken out in `out`, which has those of the steps before it set already; their
     /// notes do not count. `now` is when the block was shipped. In ticket order per domain.
@@ -48,9 +55,43 @@ pub trait Ordered: Send + Sync {
     /// What it remembers.
     fn view(&self) -> OrderedView;
 
+    /// It as one that makes a metric.
+    fn as_metric(&self) -> Option<&metric::Metric> {
+        None
+    }
+
     /// It as one that counts what it took out, to be told later.
     fn as_dedupe(self: Arc<Self>) -> Option<Arc<dedupe::Dedupe>> {
         None
+    }
+}
+
+/// Where an ordered step notes something: the wanted entries of a range.
+pub struct Place<'a> {
+    block: &'a mut Block,
+    slot: usize,
+    range: Range<usize>,
+}
+
+impl Place<'_> {
+    /// Notes for each what `note` says; those it fails on go to `failures`.
+    pub fn note(
+        self,
+        failures: &mut Failures,
+        mut note: impl FnMut(&Block, usize) -> Result<u128, StepError>,
+    ) {
+        let Place { block, slot, range } = self;
+        for word in range.start / 64..range.end.div_ceil(64) {
+            let first = word * 64;
+            let bits = [block.selection(0)[word]];
+            let here = range.start.max(first) - first..range.end.min(first + 64) - first;
+            for index in crate::block::selected(&bits, here).map(|at| first + at) {
+                match note(block, index) {
+                    Ok(note) => block.note(slot, index, note),
+                    Err(error) => failures.note(block.parts().live, index, error),
+                }
+            }
+        }
     }
 }
 
@@ -107,18 +148,8 @@ impl Step for Noting {
         Ok(Verdict::Keep)
     }
 
-    fn run(&self, block: &mut Block, range: std::ops::Range<usize>, failures: &mut Failures) {
-        for word in range.start / 64..range.end.div_ceil(64) {
-            let first = word * 64;
-            let bits = [block.selection(0)[word]];
-            let here = range.start.max(first) - first..range.end.min(first + 64) - first;
-            for index in crate::block::selected(&bits, here).map(|at| first + at) {
-                match self.ordered.note(block, index) {
-                    Ok(note) => block.note(self.slot, index, note),
-                    Err(error) => failures.note(block.parts().live, index, error),
-                }
-            }
-        }
+    fn run(&self, block: &mut Block, range: Range<usize>, failures: &mut Failures) {
+        self.ordered.note_all(Place { block, slot: self.slot, range }, failures);
     }
 }
 
