@@ -319,3 +319,14 @@ fn a_counter_goes_on_after_a_reload_that_does_not_change_it() {
         assert_eq!(total(&mut instance, name), expected, "{steps}");
     }
 }
+
+#[test]
+fn an_entry_that_is_taken_out_is_no_dead_letter_of_a_step_behind() {
+    let steps = "[ { parse: json }, { dedupe: { fields: a, emit: nothing } }, \
+                 { timestamp: { field: ts, on_error: dead_letter } } ]";
+    // None of them has a time: the first of the equal ones is a dead letter, and the others are equals.
+    let (out, _, stats) = in_turn(steps, &["{\"a\":1}\n{\"a\":1}\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}\n"]);
+    assert_eq!(out.len(), 0);
+    assert_eq!((source(&stats, "in", "filtered"), source(&stats, "in", "routed")), (3, 2));
+    assert_eq!(sink(&stats, "dlq", "dead_lettered"), 2);
+}
