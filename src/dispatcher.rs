@@ -149,6 +149,7 @@ impl Dispatcher {
                 name: SUBMIT.into(),
                 pipeline: config.pipeline(SUBMIT).map(|pipeline| pipeline.name.clone()),
                 strategy: config.dispatcher.backpressure.in_force(),
+                rate_limit: None,
                 kind: SourceKind::Submit(SubmitSourceConfig {}),
                 labels: Pairs::default(),
             });
@@ -164,7 +165,7 @@ impl Dispatcher {
             name: name.into(),
             enabled: true,
             when: None,
-            lane: crate::config::lane(&self.config.dispatcher, &SinkKeys::default()),
+            lane: crate::config::lane(&self.config.dispatcher, &SinkKeys::default(), &kind),
             kind,
         });
         self

@@ -64,11 +64,13 @@ pub enum Reason {
     Corrupt = 7,
     /// A `throttle` step took it out.
     Throttle = 8,
+    /// It came faster than a rate limit allows.
+    RateLimit = 9,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::DropNewest,
         Reason::DropOldest,
         Reason::Panic,
@@ -78,6 +80,7 @@ impl Reason {
         Reason::TooLarge,
         Reason::Corrupt,
         Reason::Throttle,
+        Reason::RateLimit,
     ];
 
     /// The reason's word in metrics, `/stats` and logs.
@@ -92,6 +95,7 @@ impl Reason {
             "too_large",
             "corrupt",
             "throttle",
+            "rate_limit",
         ][self as usize]
     }
 }
@@ -118,7 +122,7 @@ impl Dropped {
 }
 
 /// The statuses that sources of requests answer with.
-pub const HTTP_STATUSES: [Status; 17] = [
+pub const HTTP_STATUSES: [Status; 18] = [
     Status::OK,
     Status::NO_CONTENT,
     Status::MULTI_STATUS,
@@ -132,6 +136,7 @@ pub const HTTP_STATUSES: [Status; 17] = [
     Status::UNSUPPORTED_MEDIA_TYPE,
     Status::EXPECTATION_FAILED,
     Status::UNPROCESSABLE,
+    Status::TOO_MANY_REQUESTS,
     Status::HEAD_TOO_LARGE,
     Status::INTERNAL,
     Status::UNAVAILABLE,
@@ -216,6 +221,10 @@ pub struct SourceLedger {
     pub broken_connections: Count,
     /// Times the source found no room and had to stop or drop.
     pub blocked: Count,
+    /// Times it had to wait for its rate.
+    pub paced: Count,
+    /// Label values with a rate limit of their own (gauge).
+    pub rate_limit_keys: Count,
     /// Its requests, if that is how its entries come.
     pub http: HttpLedger,
 }

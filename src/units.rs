@@ -398,6 +398,13 @@ pub mod threads_or_auto {
     }
 }
 
+/// Reads a number of threads, or `auto`, that need not be written.
+pub fn optional_threads_or_auto<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Auto<usize>>, D::Error> {
+    threads_or_auto::deserialize(deserializer).map(Some)
+}
+
 /// One number with a fraction between two limits.
 struct Fraction {
     expected: &'static str,

@@ -204,8 +204,11 @@ fn a_request_ends_at_its_deadline_however_the_destination_drags_it_on() {
     for act in [Act::Silence, Act::DripHead] {
         let (dir, there) = (dir(), Destination::start());
         there.script([act.clone(), act]);
-        let mut instance =
-            start(dir.path(), &config(QUICK, &out(&there, ", timeout: 300ms")), &lines(0, 100));
+        let mut instance = start(
+            dir.path(),
+            &config(QUICK, &out(&there, ", timeout: 300ms, concurrency: 1")),
+            &lines(0, 100),
+        );
         let stats = instance.wait_delivered("out", 100);
         assert_ledger(&stats);
         let errors = number(sink(&stats, "out"), "errors");

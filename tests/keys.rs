@@ -84,6 +84,32 @@ const SHOWN: &[(&str, &str)] = &[
         "a_request_that_takes_too_long_makes_the_next_batch_smaller",
     ),
     (
+        "dispatcher.rate_limit.enabled",
+        "tests/rates.rs:the_limit_of_all_is_shared_and_switched_off_by_one_word",
+    ),
+    (
+        "dispatcher.rate_limit.entries_per_second",
+        "tests/rates.rs:a_paced_source_reads_its_burst_and_waits_and_a_reload_lets_it_go_on",
+    ),
+    ("dispatcher.rate_limit.burst", "tests/rates.rs:the_burst_is_as_large_as_it_was_written"),
+    ("dispatcher.rate_limit.mode", "tests/rates.rs:what_comes_too_fast_is_dropped_and_counted_to_the_entry"),
+    (
+        "dispatcher.rate_limit.per",
+        "tests/rates.rs:each_label_value_has_its_own_and_those_beyond_max_keys_share_one",
+    ),
+    (
+        "dispatcher.rate_limit.max_keys",
+        "tests/rates.rs:each_label_value_has_its_own_and_those_beyond_max_keys_share_one",
+    ),
+    (
+        "sources.file.rate_limit.entries_per_second",
+        "tests/rates.rs:a_paced_source_reads_its_burst_and_waits_and_a_reload_lets_it_go_on",
+    ),
+    (
+        "sources.file.rate_limit.mode",
+        "tests/rates.rs:what_comes_too_fast_is_dropped_and_counted_to_the_entry",
+    ),
+    (
         "dispatcher.dlq.enabled",
         "tests/dlq.rs:without_a_queue_for_them_refused_entries_are_dropped_and_counted",
     ),

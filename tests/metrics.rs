@@ -58,6 +58,10 @@ const STILL: &[(&str, &str)] = &[
         "no sink here refuses what it is sent: tests/delivery.rs moves it",
     ),
     ("dispatcher_sink_denied_since_seconds", "no sink here asks who we are: tests/delivery.rs moves it"),
+    ("dispatcher_sink_batches_out_limit", "all sinks here have one batch out: tests/flow/ moves it"),
+    ("dispatcher_source_paced_total", "there is no rate limit here: tests/rates.rs moves it"),
+    ("dispatcher_source_rate_limit_keys", "there is no rate limit here: tests/rates.rs moves it"),
+    ("dispatcher_rate_limit_keys", "there is no rate limit here: tests/rates.rs moves it"),
     ("dispatcher_sink_fallback_total", "no sink here has a fallback: tests/delivery.rs moves it"),
     ("dispatcher_sink_breaker_open", "no sink here is out of reach for long: tests/delivery.rs moves it"),
     (

@@ -87,6 +87,12 @@ fn queue_and_workers(page: &Page, snapshot: &Snapshot) {
         &[],
         ring.backpressure_triggered,
     );
+    page.gauge(
+        "dispatcher_rate_limit_keys",
+        "Label values with a rate limit of their own, of the limit of all sources.",
+        &[],
+        snapshot.rate_limit_keys as f64,
+    );
     page.gauge("dispatcher_workers_active", "Workers with a block.", &[], snapshot.workers.active as f64);
     page.gauge("dispatcher_workers_idle", "Workers without a block.", &[], snapshot.workers.idle as f64);
     page.gauge(
@@ -213,6 +219,12 @@ fn source_row(page: &Page, source: &SourceStats) {
         source.broken_connections,
     );
     counter("dispatcher_source_blocked_total", "Times it found no room.", source.blocked);
+    counter("dispatcher_source_paced_total", "Times it had to wait for its rate.", source.paced);
+    gauge(
+        "dispatcher_source_rate_limit_keys",
+        "Label values with a rate limit of their own.",
+        source.rate_limit_keys as f64,
+    );
     // One series from the beginning, so that a rate has where to start from.
     let ok = (!source.requests.contains_key(&200)).then_some((200, 0));
     for (status, count) in source.requests.iter().map(|(status, count)| (*status, *count)).chain(ok) {
@@ -328,6 +340,11 @@ fn sink_row(page: &Page, sink: &SinkStats) {
     gauge("dispatcher_sink_queue_bytes", "Bytes of their text.", lane.bytes as f64);
     gauge("dispatcher_sink_queue_age_seconds", "Wait of the oldest of them.", lane.oldest_ms as f64 / 1e3);
     gauge("dispatcher_sink_gate_closed", "1 while it keeps sources from reading.", flag(lane.gate_closed));
+    gauge(
+        "dispatcher_sink_batches_out_limit",
+        "Batches that may be out at once.",
+        lane.batches_out_limit as f64,
+    );
     gauge("dispatcher_sink_batch_want", "Entries the next batch should have.", lane.batch_want as f64);
     dropped(page, "dispatcher_sink_dropped_total", "Copies dropped.", of[0], &sink.dropped);
 }
@@ -404,7 +421,7 @@ mod tests {
         let ledger =
             Ledger { sources: vec![Named::new("app", "file")], sinks: vec![Named::new("out", "console")] };
         let row = &ledger.sources[0].row;
-        let counts: [&Count; 21] = [
+        let counts: [&Count; 23] = [
             &row.received,
             &row.received_bytes,
             &row.filtered,
@@ -426,6 +443,8 @@ mod tests {
             &row.files_rotated,
             &row.files_truncated,
             &row.files_vanished,
+            &row.paced,
+            &row.rate_limit_keys,
         ];
         counts.iter().zip(11..).for_each(|(count, n)| count.add(n));
         dropped_all(&row.dropped);
@@ -468,6 +487,7 @@ mod tests {
             backpressure_triggered: 2,
             ..snapshot::RingStats::of((8000, 1), (10_000, 2000))
         };
+        snapshot.rate_limit_keys = 9;
         snapshot.memory.transit_bytes = 5;
         snapshot.memory.transit_limit_bytes = 6;
         snapshot.memory.pools = vec![PoolStats { class_bytes: 4096, made: 3, free: 1 }];
@@ -501,6 +521,7 @@ mod tests {
         });
         snapshot.sinks[0].breaker.state = "half_open";
         snapshot.sinks[0].lane = LaneStats {
+            batches_out_limit: 7,
             entries: 1,
             bytes: 2,
             oldest_ms: 2500,
@@ -584,6 +605,9 @@ mod tests {
             ("dispatcher_source_blocked_total{source=\"app\"}", 28.0),
             ("dispatcher_source_lag_seconds{source=\"app\"}", 0.024),
             ("dispatcher_source_files_vanished_total{source=\"app\"}", 31.0),
+            ("dispatcher_source_paced_total{source=\"app\"}", 32.0),
+            ("dispatcher_source_rate_limit_keys{source=\"app\"}", 33.0),
+            ("dispatcher_sink_batches_out_limit{sink=\"out\"}", 7.0),
             ("dispatcher_source_dropped_total{source=\"app\",reason=\"drop_oldest\"}", 1.0),
             ("dispatcher_step_errors_total{source=\"app\",step=\"1\",verb=\"parse\"}", 8.0),
             ("dispatcher_step_busy_seconds{source=\"app\",step=\"1\",verb=\"parse\"}", 0.5),

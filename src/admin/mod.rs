@@ -9,6 +9,7 @@ pub mod connection;
 pub mod custom;
 pub mod exposition;
 pub mod health;
+pub mod history;
 mod letters;
 pub mod pages;
 pub mod process;

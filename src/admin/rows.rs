@@ -1,5 +1,6 @@
 //! The rows of a snapshot: one per way in and one per way out.
 
+use super::history::RequestStats;
 use crate::buffer::BufferView;
 use crate::delivery::breaker::BreakerState;
 use crate::delivery::circuit::CircuitView;
@@ -82,6 +83,10 @@ pub struct SourceStats {
     pub broken_connections: u64,
     /// Times it found no room and had to stop or drop.
     pub blocked: u64,
+    /// Times it had to wait for its rate.
+    pub paced: u64,
+    /// Label values with a rate limit of their own.
+    pub rate_limit_keys: u64,
     /// A reload took it out of the config; its numbers stay, so that the sums hold.
     pub removed: bool,
     /// The steps its entries go through, in order.
@@ -131,6 +136,8 @@ impl SourceStats {
             refused_connections: row.refused_connections.get(),
             broken_connections: row.broken_connections.get(),
             blocked: row.blocked.get(),
+            paced: row.paced.get(),
+            rate_limit_keys: row.rate_limit_keys.get(),
             requests: answered(&row.http),
             request_bytes: row.http.body_bytes.get(),
             refused_entries: row.http.refused_entries.get(),
@@ -279,6 +286,8 @@ pub struct SinkStats {
     pub last_error: Option<String>,
     /// What the sink says of itself, if that is not good.
     pub unwell: Option<String>,
+    /// The last requests, the oldest first.
+    pub history: Vec<RequestStats>,
 }
 
 impl SinkStats {
@@ -369,6 +378,8 @@ pub struct LaneStats {
     pub gate_closed: bool,
     /// Entries the next batch should have.
     pub batch_want: u64,
+    /// How many batches may be out at once.
+    pub batches_out_limit: u64,
     /// How long the last request took, in milliseconds.
     pub last_latency_ms: f64,
 }

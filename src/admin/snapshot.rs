@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub config: String,
     /// The queue between sources and workers.
     pub ring: RingStats,
+    /// Label values with a rate limit of their own, of the limit of all sources.
+    pub rate_limit_keys: u64,
     /// Memory by use.
     pub memory: MemoryStats,
     /// The process as the system sees it.

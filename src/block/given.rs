@@ -29,6 +29,19 @@ impl Given {
         self.fields.truncate(self.owners.last().map_or(0, |owner| owner.end as usize));
     }
 
+    /// Of entry n only what `place` says is left of it: its new place.
+    pub(super) fn keep(&mut self, place: impl Fn(u32) -> Option<u32>) {
+        let (mut fields, mut owners, mut first) = (Vec::new(), Vec::new(), 0);
+        for owner in &self.owners {
+            if let Some(entry) = place(owner.entry) {
+                fields.extend_from_slice(&self.fields[first..owner.end as usize]);
+                owners.push(Owner { entry, end: fields.len() as u32 });
+            }
+            first = owner.end as usize;
+        }
+        (self.fields, self.owners) = (fields, owners);
+    }
+
     pub(super) fn clear(&mut self) {
         self.fields.clear();
         self.owners.clear();

@@ -11,6 +11,7 @@ mod bits;
 mod copy;
 mod cut;
 mod given;
+mod keep;
 mod notes;
 mod pools;
 mod refused;

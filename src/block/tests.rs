@@ -20,6 +20,42 @@ fn filled(lines: &[&str]) -> Block {
 }
 
 #[test]
+fn of_each_run_the_first_entries_are_kept_with_what_came_with_them() {
+    let mut block = Block::new(4096);
+    for (origin, count) in [("a", 3), ("b", 2), ("c", 4)] {
+        let stream =
+            Arc::new(Stream::new(SourceId(0), "s".into(), "test", origin, crate::labels::Labels::default()));
+        block.begin_run(&stream);
+        for n in 0..count {
+            let text = format!("{origin}{n}");
+            let at = block.append(text.as_bytes()).unwrap();
+            block.push(Entry::at(at, text.len() as u32));
+            if n != 1 {
+                block.give((b"k", false), text.as_bytes(), crate::entry::Kind::Plain);
+            }
+        }
+    }
+    block.keep_of_runs(&[2, 0, 3]);
+    block.reset_side();
+    let shown: Vec<(String, String, Vec<String>)> = (0..block.entries().len())
+        .map(|at| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let fields = block.fields_of(at).iter().map(|field| text(block.bytes(field.value()))).collect();
+            (block.stream_of(at).origin.to_string(), text(block.view(at).text()), fields)
+        })
+        .collect();
+    let entry = |origin: &str, text: &str, given: bool| {
+        let fields = if given { vec![text.to_string()] } else { Vec::new() };
+        (origin.to_string(), text.to_string(), fields)
+    };
+    let expected =
+        [("a", "a0", true), ("a", "a1", false), ("c", "c0", true), ("c", "c1", false), ("c", "c2", true)];
+    assert_eq!(shown, expected.map(|(origin, text, given)| entry(origin, text, given)));
+    let runs: Vec<_> = block.runs().iter().map(|run| (run.first, run.end)).collect();
+    assert_eq!(runs, [(0, 2), (2, 5)]);
+}
+
+#[test]
 fn runs_follow_their_streams_and_empty_ones_vanish() {
     let mut block = Block::new(10);
     let (a, b) = (stream("a"), stream("b"));

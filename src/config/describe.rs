@@ -56,6 +56,9 @@ fn general(config: &Config, out: &mut String) {
             _ => line(out, &key, &value, origin(config, &key)),
         }
     }
+    if config.dispatcher.rate_limit.is_none() {
+        line(out, "dispatcher.rate_limit", "none", "default");
+    }
 }
 
 fn source(config: &Config, source: &SourceConfig, out: &mut String) {
@@ -67,6 +70,13 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
     labels(config, &prefix, &source.labels, out);
     let from = inherited(config, &format!("{prefix}.strategy"), "dispatcher.backpressure.strategy");
     line(out, "strategy", strategy(source.strategy), from);
+    match &source.rate_limit {
+        None => line(out, "rate_limit", "none", origin(config, &format!("{prefix}.rate_limit"))),
+        Some(limit) => flat(limit).iter().for_each(|(key, value)| {
+            let key = format!("rate_limit.{key}");
+            line(out, &key, value, origin(config, &format!("{prefix}.{key}")));
+        }),
+    }
     let own = match &source.kind {
         SourceKind::File(file) => flat(file),
         SourceKind::Syslog(syslog) => flat(syslog),
@@ -163,7 +173,7 @@ fn threads(config: &Config, out: &mut String) {
     }
     kind("workers", decided.workers.to_string(), &cores(&decided.cores.workers));
     for sink in config.enabled_sinks() {
-        let count = match sink.lane.concurrency {
+        let count = match sink.lane.concurrency.most() {
             1 => "1".into(),
             most => format!("1 to {most}"),
         };

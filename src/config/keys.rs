@@ -10,6 +10,7 @@ use crate::delivery::dlq::config::DlqConfig;
 use crate::lane::config::{BackpressureConfig, FlowControlConfig};
 use crate::secret::Secret;
 use crate::sinks::config::{BreakerConfig, Jitter, RetryConfig};
+use crate::sources::rate::config::RateLimitConfig;
 use crate::units::{self, Auto};
 
 /// The sections whose keys are read as they stand; `sources`, `pipelines` and `sinks` are read by name.
@@ -122,6 +123,9 @@ pub struct DispatcherConfig {
     pub worker_pool: WorkerPoolConfig,
     /// What sinks and steps refuse.
     pub dlq: DlqConfig,
+    /// How fast the entries of all sources together may come; absent: as fast as they can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimitConfig>,
 }
 
 impl DispatcherConfig {
@@ -157,6 +161,7 @@ impl Default for DispatcherConfig {
             flow_control: FlowControlConfig::default(),
             worker_pool: WorkerPoolConfig::default(),
             dlq: DlqConfig::default(),
+            rate_limit: None,
         }
     }
 }

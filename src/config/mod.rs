@@ -27,12 +27,13 @@ pub use decide::{Cores, Decided, Host};
 pub use keys::{AdminConfig, AffinityConfig, DispatcherConfig, QuotasConfig, WorkerPoolConfig};
 pub use report::{Problem, Report};
 
-use crate::lane::config::{BatchConfig, LaneConfig};
+use crate::lane::config::{BatchConfig, Concurrency, LaneConfig};
 use crate::sinks::config::{FALLBACK_AFTER, SinkKeys, SinkKind};
 use crate::sources::config::{SourceKind, Strategy};
 use crate::sources::net::http::Promise;
+use crate::sources::rate::config::RateLimitConfig;
 use crate::steps::config::StepConfig;
-use crate::units::Pairs;
+use crate::units::{Auto, Pairs};
 use tree::{Body, FILE_BYTES_MAX, Node};
 
 /// The config that runs when none is named, and the manual of all keys.
@@ -80,6 +81,8 @@ pub struct SourceConfig {
     pub labels: Pairs<String>,
     /// What it does when it cannot go on.
     pub strategy: Strategy,
+    /// How fast its entries may come.
+    pub rate_limit: Option<RateLimitConfig>,
     /// Its type with the keys of that.
     pub kind: SourceKind,
 }
@@ -208,12 +211,13 @@ fn join(
             pipeline: keys.pipeline,
             labels: keys.labels,
             strategy: keys.strategy.unwrap_or(dispatcher.backpressure.in_force()),
+            rate_limit: keys.rate_limit,
             kind: promising(kind, on_disk),
         };
     let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {
         name,
         enabled: keys.enabled,
-        lane: lane(&dispatcher, &keys),
+        lane: lane(&dispatcher, &keys, &kind),
         when: keys.when,
         kind,
     };
@@ -249,7 +253,7 @@ fn promising(mut kind: SourceKind, on_disk: bool) -> SourceKind {
 }
 
 /// What a sink of these keys tells its lane.
-pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig {
+pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys, kind: &SinkKind) -> LaneConfig {
     let max_entries = keys.batch.max_entries.unwrap_or(BatchConfig::MAX_ENTRIES);
     LaneConfig {
         batch: BatchConfig {
@@ -257,7 +261,10 @@ pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys) -> LaneConfig
             max_entries,
             max_bytes: keys.batch.max_bytes.unwrap_or(BatchConfig::MAX_BYTES),
         },
-        concurrency: keys.concurrency.unwrap_or(1),
+        concurrency: match keys.concurrency.unwrap_or_else(|| kind.concurrency()) {
+            Auto::Auto => Concurrency::Auto,
+            Auto::Set(most) => Concurrency::Set(most),
+        },
         ordering: keys.ordering,
         retry: dispatcher.retry().with(&keys.retry),
         circuit_breaker: dispatcher.circuit_breaker.with(&keys.circuit_breaker),

@@ -352,7 +352,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `listen` in source `a`",
             "1:43",
             "",
-            "known keys: type, pipeline, labels, strategy, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files, multiline",
+            "known keys: type, pipeline, labels, strategy, rate_limit, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files, multiline",
         ),
         (
             "sources: { a: { type: stdin, labels: { x: 1 } } }",
@@ -739,7 +739,9 @@ fn the_built_in_example_loads() {
 fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaults() {
     let config = parse_example(&EXAMPLE.replace("#:", ""));
     let defaults = parse(SMALL).unwrap();
-    assert_eq!(config.dispatcher, defaults.dispatcher);
+    assert!(config.dispatcher.rate_limit.is_some(), "by default there is none");
+    let unlimited = DispatcherConfig { rate_limit: None, ..config.dispatcher.clone() };
+    assert_eq!(unlimited, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
     assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (7, 1, 5));
     let plain = parse_example(EXAMPLE);
@@ -813,7 +815,10 @@ fn absent_keys_have_the_defaults_of_the_manual() {
     let SinkKind::File(file) = &config.sinks[0].kind else { panic!() };
     assert_eq!((file.format, file.open_files, file.fsync), (Format::Raw, 128, Fsync::Checkpoint));
     let lane = &config.sinks[0].lane;
-    assert_eq!((lane.concurrency, lane.ordering, lane.batch.size), (1, Ordering::Stream, 100));
+    assert_eq!(
+        (lane.concurrency, lane.ordering, lane.batch.size),
+        (Concurrency::Set(1), Ordering::Stream, 100)
+    );
     assert!(config.sinks[0].enabled && config.sinks[0].when.is_none());
 }
 
@@ -859,7 +864,7 @@ sinks:
         max_retries: None,
         auth_grace: secs(60),
     };
-    assert_eq!((lane.retry, lane.concurrency, lane.ordering), (retry, 4, Ordering::None));
+    assert_eq!((lane.retry, lane.concurrency, lane.ordering), (retry, Concurrency::Set(4), Ordering::None));
     let breaker = BreakerConfig { failure_threshold: 9, timeout: secs(7), ..BreakerConfig::default() };
     assert_eq!(lane.circuit_breaker, breaker);
     assert_eq!((lane.fallback.as_deref(), lane.fallback_after), (Some("other"), secs(3)));
@@ -973,6 +978,7 @@ fn every_known_key_stands_in_the_plan_and_in_the_example() {
         known_keys::<crate::lane::config::BackpressureConfig>(),
         known_keys::<crate::lane::config::FlowControlConfig>(),
         known_keys::<WorkerPoolConfig>(),
+        known_keys::<RateLimitConfig>(),
         known_keys::<AdminConfig>(),
         known_keys::<QuotasConfig>(),
         known_keys::<AffinityConfig>(),

@@ -21,6 +21,7 @@ mod tests;
 mod work;
 
 use crate::batch::{Batch, Said};
+use crate::lane::history::{self, Request};
 use crate::lane::{Crew, Lane, Pause, Taken};
 use crate::metrics::SinkTelemetry;
 use crate::sinks::{SendError, Sink};
@@ -92,6 +93,24 @@ enum Attempt {
     Failed { said: Said, failure: Failure },
 }
 
+impl Attempt {
+    /// The request with `batch` that it was, which took `latency` and has just ended.
+    fn as_request(&self, batch: &Batch, latency: Duration) -> Request {
+        let came = match self {
+            Attempt::Settled if batch.progress().refused().is_empty() => history::Came::Took,
+            Attempt::Settled => history::Came::Partly,
+            Attempt::Failed { failure, .. } => match failure {
+                Failure::Unwell { .. } => history::Came::Unwell,
+                Failure::Answered { .. } => history::Came::Failed,
+                Failure::Denied { .. } => history::Came::Denied,
+                Failure::Refused => history::Came::Refused,
+                Failure::Panicked => history::Came::Panicked,
+            },
+        };
+        Request { at: Instant::now(), entries: batch.len(), latency, came }
+    }
+}
+
 /// Whether a sender goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stay {
@@ -138,6 +157,9 @@ impl Sender {
             let sent = slice.as_ref().map_or(&taken.batch, |slice| slice.batch());
             row.set(Doing::Sending);
             let (attempt, taken_of_it, latency) = self.attempt(sink, sent, call, bisecting);
+            if outlet.is_none() {
+                self.lane.asked(attempt.as_request(sent, latency));
+            }
             if let Some(slice) = &slice {
                 slice.note_in(&taken.batch);
             }

@@ -72,6 +72,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         taps: Arc::default(),
         remote: Remote::default(),
         hallway: Arc::clone(&hallway),
+        rate: Arc::default(),
         domains: Arc::new(Domains::default()),
         view: ArcSwap::from_pointee(View::default()),
         config: config.name.clone(),
@@ -98,6 +99,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
             keeper,
             desk,
             ordered,
+            pacer: Arc::default(),
             live,
             ended: Condvar::new(),
             window,
@@ -202,7 +204,8 @@ pub(super) fn manner(sink: &SinkConfig) -> Manner {
         target_latency: flow.target_latency,
         adjustment_factor: flow.adjustment_factor,
     };
-    Manner { ordered: sink.lane.ordering == Ordering::Stream, limits, flow }
+    let in_flight = sink.lane.concurrency.limits();
+    Manner { ordered: sink.lane.ordering == Ordering::Stream, limits, flow, in_flight }
 }
 
 /// What the source's entries go through, and where they may go; what steps give up goes to `letters`.

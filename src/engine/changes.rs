@@ -10,7 +10,7 @@ use std::fmt;
 
 /// The general keys that can change while the engine runs, by how they begin: they become part of sources and sinks, or
 /// are only looked at when their time comes. All others take a restart.
-const MAY_CHANGE: [&str; 9] = [
+const MAY_CHANGE: [&str; 10] = [
     "dispatcher.batch_size",
     "dispatcher.batch_timeout",
     "dispatcher.max_retries",
@@ -20,6 +20,7 @@ const MAY_CHANGE: [&str; 9] = [
     "dispatcher.backpressure.strategy",
     "dispatcher.flow_control.",
     "dispatcher.circuit_breaker.",
+    "dispatcher.rate_limit",
 ];
 
 /// What becomes of one named thing.
@@ -189,6 +190,8 @@ fn of_source(source: &SourceConfig) -> Keys {
     let labels = source.labels.0.iter();
     keys.extend(labels.map(|(name, value)| (format!("labels.{name}"), value.clone())));
     keys.extend(own("strategy", &source.strategy));
+    let rate_limit = source.rate_limit.iter().flat_map(|limit| own("", limit));
+    keys.extend(rate_limit.map(|(key, value)| (format!("rate_limit.{key}"), value)));
     keys.extend(own("", &source.kind));
     keys
 }

@@ -5,6 +5,7 @@ use super::reload::Stage;
 use crate::delivery::fallback::Outlet;
 use crate::thread::Latch;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Stage<'_> {
     /// Everything is ready: it takes its place. Nothing here can fail.
@@ -41,7 +42,10 @@ impl Stage<'_> {
                 core.keeper.let_go(&old.senders);
             }
         }
+        let now = Instant::now();
+        core.house.rate.set(self.config.dispatcher.rate_limit.as_ref(), now);
         for source in &self.sources {
+            source.rate.set(source.config.rate_limit.as_ref(), now);
             for id in source.running.iter().flat_map(|running| &running.domains) {
                 if let Some(domain) = core.house.domains.get(*id) {
                     domain.plan.store(Arc::clone(&source.plan));

@@ -113,7 +113,7 @@ impl Stage<'_> {
             blocks: self.core.hallway.blocks.clone(),
             batcher,
         };
-        let Manner { ordered, limits, flow } = manner(sink);
+        let Manner { ordered, limits, flow, in_flight } = manner(sink);
         // One thread takes everything in the order it came.
         let to_disk = BatchLimits {
             batch_size: BATCH,
@@ -124,7 +124,7 @@ impl Stage<'_> {
         let steady = FlowControl { enabled: false, ..flow };
         let disk = DiskLane::new(DiskSpec {
             front: lane(Batcher::new(to_disk, steady), false),
-            back: lane(Batcher::new(limits, flow), ordered),
+            back: lane(Batcher::new(limits, flow).with_in_flight(in_flight), ordered),
             buffer: opened.shared,
             when_full: buffer.when_full,
             ahead_max: DiskLane::ahead_max(buffer.max_size as u64),

@@ -5,6 +5,7 @@ use super::ordered::OrderedSteps;
 use super::remote::Remote;
 use super::vigil::{Looked, News, Vigil};
 use crate::admin::Inside;
+use crate::admin::history::RequestStats;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{BufferStats, FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{
@@ -20,6 +21,7 @@ use crate::metrics::Telemetry;
 use crate::sinks::Sink;
 use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
+use crate::sources::rate::RateLimit;
 use crate::tap::{Point, Seen, Taps, Wish};
 use crate::thread::{Doing, Threads};
 use crate::worker::{Domain, Domains};
@@ -97,6 +99,8 @@ pub(super) struct House {
     pub taps: Arc<Taps>,
     pub remote: Remote,
     pub hallway: Arc<Hallway>,
+    /// The rate limit of all sources together.
+    pub rate: Arc<RateLimit>,
     pub domains: Arc<Domains>,
     pub view: ArcSwap<View>,
     pub config: String,
@@ -198,6 +202,7 @@ impl House {
             oldest_ms: view.oldest.map_or(0, |age| age.as_millis() as u64),
             gate_closed: view.gates_closed,
             batch_want: view.batch_size as u64,
+            batches_out_limit: view.in_flight_limit as u64,
             last_latency_ms: view.last_latency.as_secs_f64() * 1e3,
         }
     }
@@ -252,6 +257,7 @@ impl Inside for House {
             backpressure_triggered: self.hallway.credits.triggers(),
             ..RingStats::of((used.entries, used.bytes), (limit.entries, limit.bytes))
         };
+        snapshot.rate_limit_keys = self.rate.keys() as u64;
         snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
         let domains = self.domains.all();
         for (stats, view) in snapshot.sources.iter_mut().zip(&view.sources) {
@@ -277,6 +283,7 @@ impl Inside for House {
             let view = lane.view(now);
             stats.show_circuit(circuit.view(now));
             stats.lane = Self::lane_stats(&view);
+            stats.history = view.history.iter().map(|request| RequestStats::of(request, now)).collect();
             if let Some(disk) = disk {
                 let before = disk.front.view(now);
                 stats.lane.add_before(&Self::lane_stats(&before));

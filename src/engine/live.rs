@@ -23,6 +23,8 @@ use crate::ledger::{Ledger, Named, SourceLedger};
 use crate::sinks::Sink;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{DomainId, Gate, Hallway};
+use crate::sources::rate::pacer::Pacer;
+use crate::sources::rate::{Limits, RateLimit};
 use crate::sources::submit::Submitter;
 use crate::thread::{Inside, Latch};
 use crate::worker::Plan;
@@ -40,6 +42,8 @@ pub(super) struct Core {
     pub desk: Option<Arc<Desk>>,
     /// The ordered steps of all pipelines.
     pub ordered: Arc<OrderedSteps>,
+    /// Who wakes sources that wait for their rate.
+    pub pacer: Arc<Pacer>,
     /// Held by whoever changes what runs.
     pub live: Mutex<Live>,
     /// Something that was to end has ended.
@@ -75,6 +79,8 @@ pub(super) struct Live {
     pub intake: IntakeSlot,
     /// The intake thread.
     pub intake_done: Arc<Latch>,
+    /// The thread that wakes sources that wait for their rate; none while there is no limit.
+    pub pacer_done: Option<Arc<Latch>>,
     /// The engine ends: nothing is changed any more.
     pub ending: bool,
 }
@@ -84,6 +90,8 @@ pub(super) struct LiveSource {
     pub config: SourceConfig,
     pub id: SourceId,
     pub gate: Arc<Gate>,
+    /// Its own rate limit: that of its name, whoever has it.
+    pub rate: Arc<RateLimit>,
     pub plan: Arc<Plan>,
     pub running: Option<Running>,
     pub submitter: Option<Submitter>,
@@ -134,6 +142,7 @@ pub(super) struct Wanted<'a> {
     pub named: &'a Named<SourceLedger>,
     pub plan: &'a Arc<Plan>,
     pub gate: &'a Arc<Gate>,
+    pub limits: &'a Limits,
 }
 
 impl Core {
@@ -173,6 +182,30 @@ impl Core {
             }
         });
         spawned.map(drop).map_err(thread_refused)
+    }
+
+    /// What holds for entries of a source whose own limit is `rate`.
+    pub fn limits(&self, rate: &Arc<RateLimit>) -> Limits {
+        let (all, own) = (Arc::clone(&self.house.rate), Arc::clone(rate));
+        Limits { all, own, pacer: Arc::clone(&self.pacer) }
+    }
+
+    /// Starts the thread that wakes sources which wait for their rate, if `config` has a limit and it does not run.
+    pub fn run_pacer(&self, live: &mut Live, config: &Config) -> Result<(), StartError> {
+        let mut limits = config.sources.iter().map(|source| &source.rate_limit);
+        let limited = config.dispatcher.rate_limit.is_some() || limits.any(Option::is_some);
+        if !limited || live.pacer_done.is_some() {
+            return Ok(());
+        }
+        let done = Arc::<Latch>::default();
+        let (pacer, inside) = (Arc::clone(&self.pacer), Inside::new(&done));
+        let spawned = self.house.threads.spawn("pacer", &[], move |row| {
+            let _inside = inside;
+            pacer.run(row);
+        });
+        spawned.map_err(thread_refused)?;
+        live.pacer_done = Some(done);
+        Ok(())
     }
 
     /// Starts the intake thread, if there is an intake and it does not run.
@@ -277,6 +310,7 @@ impl Live {
             repeats: None,
             intake: IntakeSlot::default(),
             intake_done: Arc::default(),
+            pacer_done: None,
             ending: false,
         }
     }

@@ -312,6 +312,9 @@ impl Engine {
         core.live.lock().intake.close();
         all_ended &= core.live.lock().intake_done.clone().wait(grace + GRACE);
         core.house.domains.all().iter().for_each(|(_, domain)| domain.sequencer.close());
+        core.pacer.close();
+        let pacer_done = core.live.lock().pacer_done.take();
+        all_ended &= pacer_done.is_none_or(|done| done.wait(grace + GRACE));
         core.keeper.stop();
         all_ended &= self.keeper_done.wait(grace + GRACE);
         all_ended &= upkeep().all(|upkeep| upkeep.wait(grace + GRACE));

@@ -24,6 +24,7 @@ use crate::sinks::Sink;
 use crate::sinks::config::{Jitter, RetryConfig};
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::Gate;
+use crate::sources::rate::Limits;
 use crate::sources::submit::Submitter;
 use crate::thread::Inside;
 use crate::worker::Plan;
@@ -83,6 +84,7 @@ impl Stage<'_> {
             let done = &opened.done;
             opened.runners.drain(..).try_for_each(|runner| core.spawn_source(runner, done, &self.go))?;
         }
+        core.run_pacer(self.live, config)?;
         core.run_intake(self.live, config)
     }
 
@@ -233,21 +235,21 @@ impl Stage<'_> {
     }
 
     pub(super) fn new_lane(&self, row: usize, sink: &SinkConfig, quota: Quota) -> Arc<Lane> {
-        let Manner { ordered, limits, flow } = manner(sink);
+        let Manner { ordered, limits, flow, in_flight } = manner(sink);
         Arc::new(Lane::new(LaneSpec {
             sink: self.ledger.sinks[row].clone(),
             quota,
             ordered,
             gates: Vec::new(),
             blocks: self.core.hallway.blocks.clone(),
-            batcher: Batcher::new(limits, flow),
+            batcher: Batcher::new(limits, flow).with_in_flight(in_flight),
         }))
     }
 
     /// Starts the sink's senders, which wait until they are in charge, and its upkeep after the one `before`.
     pub(super) fn man(&mut self, mut sink: LiveSink, before: Option<Arc<Upkeep>>) -> Result<(), StartError> {
         let cores = &self.config.decided.cores.senders;
-        for number in 0..sink.config.lane.concurrency {
+        for number in 0..sink.config.lane.concurrency.most() {
             let sender = Sender {
                 lane: Arc::clone(&sink.lane),
                 crew: sink.crew,
@@ -311,10 +313,14 @@ impl Stage<'_> {
             StartError::Config("there were 65536 sources since the start: more take a restart".into())
         })?);
         let gate = old.map(|old| Arc::clone(&old.gate)).unwrap_or_default();
+        let rate = old.map(|old| Arc::clone(&old.rate)).unwrap_or_default();
+        let limits = self.core.limits(&rate);
         let runs = old.map(|old| (old.running.clone(), old.submitter.clone()));
         let predecessor = old.and_then(|old| Leaving::of(old, &self.live.config));
         let stays = match old {
-            Some(old) => self.goes_on(old, source) || self.prepare_source(source, id, &plan, &gate)?,
+            Some(old) => {
+                self.goes_on(old, source) || self.prepare_source(source, id, &plan, &gate, &limits)?
+            }
             None => false,
         };
         let waits = || {
@@ -329,9 +335,9 @@ impl Stage<'_> {
                 self.view_source(row, SourceView { what, ..SourceView::new(&gate) });
                 (None, None)
             }
-            _ => self.open_source(source, id, &plan, &gate)?,
+            _ => self.open_source(source, id, &plan, &gate, &limits)?,
         };
-        self.sources.push(LiveSource { config: source.clone(), id, gate, plan, running, submitter });
+        self.sources.push(LiveSource { config: source.clone(), id, gate, rate, plan, running, submitter });
         Ok(())
     }
 
@@ -342,6 +348,7 @@ impl Stage<'_> {
         id: SourceId,
         plan: &Arc<Plan>,
         gate: &Arc<Gate>,
+        limits: &Limits,
     ) -> Result<bool, StartError> {
         let row = usize::from(id.0);
         let old = self.live.sources.iter().find(|old| old.config.name == source.name);
@@ -350,7 +357,8 @@ impl Stage<'_> {
         let Some(seats) = running.filter(|_| same_type).map(|running| running.seats.clone()) else {
             return Ok(false);
         };
-        let wanted = Wanted { config: self.config, source, id, named: &self.ledger.sources[row], plan, gate };
+        let named = &self.ledger.sources[row];
+        let wanted = Wanted { config: self.config, source, id, named, plan, gate, limits };
         let Some(view) = self.core.prepare_source(&mut self.live.intake, wanted, &seats)? else {
             return Ok(false);
         };
@@ -365,9 +373,11 @@ impl Stage<'_> {
         id: SourceId,
         plan: &Arc<Plan>,
         gate: &Arc<Gate>,
+        limits: &Limits,
     ) -> Result<(Option<Running>, Option<Submitter>), StartError> {
         let row = usize::from(id.0);
-        let wanted = Wanted { config: self.config, source, id, named: &self.ledger.sources[row], plan, gate };
+        let named = &self.ledger.sources[row];
+        let wanted = Wanted { config: self.config, source, id, named, plan, gate, limits };
         let (opened, came) = self.core.open_source(&mut self.live.intake, wanted);
         let (view, running) = (opened.view.clone(), Running::of(&opened));
         let submitter = opened.submitter.clone();
@@ -380,8 +390,8 @@ impl Stage<'_> {
 
     /// Whether the source's producers can stay as they are.
     fn goes_on(&self, old: &LiveSource, new: &SourceConfig) -> bool {
-        let but_pipeline = SourceConfig { pipeline: new.pipeline.clone(), ..old.config.clone() };
-        but_pipeline == *new && !self.would_read_ours(new)
+        let (pipeline, rate_limit) = (new.pipeline.clone(), new.rate_limit.clone());
+        SourceConfig { pipeline, rate_limit, ..old.config.clone() } == *new && !self.would_read_ours(new)
     }
 
     /// Whether a file sink that is new may write where this source reads.

@@ -18,6 +18,7 @@ use crate::pool::Owned;
 use crate::sequencer::Sequencer;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{Gate, Inlet, InletSpec, Strategy};
+use crate::sources::rate::Limits;
 use crate::steps::ordered::dedupe::{Dedupe, Repeat};
 use crate::thread::{Bell, Doing, Inside, Latch, Row, Wake};
 use crate::worker::Domain;
@@ -83,6 +84,8 @@ impl Stage<'_> {
             strategy: Strategy::Block,
             gate: Arc::clone(&gate),
             hallway: Arc::clone(&core.hallway),
+            // What they are counts of was admitted before.
+            limits: Limits::default(),
         };
         let thread = Giver {
             inlet: Inlet::new(spec, Arc::clone(&bell) as Arc<dyn Wake>),

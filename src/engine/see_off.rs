@@ -121,6 +121,7 @@ impl Core {
         let config = Arc::clone(&live.config);
         let source = &live.sources[at];
         let row = usize::from(source.id.0);
+        let limits = self.limits(&source.rate);
         let wanted = Wanted {
             config: &config,
             source: &source.config,
@@ -128,6 +129,7 @@ impl Core {
             named: &live.ledger.sources[row],
             plan: &source.plan,
             gate: &source.gate,
+            limits: &limits,
         };
         let (mut opened, came) = self.open_source(&mut live.intake, wanted);
         let go = Arc::new(Go::default());

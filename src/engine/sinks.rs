@@ -25,11 +25,11 @@ pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> 
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
         SinkKind::Loki(loki) => {
-            let opened = LokiSink::new(&sink.name, (**loki).clone(), sink.lane.concurrency);
+            let opened = LokiSink::new(&sink.name, (**loki).clone(), sink.lane.concurrency.most());
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
         SinkKind::Http(http) => {
-            let opened = HttpSink::new((**http).clone(), sink.lane.concurrency);
+            let opened = HttpSink::new((**http).clone(), sink.lane.concurrency.most());
             Arc::new(opened.map_err(|error| failed(&error))?)
         }
         SinkKind::Console(console) => Arc::new(Console::new(console.format)),

@@ -181,13 +181,13 @@ impl Opener<'_> {
 
     /// A further domain of the source: one for each thread that produces its blocks.
     fn domain(&mut self) -> InletSpec {
-        let Wanted { named, source, plan, gate, .. } = self.wanted;
+        let Wanted { named, source, plan, gate, limits, .. } = self.wanted;
         let (source, strategy) = (named.clone(), source.strategy);
         let sequencer = Sequencer::new(self.window);
         let domain = self.domains.add(Domain::new(source.clone(), sequencer, Arc::clone(plan)));
         self.opened.domains.push(domain);
         let (gate, hallway) = (Arc::clone(gate), Arc::clone(self.hallway));
-        InletSpec { domain, source, strategy, gate, hallway }
+        InletSpec { domain, source, strategy, gate, hallway, limits: limits.clone() }
     }
 
     /// Opens members on the intake thread: by that thread itself, if it runs already.

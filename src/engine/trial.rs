@@ -133,6 +133,7 @@ impl Trial {
             pipeline: Some(name.into()),
             labels: Default::default(),
             strategy: Strategy::Block,
+            rate_limit: None,
             kind: SourceKind::Submit(SubmitSourceConfig {}),
         };
         Trial::of(config, source)

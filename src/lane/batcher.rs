@@ -5,8 +5,11 @@
 //! batch of `a / b` entries still makes half of the request useful work. Plain additive increase and multiplicative
 //! decrease on latency collapses there: a sink that takes 100 ms for anything would be sent one entry at a time.
 
+mod in_flight;
 mod setback;
 
+use in_flight::InFlight;
+pub use in_flight::InFlightLimits;
 use setback::Setback;
 use std::time::Duration;
 
@@ -84,11 +87,12 @@ pub struct Batcher {
     /// A request has taken longer than the target once: from here on small moves.
     overshot: bool,
     setback: Setback,
+    in_flight: InFlight,
     last_latency: Duration,
 }
 
 impl Batcher {
-    /// A batcher that knows nothing of its sink yet.
+    /// A batcher that knows nothing of its sink yet, and has as many batches out as there are senders.
     pub fn new(limits: BatchLimits, flow: FlowControl) -> Self {
         let want = limits.batch_size.clamp(1, limits.max_entries.max(1)) as f64;
         Batcher {
@@ -98,8 +102,30 @@ impl Batcher {
             want,
             overshot: false,
             setback: Setback::default(),
+            in_flight: InFlight::new(InFlightLimits::NONE),
             last_latency: Duration::ZERO,
         }
+    }
+
+    /// The same with bounds on how many batches are out.
+    pub fn with_in_flight(mut self, limits: InFlightLimits) -> Self {
+        self.in_flight = InFlight::new(limits);
+        self
+    }
+
+    /// Other bounds on how many batches are out; if they are the same, what was found out stays.
+    pub fn set_in_flight(&mut self, limits: InFlightLimits) {
+        self.in_flight.set_limits(limits);
+    }
+
+    /// How many batches may be out at once. Without flow control as many as ever.
+    pub fn in_flight_limit(&self) -> usize {
+        if self.flow.enabled { self.in_flight.limit() } else { self.in_flight.most() }
+    }
+
+    /// A batch is due, and [`Batcher::in_flight_limit`] are out: another might help.
+    pub fn held_up(&mut self) {
+        self.in_flight.held_up();
     }
 
     /// Other bounds; what it learned of the sink stays.
@@ -165,10 +191,13 @@ impl Batcher {
         }
         let ceiling = self.limits.max_entries.max(1) as f64;
         if answer == Answer::Overloaded {
+            self.in_flight.answered(true, None);
             self.overshot = true;
             self.want = self.setback.failed(epoch, self.want).clamp(1.0, ceiling);
             return;
         }
+        let expected = self.cost.expected(entries as f64);
+        self.in_flight.answered(false, expected.map(|expected| latency.as_secs_f64() / expected));
         self.cost.learn(entries as f64, latency.as_secs_f64());
         let target = self.flow.target_latency.as_secs_f64();
         self.overshot |= latency.as_secs_f64() > target;
@@ -206,12 +235,14 @@ struct Cost {
 }
 
 impl Cost {
+    /// What a batch of `n` should take.
+    fn expected(&self, n: f64) -> Option<f64> {
+        self.line.map(|(a, b)| (a + b * n).max(1e-6))
+    }
+
     fn learn(&mut self, n: f64, latency: f64) {
         // A stall of the machine is no property of the sink.
-        let latency = match self.line {
-            Some((a, b)) => latency.min(3.0 * (a + b * n).max(1e-6)),
-            None => latency,
-        };
+        let latency = self.expected(n).map_or(latency, |expected| latency.min(3.0 * expected));
         for (sum, new) in [
             (&mut self.weight, 1.0),
             (&mut self.n, n),

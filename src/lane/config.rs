@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::batcher::InFlightLimits;
 use crate::buffer::config::BufferConfig;
 use crate::sinks::config::{BreakerConfig, Ordering, RetryConfig};
 use crate::sources::config::Strategy;
@@ -15,7 +16,7 @@ pub struct LaneConfig {
     /// Limits of one batch.
     pub batch: BatchConfig,
     /// Most batches out at once.
-    pub concurrency: usize,
+    pub concurrency: Concurrency,
     /// Whether the order within a stream is kept.
     pub ordering: Ordering,
     /// How long its sink is borne with.
@@ -38,6 +39,44 @@ pub struct LaneConfig {
     /// From `dispatcher.flow_control`.
     #[serde(skip)]
     pub flow_control: FlowControlConfig,
+}
+
+/// How many batches may be out at once. With flow control fewer are while a sink suffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many as help, beginning with one, [`Concurrency::AUTO_MOST`] at most.
+    Auto,
+    /// So many at first and at most.
+    Set(usize),
+}
+
+impl Concurrency {
+    /// Most batches out at once where nobody said how many. Eight times what one request carries was enough in every
+    /// scenario of docs/flow-control.md, and each costs a thread.
+    pub const AUTO_MOST: usize = 8;
+
+    /// Most batches out at once, and senders.
+    pub fn most(self) -> usize {
+        match self {
+            Concurrency::Auto => Self::AUTO_MOST,
+            Concurrency::Set(most) => most,
+        }
+    }
+
+    /// The bounds for the batcher.
+    pub fn limits(self) -> InFlightLimits {
+        let start = if self == Concurrency::Auto { 1 } else { self.most() };
+        InFlightLimits { start, most: self.most() }
+    }
+}
+
+impl Serialize for Concurrency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Concurrency::Auto => serializer.serialize_str("auto"),
+            Concurrency::Set(most) => serializer.serialize_u64(*most as u64),
+        }
+    }
 }
 
 /// Limits of one batch.

@@ -5,7 +5,7 @@
 //! to the lane whole, and is the first thing the new crew takes. The new crew begins when nothing is in the old one's
 //! hands any more, so that two sinks never work at one destination at a time.
 
-use super::batcher::{BatchLimits, Batcher, FlowControl};
+use super::batcher::{BatchLimits, Batcher, FlowControl, InFlightLimits};
 use super::{Lane, Quota, Role, Taken};
 use crate::ledger::Reason;
 use crate::sources::inlet::Gate;
@@ -66,6 +66,8 @@ pub struct Manner {
     pub limits: BatchLimits,
     /// How they adapt.
     pub flow: FlowControl,
+    /// How many may be out.
+    pub in_flight: InFlightLimits,
 }
 
 impl Lane {
@@ -181,8 +183,11 @@ impl Lane {
         let mut state = self.state.lock();
         state.ordered = manner.ordered;
         match fresh {
-            true => state.batcher = Batcher::new(manner.limits, manner.flow),
-            false => state.batcher.set_limits(manner.limits, manner.flow),
+            true => state.batcher = Batcher::new(manner.limits, manner.flow).with_in_flight(manner.in_flight),
+            false => {
+                state.batcher.set_limits(manner.limits, manner.flow);
+                state.batcher.set_in_flight(manner.in_flight);
+            }
         }
         drop(state);
         self.ready.notify_all();

@@ -12,6 +12,7 @@ mod compact;
 pub mod config;
 pub mod crew;
 pub mod disk;
+pub mod history;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::thread::{Doing, Latch, Row};
 use batcher::{Answer, Batcher, Due};
 pub use crew::{Crew, FIRST_CREW, Manner, Pause};
 use disk::Bypass;
+use history::{History, Request};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use queue::State;
 use std::sync::Arc;
@@ -134,8 +136,12 @@ pub struct LaneView {
     pub gates_closed: bool,
     /// How many entries the next batch should have.
     pub batch_size: usize,
+    /// How many batches may be out at once.
+    pub in_flight_limit: usize,
     /// What the last request took.
     pub last_latency: Duration,
+    /// What the last requests came to.
+    pub history: History,
     /// Why the sink is behind, if it is.
     pub trouble: Option<Trouble>,
 }
@@ -210,7 +216,12 @@ impl Lane {
         }
         self.watch_quota(&mut state);
         let due = state.due(now);
-        if due == Due::Now || (empty && due != Due::Never) {
+        if state.batches_out >= state.batcher.in_flight_limit() {
+            // Nobody may take it: it is not worth waking anyone.
+            if due == Due::Now {
+                state.batcher.held_up();
+            }
+        } else if due == Due::Now || (empty && due != Due::Never) {
             self.ready.notify_one();
         }
     }
@@ -267,12 +278,20 @@ impl Lane {
                 return Next::Batch(Taken { crew, ..taken });
             }
             let now = Instant::now();
-            let due = state.due(now);
-            if due != Due::Now && deadline.is_some_and(|deadline| deadline <= now) {
-                return Next::Later;
-            }
+            let due = match state.take_due(&self.sink.row, crew, now) {
+                Ok(taken) => {
+                    row.set(Doing::Working);
+                    self.show_out(&state);
+                    if state.entries > 0 && state.batches_out < state.batcher.in_flight_limit() {
+                        // What is left may be due as well, or needs someone to hold the timer.
+                        self.ready.notify_one();
+                    }
+                    return Next::Batch(taken);
+                }
+                Err(_) if deadline.is_some_and(|deadline| deadline <= now) => return Next::Later,
+                Err(due) => due,
+            };
             match due {
-                Due::Now => break,
                 Due::In(wait) if !state.timer_held => {
                     row.set(Doing::Idle);
                     state.timer_held = true;
@@ -280,7 +299,7 @@ impl Lane {
                     self.ready.wait_until(&mut state, wake);
                     state.timer_held = false;
                 }
-                Due::In(_) | Due::Never => {
+                Due::In(_) | Due::Never | Due::Now => {
                     row.set(Doing::Idle);
                     match deadline {
                         Some(deadline) => drop(self.ready.wait_until(&mut state, deadline)),
@@ -289,14 +308,15 @@ impl Lane {
                 }
             }
         }
-        row.set(Doing::Working);
-        let taken = state.take(Arc::clone(&self.sink.row), crew);
+    }
+
+    /// Cuts a batch if one is due at `now`, and else says when to look again; for one that has its own way to wait. The
+    /// crew is the one the lane began with.
+    pub fn try_cut(&self, now: Instant) -> Result<Taken, Due> {
+        let mut state = self.state.lock();
+        let taken = state.take_due(&self.sink.row, FIRST_CREW, now)?;
         self.show_out(&state);
-        if state.entries > 0 {
-            // What is left may be due as well, or needs someone to hold the timer.
-            self.ready.notify_one();
-        }
-        Next::Batch(taken)
+        Ok(taken)
     }
 
     /// The sink took the batch by one attempt that took `latency`; see [`Batch::settle`] for `letters`.
@@ -333,6 +353,11 @@ impl Lane {
             state.batcher.answered(batch.left(), *epoch, Duration::ZERO, false, Answer::Overloaded);
         }
         state.trouble = Some(Trouble { why, failures, since });
+    }
+
+    /// A request to the sink ended, whatever it came to.
+    pub fn asked(&self, request: Request) {
+        self.state.lock().history.push(request);
     }
 
     /// Gives the memory of the batch back and makes its buckets idle.
@@ -391,7 +416,9 @@ impl Lane {
             pinned: state.pinned,
             gates_closed: state.gates_closed,
             batch_size: state.batcher.optimal_batch_size(),
+            in_flight_limit: state.batcher.in_flight_limit(),
             last_latency: state.batcher.last_latency(),
+            history: state.history.clone(),
             trouble: state.trouble.clone(),
         }
     }

@@ -3,6 +3,7 @@
 use super::batcher::{Batcher, Due, Waiting};
 use super::compact::{Compactor, Text};
 use super::crew::{Crew, Duty};
+use super::history::History;
 use super::{Quota, Taken, Trouble};
 use crate::ack::{Hold, Status};
 use crate::batch::{Batch, Part, Spare};
@@ -47,6 +48,7 @@ pub(super) struct State {
     /// The sink is gone for good: what is left is dropped.
     pub(super) forsaken: bool,
     pub(super) spare: Vec<Spare>,
+    pub(super) history: History,
     pub(super) trouble: Option<Trouble>,
 }
 
@@ -102,6 +104,7 @@ impl State {
             leaving: false,
             forsaken: false,
             spare: Vec::new(),
+            history: History::default(),
             trouble: None,
         }
     }
@@ -113,6 +116,26 @@ impl State {
         match self.batcher.should_flush(waiting) {
             Due::In(_) if self.closed => Due::Now,
             due => due,
+        }
+    }
+
+    /// Cuts a batch, if one is due at `now` and another may be out; else when to look again.
+    pub(super) fn take_due(
+        &mut self,
+        ledger: &Arc<CachePadded<SinkLedger>>,
+        crew: Crew,
+        now: Instant,
+    ) -> Result<Taken, Due> {
+        match self.due(now) {
+            Due::Now if self.batches_out < self.batcher.in_flight_limit() => {
+                Ok(self.take(Arc::clone(ledger), crew))
+            }
+            // Whoever brings one back wakes the next.
+            Due::Now => {
+                self.batcher.held_up();
+                Err(Due::Never)
+            }
+            due => Err(due),
         }
     }
 
@@ -173,7 +196,7 @@ impl State {
     }
 
     /// Cuts one batch from the idle buckets, oldest first.
-    pub(super) fn take(&mut self, ledger: Arc<CachePadded<SinkLedger>>, crew: Crew) -> Taken {
+    fn take(&mut self, ledger: Arc<CachePadded<SinkLedger>>, crew: Crew) -> Taken {
         let mut batch = Batch::reusing(ledger, self.spare.pop().unwrap_or_default());
         let mut buckets = [0; BUCKETS / 64];
         let (want, hard) = (self.batcher.optimal_batch_size(), self.batcher.hard_limit());

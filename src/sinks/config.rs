@@ -16,7 +16,7 @@ pub use super::http::config::HttpSinkConfig;
 pub use super::loki::config::LokiSinkConfig;
 pub use super::patience::{BreakerConfig, BreakerKeys, FALLBACK_AFTER, Jitter, RetryConfig, RetryKeys};
 use crate::buffer::config::BufferConfig;
-use crate::units;
+use crate::units::{self, Auto};
 
 /// The keys of every sink, as written; absent ones take their value from `dispatcher` or from the default named here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,9 +28,9 @@ pub struct SinkKeys {
     pub when: Option<String>,
     /// Limits of one batch.
     pub batch: BatchKeys,
-    /// Most batches out at once (1).
-    #[serde(with = "units::optional_count")]
-    pub concurrency: Option<usize>,
+    /// Most batches out at once (`auto` for sinks that send requests, 1 for others).
+    #[serde(deserialize_with = "units::optional_threads_or_auto")]
+    pub concurrency: Option<Auto<usize>>,
     /// Whether the order within a stream is kept (`stream`).
     pub ordering: Ordering,
     /// How long it is borne with; absent keys: as `dispatcher.retry_...`, `max_retries` and `auth_grace` say.
@@ -128,6 +128,15 @@ impl SinkKind {
             Self::Console(_) => "console",
             Self::Blackhole(_) => "blackhole",
             Self::Custom(sink) => sink.0.kind(),
+        }
+    }
+
+    /// How many batches may be out where nobody said: one at a time for what is in this house, for that is fastest; as many as
+    /// help for what answers from elsewhere.
+    pub fn concurrency(&self) -> Auto<usize> {
+        match self {
+            Self::Loki(_) | Self::Http(_) => Auto::Auto,
+            _ => Auto::Set(1),
         }
     }
 

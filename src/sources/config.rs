@@ -10,6 +10,7 @@ use super::http::config::HttpSourceConfig;
 pub use super::inlet::Strategy;
 use super::loki::config::LokiSourceConfig;
 use super::multiline::config::{MultilineConfig, multiline};
+use super::rate::config::RateLimitConfig;
 use super::socket::config::SocketSourceConfig;
 use super::submit::SubmitSourceConfig;
 use super::syslog::config::SyslogSourceConfig;
@@ -25,6 +26,8 @@ pub struct SourceKeys {
     pub labels: Pairs<String>,
     /// What this source does when it cannot go on; absent: as `dispatcher.backpressure.strategy` says.
     pub strategy: Option<Strategy>,
+    /// How fast its entries may come; absent: as fast as `dispatcher.rate_limit` lets all of them.
+    pub rate_limit: Option<RateLimitConfig>,
 }
 
 /// The types of sources with their own keys.

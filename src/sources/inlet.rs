@@ -5,18 +5,17 @@
 //! connection) and gets the mark back when the block is settled, in whatever order that happens.
 
 use crate::ack::{Ack, Hold, Return, Status};
-use crate::block::{Block, Blocks};
+use crate::block::Block;
 use crate::clock::{Stamps, unix_nanos};
 use crate::ledger::{Named, Reason, SourceLedger};
-use crate::pool::{Budget, Owned};
-use crate::ring::Ring;
-use crate::ring::credits::Credits;
-use crate::thread::{WaitList, Wake};
+use crate::pool::Owned;
+use crate::sources::hallway::is_congested;
+pub use crate::sources::hallway::{Gate, Hallway};
+use crate::sources::rate::{Admission, Limits};
+use crate::thread::Wake;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
 /// Most blocks of one domain that may be unsettled; at this many the source waits.
@@ -66,81 +65,6 @@ pub struct Shipment {
     pub strategy: Strategy,
 }
 
-/// Keeps the sources of full lanes from reading.
-#[derive(Default)]
-pub struct Gate {
-    closed_by: AtomicU32,
-    waiting: WaitList,
-}
-
-impl Gate {
-    /// One more lane is full.
-    pub fn close(&self) {
-        // SeqCst: ordered with the wish in `waiting`, see `is_open`.
-        self.closed_by.fetch_add(1, SeqCst);
-    }
-
-    /// One lane has room again; the last one wakes the source.
-    pub fn open(&self) {
-        self.closed_by.fetch_sub(1, SeqCst);
-        self.waiting.call();
-    }
-
-    /// Whether the source may read. If not, it is woken when it may.
-    pub fn is_open(&self) -> bool {
-        if self.closed_by.load(SeqCst) == 0 {
-            return true;
-        }
-        self.waiting.want();
-        self.closed_by.load(SeqCst) == 0
-    }
-
-    /// Who is woken when the gate opens.
-    pub fn wake_when_open(&self, waker: Arc<dyn Wake>) {
-        self.waiting.join(waker);
-    }
-
-    /// Who is not to be woken any more.
-    pub fn forget(&self, waker: &Arc<dyn Wake>) {
-        self.waiting.leave(waker);
-    }
-}
-
-/// The hallway all sources share: the ring with its credits, the memory, and who waits for them.
-pub struct Hallway {
-    /// The queue to the workers.
-    pub ring: Ring<Shipment>,
-    /// What it may hold.
-    pub credits: Credits,
-    /// Those who found no credits or no slot; call it after giving some back.
-    pub freed: WaitList,
-    /// Memory in transit: open blocks, the ring, the workers, the sequencers.
-    pub transit: Arc<Budget>,
-    /// Where blocks come from.
-    pub blocks: Blocks,
-    /// Most entries a block may have, so that a few blocks do not fill the ring.
-    pub block_entries: usize,
-}
-
-impl Hallway {
-    /// Gives credits back, and wakes those who wait for some, once per crossing of the low watermark: while the ring is
-    /// congested they would only look and sleep again.
-    pub fn give_back(&self, entries: u64, bytes: u64) {
-        self.credits.give(entries, bytes);
-        if !self.credits.congested() {
-            self.freed.call();
-        }
-    }
-
-    /// Whether the ring is between its watermarks on the way down. If so, `freed` is called when it no longer is.
-    fn is_congested(&self) -> bool {
-        self.credits.congested() && {
-            self.freed.want();
-            self.credits.congested()
-        }
-    }
-}
-
 /// What makes an inlet: which domain it is, and of which source.
 pub struct InletSpec {
     /// The domain's number.
@@ -153,6 +77,8 @@ pub struct InletSpec {
     pub gate: Arc<Gate>,
     /// The hallway.
     pub hallway: Arc<Hallway>,
+    /// How fast its entries may come.
+    pub limits: Limits,
 }
 
 /// Where settled blocks come back to: a queue and the source's waker.
@@ -194,6 +120,10 @@ pub struct Inlet<M> {
     stamps: Stamps,
     /// It was told not to read, and not yet to go on.
     held_up: bool,
+    /// Most entries for the block that was opened last.
+    block_entries: usize,
+    /// It waits for its rate, and is woken then.
+    paced: Option<Instant>,
 }
 
 impl<M> Inlet<M> {
@@ -203,6 +133,7 @@ impl<M> Inlet<M> {
         spec.gate.wake_when_open(Arc::clone(&waker));
         spec.hallway.freed.join(Arc::clone(&waker));
         spec.hallway.transit.wake_when_free(Arc::clone(&waker));
+        let block_entries = spec.limits.allowance(spec.hallway.block_entries, Instant::now());
         let back = Arc::new(Back { sender, waker });
         Inlet {
             spec,
@@ -215,6 +146,8 @@ impl<M> Inlet<M> {
             ticket: 0,
             stamps: Stamps::default(),
             held_up: false,
+            block_entries,
+            paced: None,
         }
     }
 
@@ -228,9 +161,14 @@ impl<M> Inlet<M> {
         &self.spec.source.name
     }
 
-    /// Most entries to put in one block.
+    /// Most entries to put in the block that was opened last.
     pub fn block_entries(&self) -> usize {
-        self.spec.hallway.block_entries
+        self.block_entries
+    }
+
+    /// Whether it may not go on for its rate.
+    pub fn is_paced(&self) -> bool {
+        self.paced.is_some()
     }
 
     /// What the source does from now on when it cannot go on.
@@ -240,8 +178,16 @@ impl<M> Inlet<M> {
 
     /// Whether the source should read on. If not, its thread is woken when it should.
     pub fn may_read(&mut self) -> bool {
+        if self.spec.limits.is_on() {
+            let now = Instant::now();
+            if let Some(at) = self.spec.limits.wait(None, now) {
+                self.wait_for_rate(at, now);
+                return false;
+            }
+        }
+        self.paced = None;
         let may =
-            !self.spec.strategy.waits() || (self.spec.gate.is_open() && !self.spec.hallway.is_congested());
+            !self.spec.strategy.waits() || (self.spec.gate.is_open() && !is_congested(&self.spec.hallway));
         if !may && !self.held_up {
             self.ledger().blocked.add(1);
         }
@@ -249,9 +195,27 @@ impl<M> Inlet<M> {
         may
     }
 
+    /// Has the thread woken when its rate lets it go on, at `at`.
+    fn wait_for_rate(&mut self, at: Instant, now: Instant) {
+        if self.paced.is_none() {
+            self.ledger().paced.add(1);
+        }
+        // One alarm at a time.
+        if self.paced.is_none_or(|paced| paced <= now) {
+            let look = Limits::look_at(at, now);
+            self.spec.limits.pacer.wake_at(look, &self.back.waker);
+            self.paced = Some(look);
+        }
+    }
+
     /// An empty block with room for at least `text` bytes (or of the largest class), or `None` while memory is short;
     /// then the source's thread is woken when there is some.
-    pub fn open(&self, text: usize) -> Option<Owned<Block>> {
+    pub fn open(&mut self, text: usize) -> Option<Owned<Block>> {
+        let most = self.spec.hallway.block_entries;
+        self.block_entries = match self.spec.limits.is_on() {
+            true => self.spec.limits.allowance(most, Instant::now()),
+            false => most,
+        };
         let blocks = &self.spec.hallway.blocks;
         let charge = self.spec.hallway.transit.charge(blocks.class(text))?;
         let mut block = blocks.get(text);
@@ -264,24 +228,24 @@ impl<M> Inlet<M> {
     /// Under `block` and `spill` the block is handed back when it does not fit; keep it and try again when woken. The other
     /// strategies always take it, and count what they drop. The block must have at least one entry.
     pub fn ship(&mut self, mut block: Owned<Block>, mark: M) -> Result<(), (Owned<Block>, M)> {
-        let came = block.entries().len();
-        debug_assert!(came > 0, "an empty block has nothing to ship");
-        if self.outstanding.len() >= OUTSTANDING_MAX {
+        debug_assert!(!block.entries().is_empty(), "an empty block has nothing to ship");
+        if self.outstanding.len() >= OUTSTANDING_MAX || !self.keeps_to_rate(&mut block) {
             return Err((block, mark));
         }
+        let came = block.entries().len();
+        if came == 0 {
+            self.note(mark, (0, 0)).settle(Status::Dropped);
+            return Ok(());
+        }
         let Some(credits) = self.admit(&mut block) else {
-            self.ledger().blocked.add(1);
-            return Err((block, mark));
+            return Err(self.blocked(block, mark));
         };
         let (block, mark, kept) = match self.push(block, mark, credits) {
             Ok(()) => {
                 self.count_received(came, credits);
                 return Ok(());
             }
-            Err(back) if self.spec.strategy.waits() => {
-                self.ledger().blocked.add(1);
-                return Err(back);
-            }
+            Err((block, mark)) if self.spec.strategy.waits() => return Err(self.blocked(block, mark)),
             Err((block, mark)) => (block, mark, 0),
         };
         // No slot, or nothing left after the cut: the source still learns that this stretch is done with.
@@ -289,6 +253,43 @@ impl<M> Inlet<M> {
         self.count_received(came, (kept, 0));
         self.note(mark, (0, 0)).settle(Status::Dropped);
         Ok(())
+    }
+
+    /// There is no room for it now: it asks again, also for its rate.
+    fn blocked(&self, block: Owned<Block>, mark: M) -> (Owned<Block>, M) {
+        self.ledger().blocked.add(1);
+        if self.spec.limits.is_on() {
+            self.spec.limits.give_back(&block, Instant::now());
+        }
+        (block, mark)
+    }
+
+    /// Asks the limits for the block, and drops of it what they say. False: it has to wait.
+    fn keeps_to_rate(&mut self, block: &mut Owned<Block>) -> bool {
+        if !self.spec.limits.is_on() {
+            self.paced = None;
+            return true;
+        }
+        let now = Instant::now();
+        let came = self.spec.limits.admit(block, now);
+        self.ledger().rate_limit_keys.set(self.spec.limits.own.keys() as u64);
+        match came {
+            Admission::Wait(at) => {
+                self.wait_for_rate(at, now);
+                false
+            }
+            Admission::Go { dropped } => {
+                self.paced = None;
+                self.drop_for_rate(dropped);
+                true
+            }
+        }
+    }
+
+    /// Counts entries that came faster than they may.
+    pub fn drop_for_rate(&self, entries: usize) {
+        self.ledger().received.add(entries as u64);
+        self.ledger().dropped.add(Reason::RateLimit, entries as u64);
     }
 
     fn count_received(&self, came: usize, (entries, bytes): (usize, usize)) {
@@ -312,10 +313,10 @@ impl<M> Inlet<M> {
                         cut(block, 0);
                     }
                 }
-                // Half as many at a time, once the free entries are tried: bytes may be what is short.
+                // As many as are free; if they are, bytes are what is short: half as many at a time.
                 Strategy::DropNewest => {
                     let free = self.spec.hallway.credits.free_entries() as usize;
-                    cut(block, free.min(wanted.0 / 2));
+                    cut(block, if free < wanted.0 { free } else { wanted.0 / 2 });
                 }
             }
         }
@@ -436,3 +437,7 @@ fn cut(block: &mut Block, entries: usize) {
     let end = block.entries().last().map_or(0, |last| (last.offset + last.len) as usize);
     block.shrink(end);
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

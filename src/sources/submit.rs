@@ -67,6 +67,9 @@ pub enum Refusal {
     /// There is no room now, and waiting was not asked for.
     #[error("there is no room now")]
     Full,
+    /// More came lately than a rate limit allows, and waiting was not asked for.
+    #[error("the rate limit is reached")]
+    TooFast,
     /// The dispatcher takes nothing in any more.
     #[error("the dispatcher is stopping")]
     Stopping,
@@ -80,6 +83,13 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Whether the entry may be taken later.
+    fn passes(self) -> bool {
+        matches!(self, Refusal::Full | Refusal::TooFast)
+    }
+}
+
 /// Where a program hands its entries in. Clones share one open block; threads that submit a lot do better with one
 /// each (see `Dispatcher::submitter`).
 #[derive(Clone)]
@@ -91,7 +101,6 @@ struct Door {
     room: Condvar,
     bell: Arc<Bell>,
     max: usize,
-    waits: bool,
 }
 
 struct State {
@@ -112,7 +121,8 @@ struct Streams {
 type Key = (Option<Arc<str>>, Labels);
 
 impl Submitter {
-    /// Takes the entry. Under the strategy `block` it waits for room; under the others something gives way, counted.
+    /// Takes the entry. Under the strategy `block` it waits for room; under the others something gives way, counted. Where a
+    /// rate limit paces it waits for that, whatever the strategy.
     ///
     /// Errors: the dispatcher is stopping, or the entry is too long; it comes back then.
     pub fn submit(&self, entry: LogEntry) -> Result<(), Refused> {
@@ -120,7 +130,7 @@ impl Submitter {
         loop {
             match self.0.put(&mut state, &entry) {
                 Ok(()) => return Ok(()),
-                Err(Refusal::Full) => self.0.room.wait(&mut state),
+                Err(why) if why.passes() => self.0.room.wait(&mut state),
                 Err(why) => return Err(Refused { entry, why }),
             }
         }
@@ -128,7 +138,7 @@ impl Submitter {
 
     /// Takes the entry if it need not wait for that.
     ///
-    /// Errors: as [`Submitter::submit`], or there is no room.
+    /// Errors: as [`Submitter::submit`], or there is no room, or it comes faster than it may.
     pub fn try_submit(&self, entry: LogEntry) -> Result<(), Refused> {
         match self.0.put(&mut self.0.state.lock(), &entry) {
             Ok(()) => Ok(()),
@@ -149,7 +159,7 @@ impl Submitter {
             loop {
                 match self.0.put(&mut state, &entry) {
                     Ok(()) => break,
-                    Err(Refusal::Full) => self.0.room.wait(&mut state),
+                    Err(why) if why.passes() => self.0.room.wait(&mut state),
                     Err(why) => return Err((why, std::iter::once(entry).chain(entries).collect())),
                 }
             }
@@ -170,13 +180,13 @@ impl Door {
         let State { filler, streams, .. } = state;
         let stream = streams.of(entry);
         if filler.room_left(len + 1).is_none() {
-            if self.waits && !filler.may_read() {
-                return Err(Refusal::Full);
+            if !filler.may_read() {
+                return Err(no_room(filler));
             }
             // Someone has to ship it if no more comes.
             self.bell.wake();
             if filler.room(len + 1, Instant::now()).is_none() {
-                return Err(Refusal::Full);
+                return Err(no_room(filler));
             }
         }
         let Some(block) = filler.room_left(len + 1) else { return Err(Refusal::Full) };
@@ -191,6 +201,11 @@ impl Door {
         });
         Ok(())
     }
+}
+
+/// Why there is no room.
+fn no_room(filler: &Filler) -> Refusal {
+    if filler.is_paced() { Refusal::TooFast } else { Refusal::Full }
 }
 
 /// Nanoseconds since 1970; what does not fit is the nearest that does.
@@ -263,10 +278,10 @@ impl Shipper {
         ending.join(Arc::clone(&bell) as Arc<dyn Wake>);
         let name = Arc::clone(&spec.source.name);
         let streams = Streams { source, name, labels, last: None, known: HashMap::new() };
-        let (waits, max) = (spec.strategy.waits(), spec.hallway.blocks.class(usize::MAX) - 1);
+        let max = spec.hallway.blocks.class(usize::MAX) - 1;
         let filler = Filler::new(spec, Arc::clone(&bell) as Arc<dyn Wake>);
         let state = Mutex::new(State { filler, streams, stopping: false });
-        Shipper { door: Arc::new(Door { state, room: Condvar::new(), bell, max, waits }), ending }
+        Shipper { door: Arc::new(Door { state, room: Condvar::new(), bell, max }), ending }
     }
 
     /// Where entries go in.

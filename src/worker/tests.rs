@@ -133,6 +133,7 @@ fn run(rig: &Rig, workers: usize, texts: &[String]) -> (Vec<Vec<String>>, Vec<St
         strategy: Strategy::Block,
         gate: Arc::clone(&rig.gate),
         hallway: Arc::clone(&rig.hallway),
+        limits: crate::sources::rate::Limits::default(),
     };
     let mut inlet: Inlet<usize> = Inlet::new(spec, Arc::new(Nobody));
     let stream = Arc::new(Stream::new(SourceId(0), "in".into(), "test", "one", Labels::default()));

@@ -6,7 +6,12 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
 mod child;
+#[path = "../support/destination.rs"]
+mod destination;
 mod latency;
+#[path = "../flow/simulation.rs"]
+mod simulation;
+mod sink;
 
 use child::{Child, Usage};
 use std::fs;
@@ -41,6 +46,9 @@ fn figures() {
     idle();
     for way in [latency::Way::File, latency::Way::Tcp] {
         steady(way);
+    }
+    for rate in [2_000, 10_000, 40_000] {
+        sink::compare(rate);
     }
     println!("load after: {}", fs::read_to_string("/proc/loadavg").unwrap_or_default().trim());
 }

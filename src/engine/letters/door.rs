@@ -13,6 +13,7 @@ use crate::route::Routes;
 use crate::sequencer::Sequencer;
 use crate::sources::config::SourceKind;
 use crate::sources::inlet::{DomainId, Inlet, InletSpec, Strategy};
+use crate::sources::rate::Limits;
 use crate::sources::submit::SubmitSourceConfig;
 use crate::steps::pipeline::Pipeline;
 use crate::thread::Wake;
@@ -75,6 +76,7 @@ impl Door {
                     pipeline: Some(name.into()),
                     labels: Default::default(),
                     strategy: Strategy::Block,
+                    rate_limit: None,
                     kind: SourceKind::Submit(SubmitSourceConfig {}),
                 };
                 let sinks: Vec<_> = config.enabled_sinks().collect();
@@ -94,6 +96,8 @@ impl Door {
             // One full lane does not keep letters from another.
             gate: if lane.is_some() { Arc::default() } else { Arc::clone(&desk.gate) },
             hallway: Arc::clone(&core.hallway),
+            // They were admitted once.
+            limits: Limits::default(),
         };
         let inlet = Inlet::new(spec, Arc::clone(&desk.bell) as Arc<dyn Wake>);
         Ok(Door { inlet, domain, source, lane })

@@ -58,11 +58,12 @@ impl Stage<'_> {
 
 /// The lane as if a config had it among its sinks.
 fn as_config() -> SinkConfig {
+    let kind = SinkKind::Custom(CustomSink(Arc::new(GivenUp)));
     SinkConfig {
         name: NAME.into(),
         enabled: true,
         when: None,
-        lane: crate::config::lane(&DispatcherConfig::default(), &SinkKeys::default()),
-        kind: SinkKind::Custom(CustomSink(Arc::new(GivenUp))),
+        lane: crate::config::lane(&DispatcherConfig::default(), &SinkKeys::default(), &kind),
+        kind,
     }
 }

@@ -5,7 +5,7 @@ use super::identity::Age;
 use super::marks::{Marks, Piece};
 use super::reader::{AWAY_LOOK, Did, FILE_TURN, FILES_TURN, Filling, ROOM_MIN, Reader, WINDOW, mark_dirty};
 use super::tail::{Tail, TailId, written};
-use crate::block::ORDINARY;
+use crate::block::{ENTRIES_MAX, ORDINARY};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -241,6 +241,7 @@ impl Reader {
             }
         }
         let block = self.inlet.open(need.max(ORDINARY));
+        self.limits.entries = self.inlet.block_entries().clamp(1, ENTRIES_MAX);
         self.filling = block.map(|block| Filling { block, marks: Marks::None });
         self.filling.is_some()
     }

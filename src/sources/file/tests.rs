@@ -92,6 +92,7 @@ impl Rig {
             strategy: Strategy::Block,
             gate: Arc::clone(&self.gate),
             hallway: Arc::clone(&self.hallway),
+            limits: crate::sources::rate::Limits::default(),
         };
         let reader =
             FileReader::new(self.settings.clone(), spec, Arc::clone(&ending), Arc::clone(&checkpoint))

@@ -3,8 +3,8 @@
 //! All senders of one socket are one stream, as the kernel's queue is what gives them an order at all; a stream per
 //! sender would let anyone who forges addresses make as many streams as there are addresses.
 //! UDP cannot be asked to wait. While the house is full the kernel's buffer fills and then drops, and says how many:
-//! that is reported beside the ledger, as those entries were never received. Unix sockets drop nothing: there the
-//! senders wait.
+//! that is reported beside the ledger, as those entries were never received. Faster than a rate limit allows they are
+//! received and dropped, counted. Unix sockets drop nothing: there the senders wait.
 
 use super::filler::Filler;
 use super::listen::Listen;
@@ -189,6 +189,27 @@ impl Datagrams {
             self.receive(filler, now);
         }
         self.place(filler, now)
+    }
+
+    /// Receives what has come, and drops it, counted: it comes faster than it may, and UDP cannot be asked to wait. Where
+    /// senders wait, they do.
+    pub fn shed(&mut self, filler: &mut Filler, now: Instant) {
+        if !self.is_udp() {
+            return;
+        }
+        for _ in 0..CALLS {
+            filler.drop_for_rate(self.waiting());
+            (self.next, self.at) = (self.receiver.len(), 0);
+            if !self.ready {
+                return;
+            }
+            self.receive(filler, now);
+        }
+    }
+
+    /// Whether nobody waits for what is received here.
+    pub fn is_udp(&self) -> bool {
+        matches!(self.socket, Door::Udp(_))
     }
 
     fn receive(&mut self, filler: &mut Filler, now: Instant) {

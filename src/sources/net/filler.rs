@@ -65,6 +65,16 @@ impl Filler {
         self.stuck
     }
 
+    /// Whether it may not go on for its rate.
+    pub fn is_paced(&self) -> bool {
+        self.inlet.is_paced()
+    }
+
+    /// Counts entries that came faster than they may, from where nobody can be asked to wait.
+    pub fn drop_for_rate(&self, entries: usize) {
+        self.inlet.drop_for_rate(entries);
+    }
+
     /// Most entries a block may have.
     pub fn block_entries(&self) -> usize {
         self.inlet.block_entries()

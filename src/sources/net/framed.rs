@@ -217,7 +217,9 @@ impl<F: Framing + Clone> Framed<F> {
         let doors = || self.doors.iter();
         let ready = |door: &Door| match door {
             Door::Connections(entrance) => entrance.ready && entrance.rests.is_none(),
-            Door::Datagrams(socket) => !self.blocked && socket.is_ready(),
+            Door::Datagrams(socket) => {
+                socket.is_ready() && (!self.blocked || (self.filler.is_paced() && socket.is_udp()))
+            }
             Door::Closed => false,
         };
         if (!self.blocked && self.connections.is_ready()) || doors().any(ready) {
@@ -283,6 +285,13 @@ impl<F: Framing + Clone + 'static> Member for Framed<F> {
             self.connections.read(&mut self.filler, now);
         }
         self.blocked = !may_move || self.filler.is_stuck();
+        if self.blocked && self.filler.is_paced() {
+            for door in &mut self.doors {
+                if let Door::Datagrams(socket) = door {
+                    socket.shed(&mut self.filler, now);
+                }
+            }
+        }
         if !self.blocked {
             self.connections.end_idle(&self.filler, now);
         }

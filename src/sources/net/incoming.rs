@@ -219,8 +219,12 @@ impl<F: Framing + Clone> Incoming<F> {
         }
         let wanted = filler.bytes_wanted().clamp(READ_MIN, READ_MAX);
         let need = self.carry.len() + if self.unframed { 0 } else { READ_MIN };
+        // How many entries it may have is known when it is opened.
+        if filler.room(need, now).is_none() {
+            return Pumped::Blocked;
+        }
         let most = filler.block_entries();
-        let Some(block) = filler.room(need, now) else { return Pumped::Blocked };
+        let Some(block) = filler.room_left(need) else { return Pumped::Blocked };
         let base = block.text().len();
         block.append(&self.carry);
         let (mut read, mut more) = (0, true);
@@ -367,8 +371,12 @@ impl<F: Framing + Clone> Incoming<F> {
         if self.carry.is_empty() {
             return Pumped::Ended;
         }
+        let need = self.carry.len() + 1;
+        if filler.room(need, now).is_none() {
+            return Pumped::Blocked;
+        }
         let most = filler.block_entries();
-        let Some(block) = filler.room(self.carry.len() + 1, now) else { return Pumped::Blocked };
+        let Some(block) = filler.room_left(need) else { return Pumped::Blocked };
         let base = block.text().len();
         block.append(&self.carry);
         self.carry.clear();

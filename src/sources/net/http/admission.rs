@@ -3,9 +3,12 @@
 use super::service::{Reading, Service};
 use crate::auth::Auth;
 use crate::http::{Head, Refusal, Response, Status};
+use crate::labels::Labels;
 use crate::sources::inlet::{Gate, Hallway, Strategy};
+use crate::sources::rate::Limits;
 use crate::units::format_size;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// After how many seconds to try again when there was no room.
 pub const RETRY_AFTER: &str = "1";
@@ -23,6 +26,8 @@ pub enum Pressure {
     Requests,
     /// Their bodies have too much of the memory.
     Memory,
+    /// More came lately than a rate limit allows; there is room again after so many seconds.
+    Rate(u64),
 }
 
 impl Pressure {
@@ -33,6 +38,11 @@ impl Pressure {
             Pressure::Behind => ("no room now: what came before is still being delivered\n", RETRY_AFTER),
             Pressure::Requests => ("no room now: too many requests are under way\n", RETRY_AFTER),
             Pressure::Memory => ("no room now: too many bytes of bodies are under way\n", RETRY_AFTER),
+            Pressure::Rate(seconds) => {
+                let says = "too fast: more entries came lately than the rate limit allows\n";
+                return Response::text(Status::TOO_MANY_REQUESTS, says)
+                    .with("Retry-After", seconds.to_string());
+            }
         };
         Response::text(Status::UNAVAILABLE, why).with("Retry-After", after)
     }
@@ -46,6 +56,8 @@ pub struct Way {
     pub hallway: Arc<Hallway>,
     /// What the source does when it cannot go on.
     pub strategy: Strategy,
+    /// How fast its entries may come.
+    pub limits: Limits,
 }
 
 impl Way {
@@ -55,12 +67,20 @@ impl Way {
     }
 }
 
+impl Way {
+    /// After how many seconds entries with these labels may come again; nothing if now.
+    pub fn wait_for_rate(&self, labels: &Labels, now: Instant) -> Option<u64> {
+        let at = self.limits.wait(Some(labels), now)?;
+        Some(at.saturating_duration_since(now).as_secs_f64().ceil().max(1.0) as u64)
+    }
+}
+
 /// Judges a head: what to make of its body, or the answer that refuses it.
 pub fn judge(
     head: &Head,
     auth: Option<&Auth>,
     service: &dyn Service,
-    pressure: impl FnOnce() -> Option<Pressure>,
+    pressure: impl FnOnce(&Reading) -> Option<Pressure>,
 ) -> Result<Reading, Response> {
     if let Some(auth) = auth
         && !auth.admits(head.field("authorization"))
@@ -69,7 +89,7 @@ pub fn judge(
         return Err(Response::text(Status::UNAUTHORIZED, says).with("WWW-Authenticate", auth.challenge()));
     }
     let reading = service.reading(head)?;
-    match pressure() {
+    match pressure(&reading) {
         Some(pressure) => Err(pressure.response()),
         None => Ok(reading),
     }

@@ -10,6 +10,7 @@ use crate::http::{Head, Response};
 use crate::labels::{Labels, Stream};
 use crate::ledger::{Named, SourceLedger};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Most bytes read in a turn.
 const TURN_BYTES: usize = 256 << 10;
@@ -87,10 +88,10 @@ impl Desk {
 
     /// What to make of a request, or the answer that refuses it.
     pub fn judge(&self, head: &Head) -> Result<Reading, Response> {
-        judge(head, self.terms.settings.auth.as_ref(), &*self.terms.service, || self.pressure())
+        judge(head, self.terms.settings.auth.as_ref(), &*self.terms.service, |reading| self.pressure(reading))
     }
 
-    fn pressure(&self) -> Option<Pressure> {
+    fn pressure(&self, reading: &Reading) -> Option<Pressure> {
         if self.ending {
             Some(Pressure::Ending)
         } else if self.requests >= REQUESTS_MAX {
@@ -99,6 +100,9 @@ impl Desk {
             Some(Pressure::Memory)
         } else if !self.way.is_open() {
             Some(Pressure::Behind)
+        } else if self.way.limits.is_on() {
+            let labels = self.labels(&reading.labels);
+            self.way.wait_for_rate(&labels, Instant::now()).map(Pressure::Rate)
         } else {
             None
         }
@@ -125,12 +129,17 @@ impl Desk {
 
     /// A stream called `origin`, with labels beside those of the source.
     pub fn stream(&self, origin: String, labels: &[(Box<str>, Box<str>)]) -> Arc<Stream> {
-        let HttpSettings { source, kind, labels: own, .. } = &self.terms.settings;
-        let all = match labels {
+        let HttpSettings { source, kind, .. } = &self.terms.settings;
+        Arc::new(Stream::new(*source, Arc::clone(&self.ledger.name), kind, origin, self.labels(labels)))
+    }
+
+    /// The labels of the source with others beside them.
+    fn labels(&self, labels: &[(Box<str>, Box<str>)]) -> Labels {
+        let own = &self.terms.settings.labels;
+        match labels {
             [] => own.clone(),
             // What the config says wins over what a client says.
             more => Labels::new(more.iter().map(|(name, value)| (&**name, &**value)).chain(own.iter())),
-        };
-        Arc::new(Stream::new(*source, Arc::clone(&self.ledger.name), kind, origin, all))
+        }
     }
 }

@@ -96,6 +96,7 @@ impl Intake {
             gate: Arc::clone(&first.gate),
             hallway: Arc::clone(&first.hallway),
             strategy: first.strategy,
+            limits: first.limits.clone(),
         };
         let largest = way.hallway.blocks.class(usize::MAX);
         if settings.max_entry >= largest {

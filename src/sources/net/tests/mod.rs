@@ -64,6 +64,7 @@ impl House {
             strategy: Strategy::Block,
             gate: Arc::clone(&self.gate),
             hallway: Arc::clone(&self.hallway),
+            limits: crate::sources::rate::Limits::default(),
         }
     }
 
