@@ -9,6 +9,7 @@ mod child;
 #[path = "../support/destination.rs"]
 mod destination;
 mod latency;
+#[allow(dead_code, reason = "a scenario's name is for those that are many")]
 #[path = "../flow/simulation.rs"]
 mod simulation;
 mod sink;

@@ -2,7 +2,7 @@
 //!
 //! The destination is a server of ours that takes `20 ms + 20 us * entries` for a request, any number at once. Lines come
 //! in by TCP, one connection; order does not matter, so that several requests may be out. What is compared is the middle
-//! of all latencies: docs/flow-control.md promises that the two differ by less than a quarter.
+//! of all latencies: the two should differ by less than a quarter.
 
 use crate::child::Child;
 use crate::destination::{Destination, status};
