@@ -1,4 +1,5 @@
-//! HTTP/1.1 as a server speaks it (RFC 9110, RFC 9112), without sockets and without a clock.
+//! HTTP/1.1 as a server speaks it (RFC 9110, RFC 9112), without sockets and without a clock; and of a client's side what
+//! reads a long answer piece by piece ([`answer`]).
 //!
 //! [`head`] reads a request's head, [`reader`] finds where bodies begin and end, [`response`] writes answers, and
 //! [`connection`] is the machine that keeps them in order on one connection: fed bytes, it yields requests and pieces of
@@ -8,6 +9,7 @@
 //! smuggled past one of them.
 //! Not here: what requests mean, who may make them, and compressed bodies.
 
+pub mod answer;
 pub mod connection;
 pub mod head;
 pub mod patience;

@@ -79,6 +79,16 @@ impl Reader {
         Reader { state: State::Head, body_max, empty_lines: 0, looked: 0 }
     }
 
+    /// A reader at the start of a body, of a message whose head was read elsewhere. What it finds behind the end is
+    /// not to be asked for.
+    pub fn of_body(framing: Framing, body_max: u64) -> Self {
+        let state = match framing {
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Chunked(Chunked { body: 0, extensions: 0, trailers: 0 }, Part::Size),
+        };
+        Reader { state, ..Reader::new(body_max) }
+    }
+
     /// Bodies longer than `body_max` bytes are refused from now on.
     pub fn set_body_max(&mut self, body_max: u64) {
         self.body_max = body_max;
