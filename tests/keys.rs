@@ -10,6 +10,8 @@
 mod bodies;
 #[path = "keys/cases.rs"]
 mod cases;
+#[path = "keys/docker.rs"]
+mod docker;
 #[path = "keys/files.rs"]
 mod files;
 #[path = "keys/http.rs"]
@@ -244,6 +246,7 @@ const SHOWN: &[(&str, &str)] = &[
 const OTHERS: &[&[(&str, &str)]] = &[
     bodies::SHOWN,
     cases::SHOWN,
+    docker::SHOWN,
     files::SHOWN,
     http::SHOWN,
     net::SHOWN,

@@ -4,6 +4,7 @@
 
 pub mod oracle_body;
 pub mod oracle_expr;
+pub mod oracle_frames;
 pub mod oracle_framing;
 pub mod oracle_logfmt;
 pub mod oracle_multiline;

@@ -87,6 +87,9 @@ fn of_source(source: &SourceStats) -> Option<String> {
     if !source.gate_open {
         return Some("it does not read: a sink it leads to is full".into());
     }
+    if let Some(why) = &source.unwell {
+        return Some(why.clone());
+    }
     let SourceStats { lag_growth_bytes: growth, lag_bytes: lag, .. } = source;
     (*growth > LAG_GROWTH_MAX)
         .then(|| format!("it falls behind: {growth} bytes more wait than half a minute ago, {lag} in all"))

@@ -5,6 +5,7 @@ use crate::buffer::BufferView;
 use crate::delivery::breaker::BreakerState;
 use crate::delivery::circuit::CircuitView;
 use crate::ledger::{Dropped, HttpLedger, Named, Reason, SinkLedger, SourceLedger};
+use crate::sources::docker::{ContainerRow, Containers};
 use crate::steps::counts::StepView;
 use crate::steps::ordered::OrderedView;
 use serde::Serialize;
@@ -105,6 +106,12 @@ pub struct SourceStats {
     pub files: Vec<FileStats>,
     /// How many files it follows.
     pub files_total: usize,
+    /// Containers it reads, some of them; those first that cannot be read.
+    pub containers: Vec<ContainerRow>,
+    /// How many containers it reads.
+    pub containers_total: usize,
+    /// Why it does not take in all it should.
+    pub unwell: Option<String>,
 }
 
 impl SourceStats {
@@ -151,6 +158,12 @@ impl SourceStats {
         let mut files = files.into_iter();
         self.files = files.by_ref().take(FILES_SHOWN).collect();
         self.files_total = self.files.len() + files.count();
+    }
+
+    /// Takes what a source shows of its containers.
+    pub fn show_containers(&mut self, shown: &Containers) {
+        (self.containers, self.containers_total) = (shown.rows.clone(), shown.total);
+        self.unwell = shown.trouble.clone();
     }
 }
 

@@ -22,11 +22,19 @@ pub enum Edge {
     Partial = 1,
     /// The beginning of a line of which no more is wanted: skip to its end.
     Skipping = 2,
+    /// The end of a line of a container's log file, in the middle of a line of its standard output that was cut: of that no
+    /// more is wanted.
+    PassingOut = 3,
+    /// The same, of its standard error.
+    PassingErr = 4,
+    /// The same, of both.
+    PassingBoth = 5,
 }
 
 impl Edge {
     fn from_code(code: u8) -> Option<Edge> {
-        [Edge::Line, Edge::Partial, Edge::Skipping].get(usize::from(code)).copied()
+        use Edge::*;
+        [Line, Partial, Skipping, PassingOut, PassingErr, PassingBoth].get(usize::from(code)).copied()
     }
 }
 

@@ -237,7 +237,7 @@ impl Checker<'_> {
                         self.problem(&["sources", name, "type"], message, label);
                     }
                 }
-                SourceKind::File(_) | SourceKind::Submit(_) => {}
+                SourceKind::File(_) | SourceKind::Docker(_) | SourceKind::Submit(_) => {}
             }
         }
     }

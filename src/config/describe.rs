@@ -79,6 +79,7 @@ fn source(config: &Config, source: &SourceConfig, out: &mut String) {
     }
     let own = match &source.kind {
         SourceKind::File(file) => flat(file),
+        SourceKind::Docker(docker) => flat(docker),
         SourceKind::Syslog(syslog) => flat(syslog),
         SourceKind::Http(http) => flat(http),
         SourceKind::Loki(loki) => flat(loki),

@@ -19,6 +19,7 @@ use crate::lane::{Lane, LaneView};
 use crate::ledger::Ledger;
 use crate::metrics::Telemetry;
 use crate::sinks::Sink;
+use crate::sources::docker::Containers;
 use crate::sources::file::FileRow;
 use crate::sources::inlet::{Gate, Hallway};
 use crate::sources::rate::RateLimit;
@@ -42,6 +43,8 @@ pub(super) struct SourceView {
     pub listening: Vec<String>,
     /// The files it follows.
     pub files: Option<Arc<Mutex<Vec<FileRow>>>>,
+    /// The containers it reads.
+    pub containers: Option<Arc<Mutex<Containers>>>,
     /// What it takes in, in words.
     pub what: String,
     /// It is not in the config any more; its numbers stay, so that the sums hold.
@@ -55,6 +58,7 @@ impl SourceView {
             gate: Arc::clone(gate),
             listening: Vec::new(),
             files: None,
+            containers: None,
             what: String::new(),
             removed: false,
         }
@@ -275,6 +279,9 @@ impl Inside for House {
                     safe_to: file.offset,
                     len: file.size,
                 }));
+            }
+            if let Some(containers) = view.containers.as_ref().filter(|_| !view.removed) {
+                stats.show_containers(&containers.lock());
             }
         }
         for (stats, SinkView { lane, disk, sink, circuit, removed, .. }) in

@@ -12,6 +12,8 @@ use crate::sinks::config::SinkKind;
 use crate::sinks::file::own_files;
 use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
+use crate::sources::docker::config::DockerSourceConfig;
+use crate::sources::docker::{DockerReader, DockerSettings};
 use crate::sources::ending::Ending;
 use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
@@ -102,6 +104,15 @@ impl Opener<'_> {
                 self.opened.view.files = Some(reader.files());
                 self.add_reader(move |row| reader.run(row));
             }
+            SourceKind::Docker(docker) => {
+                let multiline = rules(docker.multiline.as_ref(), docker.max_line, &source.name)?;
+                let settings = docker_settings(docker, (id, &spec.source.name), multiline, labels);
+                self.opened.view.what = format!("reads containers of {}", docker.socket.display());
+                let reader = DockerReader::new(docker, settings, spec, ending, Arc::clone(self.checkpoint));
+                let reader = reader.map_err(failed)?;
+                self.opened.view.containers = Some(reader.containers());
+                self.add_reader(move |row| reader.run(row));
+            }
             SourceKind::Stdin(stdin) => {
                 self.opened.view.what = "reads standard input".into();
                 let multiline = rules(stdin.multiline.as_ref(), stdin.max_line, &source.name)?;
@@ -169,7 +180,9 @@ impl Opener<'_> {
                 let (service, strategy) = (Arc::new(loki.service()), source.strategy);
                 Box::new(http::Change { settings, service, strategy })
             }
-            SourceKind::File(_) | SourceKind::Stdin(_) | SourceKind::Submit(_) => return Ok(false),
+            SourceKind::File(_) | SourceKind::Docker(_) | SourceKind::Stdin(_) | SourceKind::Submit(_) => {
+                return Ok(false);
+            }
         };
         let number = seats.start;
         let prepared = self.intake.run(move |intake| intake.prepare(number, change));
@@ -269,6 +282,7 @@ impl Opener<'_> {
             rotate_wait: config.rotate_wait,
             ignore_older: config.ignore_older,
             open_files: config.open_files,
+            format: config.format,
             multiline: None,
             scratch: self.wanted.config.data_dir.clone(),
             never_read: vec![self.wanted.config.data_dir.clone()],
@@ -278,11 +292,32 @@ impl Opener<'_> {
     }
 }
 
+fn docker_settings(
+    config: &DockerSourceConfig,
+    (source, name): (SourceId, &Arc<str>),
+    multiline: Option<Arc<Rules>>,
+    labels: Labels,
+) -> DockerSettings {
+    DockerSettings {
+        source,
+        name: Arc::clone(name),
+        socket: config.socket.clone(),
+        read_from: config.read_from,
+        max_line: config.max_line,
+        multiline,
+        rescan: config.rescan,
+        timeout: config.timeout,
+        connections: config.connections,
+        labels,
+    }
+}
+
 /// The longest entry of the source and what stands around it: a block must hold as much.
 pub(super) fn longest_entry(source: &SourceConfig) -> usize {
     HEADROOM
         + match &source.kind {
             SourceKind::File(file) => longest_event(file.multiline.as_ref(), file.max_line),
+            SourceKind::Docker(docker) => longest_event(docker.multiline.as_ref(), docker.max_line),
             SourceKind::Http(http) => http.max_entry,
             SourceKind::Loki(loki) => loki.max_entry,
             SourceKind::Stdin(stdin) => longest_event(stdin.multiline.as_ref(), stdin.max_line),

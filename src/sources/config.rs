@@ -5,6 +5,7 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::docker::config::DockerSourceConfig;
 use super::file::config::FileSourceConfig;
 use super::http::config::HttpSourceConfig;
 pub use super::inlet::Strategy;
@@ -36,6 +37,8 @@ pub struct SourceKeys {
 pub enum SourceKind {
     /// Files found by globs.
     File(FileSourceConfig),
+    /// What containers say, asked of their engine.
+    Docker(DockerSourceConfig),
     /// Syslog over TCP, TLS, UDP and unix sockets.
     Syslog(SyslogSourceConfig),
     /// Entries in the bodies of HTTP requests.
@@ -52,16 +55,18 @@ pub enum SourceKind {
 
 impl SourceKind {
     /// The names of all types, as `type:` knows them.
-    pub const TYPES: &'static [&'static str] = &["file", "syslog", "socket", "http", "loki", "stdin"];
+    pub const TYPES: &'static [&'static str] =
+        &["file", "docker", "syslog", "socket", "http", "loki", "stdin"];
 
     /// The same, and what only programs have.
     pub const ALL_TYPES: &'static [&'static str] =
-        &["file", "syslog", "socket", "http", "loki", "stdin", "submit"];
+        &["file", "docker", "syslog", "socket", "http", "loki", "stdin", "submit"];
 
     /// Reads the keys of the type called `name`; an unknown name is an unknown variant.
     pub fn read<'de, D: Deserializer<'de>>(name: &str, keys: D) -> Result<Self, D::Error> {
         match name {
             "file" => FileSourceConfig::deserialize(keys).map(Self::File),
+            "docker" => DockerSourceConfig::deserialize(keys).map(Self::Docker),
             "syslog" => SyslogSourceConfig::deserialize(keys).map(Self::Syslog),
             "http" => HttpSourceConfig::deserialize(keys).map(Self::Http),
             "loki" => LokiSourceConfig::deserialize(keys).map(Self::Loki),
@@ -75,6 +80,7 @@ impl SourceKind {
     pub fn name(&self) -> &'static str {
         match self {
             Self::File(_) => "file",
+            Self::Docker(_) => "docker",
             Self::Syslog(_) => "syslog",
             Self::Http(_) => "http",
             Self::Loki(_) => "loki",

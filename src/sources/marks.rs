@@ -1,13 +1,11 @@
-//! What a block carries along: the stretches of files it holds, to be told when it is settled.
+//! What a block carries along: the stretches of its origins it holds, to be told when it is settled.
 
-use super::tail::TailId;
-
-/// One stretch of one file.
+/// One stretch of one origin, which the source calls `T`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// The file.
-    pub tail: TailId,
-    /// Its generation when the stretch was read.
+pub struct Piece<T> {
+    /// Whose.
+    pub origin: T,
+    /// The origin's generation when the stretch was read.
     pub generation: u32,
     /// The stretch's number.
     pub number: u32,
@@ -15,19 +13,19 @@ pub struct Piece {
 
 /// The stretches in a block; one alone, as in every block read at full speed, needs no memory of its own.
 #[derive(Debug, Default)]
-pub enum Marks {
+pub enum Marks<T> {
     /// None yet.
     #[default]
     None,
-    /// One file.
-    One(Piece),
+    /// One origin.
+    One(Piece<T>),
     /// Several small ones.
-    Many(Vec<Piece>),
+    Many(Vec<Piece<T>>),
 }
 
-impl Marks {
+impl<T> Marks<T> {
     /// Adds a stretch.
-    pub fn push(&mut self, piece: Piece) {
+    pub fn push(&mut self, piece: Piece<T>) {
         *self = match std::mem::take(self) {
             Marks::None => Marks::One(piece),
             Marks::One(first) => Marks::Many(vec![first, piece]),
@@ -39,7 +37,7 @@ impl Marks {
     }
 
     /// All stretches.
-    pub fn pieces(&self) -> &[Piece] {
+    pub fn pieces(&self) -> &[Piece<T>] {
         match self {
             Marks::None => &[],
             Marks::One(piece) => std::slice::from_ref(piece),

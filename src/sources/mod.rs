@@ -5,6 +5,8 @@
 
 pub mod body;
 pub mod config;
+pub mod containers;
+pub mod docker;
 pub mod ending;
 pub mod file;
 pub mod framing;
@@ -12,8 +14,10 @@ pub mod hallway;
 pub mod http;
 pub mod inlet;
 pub mod loki;
+pub mod marks;
 pub mod multiline;
 pub mod net;
+pub mod progress;
 pub mod rate;
 pub mod socket;
 pub mod stdin;

@@ -1,61 +1,49 @@
-//! Which bytes of a file are safe: stretches go out in order, come back in any, and the safe offset follows the first
-//! that is not back yet.
+//! How much of what can be read again is safe: stretches go out in order, come back in any, and the safe place follows the
+//! first that is not back yet.
 
-use crate::checkpoint::Edge;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// A place in a file that reading could begin again from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Point {
-    /// Which byte.
-    pub offset: u64,
-    /// What stands before it.
-    pub edge: Edge,
-    /// CRC32C of the bytes before it, as in [`crate::checkpoint::Position`].
-    pub tail_crc: u32,
-}
-
-struct Stretch {
-    end: Point,
+struct Stretch<P> {
+    end: P,
     done: bool,
     read: Instant,
 }
 
-/// The stretches of one file that are on their way.
-pub struct Progress {
-    safe: Point,
-    stretches: VecDeque<Stretch>,
+/// The stretches of one origin that are on their way. `P` is a place in it that reading could begin again from.
+pub struct Progress<P> {
+    safe: P,
+    stretches: VecDeque<Stretch<P>>,
     /// The number of the first of them.
     first: u32,
 }
 
-impl Progress {
+impl<P: Clone + PartialEq> Progress<P> {
     /// Everything before `safe` is done with.
-    pub fn new(safe: Point) -> Progress {
+    pub fn new(safe: P) -> Progress<P> {
         Progress { safe, stretches: VecDeque::new(), first: 0 }
     }
 
     /// The place before which everything is safe.
-    pub fn safe(&self) -> Point {
-        self.safe
+    pub fn safe(&self) -> P {
+        self.safe.clone()
     }
 
     /// Notes that everything up to `end` goes out now, read at `now`; the number it will come back as is the result.
-    pub fn add(&mut self, end: Point, now: Instant) -> u32 {
+    pub fn add(&mut self, end: P, now: Instant) -> u32 {
         self.stretches.push_back(Stretch { end, done: false, read: now });
         self.first.wrapping_add(self.stretches.len() as u32 - 1)
     }
 
     /// The last stretch, which has not left yet, reaches to `end`.
-    pub fn extend(&mut self, end: Point) {
+    pub fn extend(&mut self, end: P) {
         if let Some(last) = self.stretches.back_mut() {
             last.end = end;
         }
     }
 
     /// Everything up to `end` is passed over: there is no entry in it.
-    pub fn pass(&mut self, end: Point, now: Instant) {
+    pub fn pass(&mut self, end: P, now: Instant) {
         match self.stretches.back_mut() {
             None => self.safe = end,
             Some(last) if last.done => last.end = end,
@@ -69,7 +57,7 @@ impl Progress {
         if let Some(stretch) = self.stretches.get_mut(place) {
             stretch.done = true;
         }
-        let before = self.safe;
+        let before = self.safe.clone();
         while self.stretches.front().is_some_and(|stretch| stretch.done) {
             if let Some(stretch) = self.stretches.pop_front() {
                 self.safe = stretch.end;
@@ -97,7 +85,7 @@ mod tests {
     #[test]
     fn the_safe_place_is_the_end_of_the_done_prefix_whatever_the_order() {
         let now = Instant::now();
-        let point = |offset| Point { offset, ..Point::default() };
+        let point = |offset: u64| offset;
         let mut rng = fastrand::Rng::with_seed(3);
         for _ in 0..200 {
             let mut progress = Progress::new(point(0));
@@ -119,7 +107,7 @@ mod tests {
                 }
                 let prefix = done.iter().take_while(|done| **done).count();
                 let want = if prefix == 0 { 0 } else { ends[prefix - 1] };
-                assert_eq!(progress.safe().offset, want);
+                assert_eq!(progress.safe(), want);
                 assert_eq!(progress.is_settled(), prefix == ends.len());
             }
         }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
+mod containers;
 mod curl;
 mod loggen;
 mod logrotate;

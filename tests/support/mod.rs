@@ -1,6 +1,7 @@
 //! Drives the binary as a child process and recounts from outside what it says of itself.
 #![allow(dead_code, reason = "each test binary uses its own part of the support")]
 
+pub mod engine;
 pub mod http;
 pub mod tls;
 

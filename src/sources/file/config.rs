@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use super::ReadFrom;
+pub use super::{Format, ReadFrom};
 use crate::sources::multiline::config::{MultilineConfig, multiline};
 use crate::units;
 
@@ -40,6 +40,9 @@ pub struct FileSourceConfig {
     /// Most files open at once; those without news are closed and opened again when they grow.
     #[serde(default = "open_files", with = "units::count")]
     pub open_files: usize,
+    /// What the lines are: entries, or what container engines write.
+    #[serde(default)]
+    pub format: Format,
     /// Which lines are one event; absent: each is one.
     #[serde(default, deserialize_with = "multiline", skip_serializing_if = "Option::is_none")]
     pub multiline: Option<MultilineConfig>,
@@ -57,7 +60,8 @@ fn open_files() -> usize {
     1024
 }
 
-fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+/// Reads a list of globs.
+pub(crate) fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     /// Its own type, so that an error points at the one glob and not at the list.
     struct Glob(String);
     impl<'de> Deserialize<'de> for Glob {

@@ -4,6 +4,7 @@
 //! at a block's end is read again with the next one (with 64 KiB blocks and lines of 250 bytes 0.2 % more bytes).
 
 use super::identity::{Before, Head};
+use super::messages::{Format, SharedScratch};
 use crate::block::Block;
 use crate::checkpoint::{Edge, HEAD_MAX};
 use crate::entry::Entry;
@@ -35,6 +36,8 @@ pub struct Cursor {
     pub partial: u64,
     /// Of several lines: the event they begin with.
     pub open: Open,
+    /// There is one in a file of messages, and nothing behind it.
+    pub event: bool,
 }
 
 /// What one block may hold.
@@ -45,11 +48,15 @@ pub struct Limits {
     pub line: usize,
     /// Which lines are one event, unless each is. A block of the largest class holds more than the longest, too.
     pub rules: Option<Arc<Rules>>,
+    /// What the lines are.
+    pub format: Format,
+    /// Memory to read files of messages into.
+    pub scratch: SharedScratch,
 }
 
 impl Limits {
     /// The longest entry.
-    fn longest(&self) -> usize {
+    pub(super) fn longest(&self) -> usize {
         self.rules.as_ref().map_or(self.line, |rules| rules.max_bytes.max(self.line))
     }
 }
@@ -116,7 +123,8 @@ impl Cursor {
     /// Goes back to an earlier place.
     pub fn rewind(&mut self, file: &File, offset: u64, edge: Edge) -> io::Result<()> {
         self.before = Before::read(file, offset)?;
-        (self.read, self.edge, self.partial, self.open) = (offset, edge, 0, Open::default());
+        (self.read, self.edge, self.partial) = (offset, edge, 0);
+        (self.open, self.event) = (Open::default(), false);
         Ok(())
     }
 
@@ -124,7 +132,7 @@ impl Cursor {
     /// beyond the cursor. If not, it was rewritten. One small read, rarely two.
     pub fn holds(&mut self, file: &File, size: u64) -> io::Result<bool> {
         if size < self.read + self.partial {
-            (self.partial, self.open) = (0, Open::default());
+            (self.partial, self.open, self.event) = (0, Open::default(), false);
         }
         let begins =
             u64::from(self.head.len) <= self.read || Head::read(file, self.head.len.into())? == self.head;
@@ -141,17 +149,19 @@ impl Cursor {
         Ok(self.head.len > before)
     }
 
-    /// Reads on into the spare room of `block`, whose entries become those of `stream`. The file was `size` bytes long
+    /// Reads on into the spare room of `block`, whose entries become those of the first of `streams`; of the second in files
+    /// of messages what containers said to their standard error. The file was `size` bytes long
     /// a moment ago. What is incomplete at its end is left, but for what `flush` says.
     pub fn fill(
         &mut self,
         file: &File,
         size: u64,
         block: &mut Block,
-        stream: &Arc<Stream>,
+        streams: &[Arc<Stream>; 2],
         limits: &Limits,
         flush: Flush,
     ) -> io::Result<Filled> {
+        let stream = &streams[0];
         let room = limits.entries.saturating_sub(block.entries().len());
         let (base, want) = (block.text().len(), block.spare().len());
         let nothing = |then| Ok(Filled { entries: 0, cut: 0, then });
@@ -160,6 +170,9 @@ impl Cursor {
         }
         if self.edge == Edge::Skipping {
             return nothing(self.skip(file, size, block.spare())?);
+        }
+        if limits.format != Format::Plain {
+            return self.fill_messages(file, size, block, streams, limits, flush);
         }
         if self.partial >= SCAN_ON && flush == Flush::None {
             let scanned = match &limits.rules {
@@ -281,7 +294,7 @@ impl Cursor {
         Ok(())
     }
 
-    fn advance(&mut self, bytes: &[u8], edge: Edge) {
+    pub(super) fn advance(&mut self, bytes: &[u8], edge: Edge) {
         // After going back the head may reach further than the cursor.
         let known = u64::from(self.head.len).checked_sub(self.read);
         if let Some(new) = known.and_then(|known| bytes.get(known as usize..)) {
@@ -289,7 +302,12 @@ impl Cursor {
         }
         self.before.push(bytes);
         self.read += bytes.len() as u64;
-        (self.edge, self.partial, self.open) = (edge, 0, Open::default());
+        (self.edge, self.partial, self.open, self.event) = (edge, 0, Open::default(), false);
+    }
+
+    /// Whether what is incomplete is an event that may go on, and no incomplete line.
+    pub fn has_event(&self) -> bool {
+        self.open.bytes() > 0 || self.event
     }
 }
 
@@ -437,10 +455,17 @@ mod tests {
             let mut capacity = self.capacity;
             loop {
                 let mut block = Block::new(capacity);
-                let limits = Limits { entries: self.entries, line: self.max, rules: self.rules.clone() };
+                let limits = Limits {
+                    entries: self.entries,
+                    line: self.max,
+                    rules: self.rules.clone(),
+                    format: Format::Plain,
+                    scratch: SharedScratch::default(),
+                };
+                let streams = [Arc::clone(&self.stream), Arc::clone(&self.stream)];
                 let then = loop {
                     let size = self.file.metadata().unwrap().len();
-                    let done = self.cursor.fill(&self.file, size, &mut block, &self.stream, &limits, flush);
+                    let done = self.cursor.fill(&self.file, size, &mut block, &streams, &limits, flush);
                     match done.unwrap().then {
                         Then::More => {}
                         then => break then,
@@ -617,12 +642,14 @@ mod tests {
         rig.write(format!("One\n{}", " more\n".repeat(1000)));
         assert_eq!(rig.lines(), [""; 0]);
         let mut block = Block::new(rig.capacity);
-        let limits = Limits { entries: 10, line: 1000, rules: rig.rules.clone() };
+        let (format, scratch) = (Format::Plain, SharedScratch::default());
+        let limits = Limits { entries: 10, line: 1000, rules: rig.rules.clone(), format, scratch };
+        let streams = [Arc::clone(&rig.stream), Arc::clone(&rig.stream)];
         for more in [" mo", "re\n more\n", "\n"] {
             rig.write(more);
             let size = rig.file.metadata().unwrap().len();
             block.spare().fill(b'#');
-            rig.cursor.fill(&rig.file, size, &mut block, &rig.stream, &limits, Flush::None).unwrap();
+            rig.cursor.fill(&rig.file, size, &mut block, &streams, &limits, Flush::None).unwrap();
             let touched = block.spare().iter().filter(|byte| **byte != b'#').count();
             assert!(touched < 20, "{touched} bytes were read");
         }

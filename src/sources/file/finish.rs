@@ -21,16 +21,14 @@ impl Reader {
         let (begin, len) = (tail.cursor.read, tail.cursor.partial);
         // An event that may go on waits for a line, an incomplete line for its end.
         let (timeout, latest) = match &self.settings.multiline {
-            Some(rules) if tail.cursor.open.bytes() > 0 => {
-                (rules.timeout, now + rules.timeout * TIMEOUTS_MAX)
-            }
+            Some(rules) if tail.cursor.has_event() => (rules.timeout, now + rules.timeout * TIMEOUTS_MAX),
             _ => (self.settings.partial_timeout, now + self.settings.partial_timeout * TIMEOUTS_MAX),
         };
         match tail.partial {
             _ if len == 0 => (tail.partial, tail.unread_since) = (None, None),
             Some(known) if (known.begin, known.len) == (begin, len) => {}
             known => {
-                let same = known.filter(|known| known.begin == begin && tail.cursor.open.bytes() > 0);
+                let same = known.filter(|known| known.begin == begin && tail.cursor.has_event());
                 let latest = same.map_or(latest, |known| known.latest);
                 let until = (now + timeout).min(latest);
                 tail.partial = Some(Partial { begin, len, until, latest });

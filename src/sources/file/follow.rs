@@ -9,13 +9,16 @@ use super::cursor::{Cursor, Flush};
 use super::discover::{self, Found, Opened};
 use super::finish::is_out_of_files;
 use super::identity::{Age, FileId, agrees};
+use super::messages::Format;
+use super::origin;
 use super::progress::{Point, Progress};
 use super::reader::{AWAY_LOOK, Reader};
 use super::resume::{resumed, starts_binary};
 use super::tail::{Place, Tail, TailId, written};
 use crate::checkpoint::{Key, Start};
 use crate::clock::unix_nanos;
-use crate::labels::Stream;
+use crate::labels::{Labels, Stream};
+use crate::sources::containers::Std;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -248,13 +251,13 @@ impl Reader {
         let file = FileId::of(&opened.meta);
         let here = opened.packed.is_none() && self.globs.wants(path);
         let age = discover::age(path, &opened.meta);
-        let stream = self.stream(&origin);
+        let streams = self.streams(&origin);
         let path: Arc<Path> = path.into();
         let point = Point { offset: cursor.read, edge: cursor.edge, tail_crc: cursor.before.crc() };
         let mut tail = Tail {
             path: Arc::clone(&path),
             origin: Arc::clone(&origin),
-            stream,
+            streams,
             id: file,
             age,
             file: Some(opened.file),
@@ -312,18 +315,26 @@ impl Reader {
         id
     }
 
-    /// The stream of this origin: the one its files had before, if there were any.
-    pub(super) fn stream(&self, origin: &Arc<Path>) -> Arc<Stream> {
+    /// The streams of this origin: those its files had before, if there were any.
+    pub(super) fn streams(&self, origin: &Arc<Path>) -> [Arc<Stream>; 2] {
         let known = self.origins.get(origin).and_then(|id| self.tails.get(*id));
-        let known = known.filter(|tail| tail.origin == *origin);
-        known.map_or_else(
-            || {
-                let labels = self.settings.labels.clone();
-                let text = origin.to_string_lossy();
-                Arc::new(Stream::new(self.settings.source, Arc::clone(&self.name), "file", text, labels))
-            },
-            |tail| Arc::clone(&tail.stream),
-        )
+        if let Some(tail) = known.filter(|tail| tail.origin == *origin) {
+            return tail.streams.clone();
+        }
+        let stream = |labels| {
+            let text = origin.to_string_lossy();
+            Arc::new(Stream::new(self.settings.source, Arc::clone(&self.name), "file", text, labels))
+        };
+        if self.settings.format == Format::Plain {
+            let one = stream(self.settings.labels.clone());
+            return [Arc::clone(&one), one];
+        }
+        let facts = origin::labels(origin);
+        Std::ALL.map(|std| {
+            let facts = facts.iter().map(|(name, value)| (*name, &**value)).chain([("stream", std.name())]);
+            // What the config says has the last word.
+            stream(Labels::new(facts.chain(self.settings.labels.iter())))
+        })
     }
 
     /// Lets each of these wait for the one before it. All belong to one stream, oldest first.

@@ -23,6 +23,8 @@ mod finish;
 mod follow;
 mod identity;
 mod marks;
+mod messages;
+mod origin;
 mod positions;
 mod progress;
 mod read;
@@ -36,6 +38,7 @@ mod unpack;
 mod watch;
 
 pub use elsewhere::{Place, find, moved};
+pub use messages::Format;
 pub use report::{FileRow, ROWS_MAX};
 
 use crate::checkpoint::Checkpoint;
@@ -90,6 +93,8 @@ pub struct FileSettings {
     pub ignore_older: Option<Duration>,
     /// Most files open at once. Others wait, or rest and are opened again when they grow.
     pub open_files: usize,
+    /// What the lines are.
+    pub format: Format,
     /// Which lines are one event, unless each is.
     pub multiline: Option<Arc<Rules>>,
     /// Where files without a name may be made, to unpack into.

@@ -202,7 +202,7 @@ impl Reader {
         let Some(filling) = &mut self.filling else { return Ok(Then::Full) };
         let (before, head) = (tail.cursor.read, tail.cursor.head.len);
         let filled =
-            tail.cursor.fill(file, tail.size, &mut filling.block, &tail.stream, &self.limits, tail.flush)?;
+            tail.cursor.fill(file, tail.size, &mut filling.block, &tail.streams, &self.limits, tail.flush)?;
         if tail.cursor.read == before {
             return Ok(filled.then);
         }
@@ -216,11 +216,11 @@ impl Reader {
         if filled.entries == 0 {
             tail.progress.pass(point, now);
             mark_dirty(&mut self.dirty, id, tail);
-        } else if last.is_some_and(|last| last.tail == id && last.generation == tail.generation) {
+        } else if last.is_some_and(|last| last.origin == id && last.generation == tail.generation) {
             tail.progress.extend(point);
         } else {
             let number = tail.progress.add(point, now);
-            filling.marks.push(Piece { tail: id, generation: tail.generation, number });
+            filling.marks.push(Piece { origin: id, generation: tail.generation, number });
         }
         self.inlet.ledger().cut.add(filled.cut as u64);
         Ok(filled.then)

@@ -9,6 +9,7 @@ use super::discover::{self, Globs, Listing, NeverRead};
 use super::finish::{is_out_of_files, open_max};
 use super::identity::{Age, FileId};
 use super::marks::Marks;
+use super::messages::SharedScratch;
 use super::positions::Positions;
 use super::report::Report;
 use super::tail::{Place, Tail, TailId, Tails};
@@ -153,6 +154,8 @@ impl Reader {
             // A line that is cut needs one byte more.
             line: settings.max_line.clamp(1, largest.max(2) - 1),
             rules: settings.multiline.clone(),
+            format: settings.format,
+            scratch: SharedScratch::default(),
         };
         let open_max = open_max(settings.open_files);
         Ok(Reader {
@@ -290,7 +293,7 @@ impl Reader {
             tail.paused = tail.paused.filter(|until| *until > now);
             if tail.partial.is_some_and(|partial| partial.until <= now) {
                 // What is complete goes first: the rest of the last line has a patience of its own.
-                let flush = if tail.cursor.open.bytes() > 0 { Flush::Open } else { Flush::All };
+                let flush = if tail.cursor.has_event() { Flush::Open } else { Flush::All };
                 tail.flush = tail.flush.max(flush);
             }
             let away = matches!(tail.place, Place::Away(_)) && tail.file.is_some();

@@ -137,10 +137,10 @@ impl Reader {
 
     /// One stream for all files of a chain: nothing of them was read yet.
     pub(super) fn share_stream(&mut self, chain: &[TailId]) {
-        let stream = chain.last().and_then(|id| self.tails.get(*id)).map(|tail| Arc::clone(&tail.stream));
+        let streams = chain.last().and_then(|id| self.tails.get(*id)).map(|tail| tail.streams.clone());
         for id in chain {
-            if let Some((tail, stream)) = self.tails.get_mut(*id).zip(stream.as_ref()) {
-                tail.stream = Arc::clone(stream);
+            if let Some((tail, streams)) = self.tails.get_mut(*id).zip(streams.as_ref()) {
+                tail.streams.clone_from(streams);
             }
         }
     }

@@ -14,13 +14,13 @@ impl Reader {
         while let Some((marks, status)) = self.inlet.settled() {
             let mut current = false;
             for piece in marks.pieces() {
-                let Some(mut tail) = self.tails.take(piece.tail) else { continue };
+                let Some(mut tail) = self.tails.take(piece.origin) else { continue };
                 if tail.generation == piece.generation {
                     current = true;
                     self.settle_piece(*piece, &mut tail, status, now);
                 }
-                self.tails.put(piece.tail, tail);
-                self.after_settling(piece.tail, now);
+                self.tails.put(piece.origin, tail);
+                self.after_settling(piece.origin, now);
             }
             if current && status == Status::Failed {
                 self.inlet.ledger().replayed_blocks.add(1);
@@ -31,7 +31,7 @@ impl Reader {
     pub(super) fn settle_piece(&mut self, piece: Piece, tail: &mut Tail, status: Status, now: Instant) {
         let replay = status == Status::Failed && tail.place != Place::Lost;
         if replay && !self.ending.is_stopping() {
-            return self.replay(piece.tail, tail, now);
+            return self.replay(piece.origin, tail, now);
         }
         if replay {
             // Nothing more will be read: the safe place stays before it, for the next start.
@@ -44,7 +44,7 @@ impl Reader {
             );
         }
         if tail.progress.settle(piece.number) {
-            mark_dirty(&mut self.dirty, piece.tail, tail);
+            mark_dirty(&mut self.dirty, piece.origin, tail);
         }
     }
 

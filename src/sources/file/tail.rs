@@ -38,8 +38,9 @@ pub struct Tail {
     pub path: Arc<Path>,
     /// Where it was found first: the name of its stream.
     pub origin: Arc<Path>,
-    /// The stream its entries belong to. Files that follow each other at one path share it.
-    pub stream: Arc<Stream>,
+    /// The streams its entries belong to: all the first, unless it is the log of a container, which has two. Files that
+    /// follow each other at one path share them.
+    pub streams: [Arc<Stream>; 2],
     /// Device and inode.
     pub id: FileId,
     /// When it was made.

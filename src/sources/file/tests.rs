@@ -51,6 +51,7 @@ fn rig(change: impl FnOnce(&mut FileSettings, &Path)) -> Rig {
         rotate_wait: 5 * SEC,
         ignore_older: None,
         open_files: 1024,
+        format: Format::Plain,
         multiline: None,
         scratch: dir.path().join("data"),
         never_read: vec![dir.path().join("data")],

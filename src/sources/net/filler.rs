@@ -4,6 +4,7 @@
 //! who ships all the time ships full blocks, or what there is [`PACE`] after the last.
 //! Not here: reading and framing (see `incoming`), and what becomes of a shipped block (see `inlet`).
 
+use crate::ack::Status;
 use crate::block::{Block, ORDINARY};
 use crate::ledger::{Reason, SourceLedger};
 use crate::pool::Owned;
@@ -15,10 +16,11 @@ use std::time::{Duration, Instant};
 /// The longest an entry waits for others to fill its block.
 pub const PACE: Duration = Duration::from_millis(5);
 
-/// A source's door with one open block in front of it.
-pub struct Filler {
-    inlet: Inlet<()>,
-    open: Option<Owned<Block>>,
+/// A source's door with one open block in front of it. `M` is what the source notes of a block to be told when it is
+/// settled.
+pub struct Filler<M = ()> {
+    inlet: Inlet<M>,
+    open: Option<(Owned<Block>, M)>,
     /// The open block was not taken, or there is no memory for another: nothing to try until woken.
     stuck: bool,
     shipped: Option<Instant>,
@@ -26,7 +28,7 @@ pub struct Filler {
     entry_bytes: usize,
 }
 
-impl Filler {
+impl<M: Default> Filler<M> {
     /// A filler for the source of `spec`, whose thread `waker` wakes.
     pub fn new(spec: InletSpec, waker: Arc<dyn Wake>) -> Self {
         Filler { inlet: Inlet::new(spec, waker), open: None, stuck: false, shipped: None, entry_bytes: 128 }
@@ -49,10 +51,20 @@ impl Filler {
 
     /// The thread was woken: what was refused may go now, and settled blocks are to be heard of.
     pub fn woken(&mut self) {
-        self.stuck = false;
-        // None of these sources can give anything again, so there is nothing to learn from the status: lanes have
+        // Most of these sources cannot give anything again, so there is nothing to learn from the status: lanes have
         // counted what failed.
-        while self.inlet.settled().is_some() {}
+        while self.settled().is_some() {}
+    }
+
+    /// The thread was woken: what was refused may go now. The next settled block's note and what became of it.
+    pub fn settled(&mut self) -> Option<(M, Status)> {
+        self.stuck = false;
+        self.inlet.settled()
+    }
+
+    /// What is noted of the open block.
+    pub fn mark(&mut self) -> Option<&mut M> {
+        self.open.as_mut().map(|(_, mark)| mark)
     }
 
     /// Whether to read on. If not, the thread is woken when it may.
@@ -82,7 +94,7 @@ impl Filler {
 
     /// How many bytes will about fill the entries the open block has left.
     pub fn bytes_wanted(&self) -> usize {
-        let used = self.open.as_ref().map_or(0, |block| block.entries().len());
+        let used = self.open.as_ref().map_or(0, |(block, _)| block.entries().len());
         self.block_entries().saturating_sub(used).saturating_mul(self.entry_bytes)
     }
 
@@ -96,10 +108,10 @@ impl Filler {
             if !self.ship(now) {
                 return None;
             }
-            self.open = self.inlet.open(bytes.max(ORDINARY));
+            self.open = self.inlet.open(bytes.max(ORDINARY)).map(|block| (block, M::default()));
             self.stuck = self.open.is_none();
         }
-        let block = self.open.as_deref_mut()?;
+        let (block, _) = self.open.as_mut()?;
         assert!(block.spare().len() >= bytes, "the largest class holds the longest message and its headroom");
         Some(block)
     }
@@ -108,14 +120,14 @@ impl Filler {
     /// clock.
     pub fn room_left(&mut self, bytes: usize) -> Option<&mut Block> {
         match !self.stuck && self.has_room(bytes) {
-            true => self.open.as_deref_mut(),
+            true => self.open.as_mut().map(|(block, _)| &mut **block),
             false => None,
         }
     }
 
     fn has_room(&mut self, bytes: usize) -> bool {
         let most = self.inlet.block_entries();
-        let Some(block) = &mut self.open else { return false };
+        let Some((block, _)) = &mut self.open else { return false };
         if block.entries().is_empty() {
             block.shrink(0);
         }
@@ -125,7 +137,7 @@ impl Filler {
 
     /// Ships the open block if it is due. Says when to look again, if there is something left to look at.
     pub fn keep_pace(&mut self, now: Instant) -> Option<Instant> {
-        let waits = self.open.as_ref().is_some_and(|block| !block.entries().is_empty());
+        let waits = self.open.as_ref().is_some_and(|(block, _)| !block.entries().is_empty());
         if !waits || self.stuck {
             return None;
         }
@@ -143,18 +155,18 @@ impl Filler {
         if self.stuck {
             return false;
         }
-        let Some(block) = self.open.take() else { return true };
+        let Some((block, mark)) = self.open.take() else { return true };
         let (entries, bytes) = (block.entries().len(), block.text().len());
         if entries == 0 {
             return true;
         }
-        match self.inlet.ship(block, ()) {
+        match self.inlet.ship(block, mark) {
             Ok(()) => {
                 self.shipped = Some(now);
                 self.entry_bytes = (bytes / entries).max(1);
             }
-            Err((block, ())) => {
-                self.open = Some(block);
+            Err(back) => {
+                self.open = Some(back);
                 self.stuck = true;
             }
         }
@@ -169,7 +181,7 @@ impl Filler {
     /// Gives up the open block and `more` entries that have no place in it: they were received and are lost. Says how
     /// many that is.
     pub fn abandon(&mut self, more: usize) -> usize {
-        let open = self.open.take().map_or(0, |block| block.entries().len());
+        let open = self.open.take().map_or(0, |(block, _)| block.entries().len());
         let lost = (open + more) as u64;
         self.ledger().received.add(lost);
         self.ledger().dropped.add(Reason::Failed, lost);
