@@ -72,6 +72,7 @@ struct Messages<'a> {
     format: Format,
     /// Most entries of the block.
     entries_max: usize,
+    max_line: usize,
     joiners: [Joiner; 2],
     begun: [Option<Begun>; 2],
     /// The line was cut, its further pieces are passed over.
@@ -82,6 +83,8 @@ struct Messages<'a> {
     /// Where the line that comes in was begun, and where the message that is looked at stands.
     line_raw: [usize; 2],
     now_raw: usize,
+    /// Where the last line of each stream's event stands.
+    event_raw: [usize; 2],
     /// What is begun at the very beginning is not waited for.
     impatient: bool,
 }
@@ -91,7 +94,8 @@ impl Messages<'_> {
     fn take(&mut self, raw: usize, line: &[u8], scratch: &mut Vec<u8>) -> bool {
         self.now_raw = raw;
         let Some(piece) = self.format.parse(line, scratch) else {
-            return self.push(Std::Out, line, None, false);
+            let text = &line[..line.len().min(self.max_line)];
+            return self.push(Std::Out, text, None, text.len() < line.len());
         };
         let at = piece.std as usize;
         if self.passing[at] {
@@ -111,7 +115,11 @@ impl Messages<'_> {
         if self.impatient && raw == 0 {
             return self.give_up(at);
         }
-        self.place(at)
+        let placed = self.place(at);
+        if self.joiners[at].has_event() {
+            self.event_raw[at] = raw;
+        }
+        placed
     }
 
     /// Takes all whole lines of `bytes`, or as many as the block has room for; how far that is.
@@ -141,7 +149,10 @@ impl Messages<'_> {
                 return false;
             }
             self.cut += usize::from(done.cut);
+            let last = if joiner.has_waiting_line() { self.event_raw[at] } else { self.now_raw };
             joiner.took();
+            self.keep(at, last);
+            let joiner = &self.joiners[at];
             let raw = self.line_raw[at];
             match joiner.is_empty() {
                 true => self.begun[at] = None,
@@ -150,6 +161,17 @@ impl Messages<'_> {
                 false if self.now_raw == raw => self.begin(at, raw),
                 false => {}
             }
+        }
+    }
+
+    /// What was begun first of a stream is in the block; its last line stands at `last`. If the other stream's open item was
+    /// begun in the middle of it, reading cannot begin again there: both wait for the other's end.
+    fn keep(&mut self, at: usize, last: usize) {
+        let (entries, text) = (self.block.entries().len(), self.block.text().len());
+        if let (Some(own), Some(other)) = (self.begun[at], &mut self.begun[1 - at])
+            && own.raw < other.raw
+        {
+            *other = if last < other.raw { Begun { entries, text, ..*other } } else { own };
         }
     }
 
@@ -247,7 +269,9 @@ impl Cursor {
         let raw = &raw[..n];
         let end = n < want && self.read + n as u64 >= size;
         let nothing = |then| Ok(Filled { entries: 0, cut: 0, then });
-        if self.read == 0 && looks_binary(raw) {
+        // A container may say a NUL, too.
+        let line = memchr::memchr(b'\n', raw).map_or(raw, |end| &raw[..end]);
+        if self.read == 0 && looks_binary(raw) && limits.format.parse(line, text).is_none() {
             return nothing(Then::Binary);
         }
         if self.edge == Edge::Partial && raw.first() == Some(&b'\n') {
@@ -261,6 +285,7 @@ impl Cursor {
             streams,
             format: limits.format,
             entries_max: limits.entries,
+            max_line: limits.line,
             joiners: [joiner(), joiner()],
             begun: [None; 2],
             passing: passing(self.edge),
@@ -268,6 +293,7 @@ impl Cursor {
             full: false,
             line_raw: [0; 2],
             now_raw: 0,
+            event_raw: [0; 2],
             impatient: false,
         };
         let mut at = messages.take_all(raw, text);
