@@ -83,7 +83,8 @@ fn message_of_cri(line: &[u8]) {
         let std = Std::ALL.into_iter().find(|one| one.name().as_bytes() == std)?;
         Some((std, rfc3339(time).filter(|_| time.len() < 40 && tags.len() < 64)?, text, ends))
     });
-    let found = cri::parse(line).map(|piece| (piece.std, piece.time.expect("it has one"), piece.text, piece.ends));
+    let found =
+        cri::parse(line).map(|piece| (piece.std, piece.time.expect("it has one"), piece.text, piece.ends));
     // Longer times and tags are none that anybody writes.
     if parts.first().is_some_and(|time| time.len() < 40) && parts.get(2).is_none_or(|tags| tags.len() < 64) {
         assert_eq!(found, told);

@@ -268,21 +268,21 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown type `fil` in source `a`",
             "1:23",
             "^^^ did you mean `file`?",
-            "known types: file, syslog, socket, http, loki, stdin",
+            "known types: file, docker, syslog, socket, http, loki, stdin",
         ),
         (
             "sources: { a: { include: [x] } }",
             "`type` is missing in source `a`",
             "1:12",
             "^ needs `type`",
-            "known types: file, syslog, socket, http, loki, stdin",
+            "known types: file, docker, syslog, socket, http, loki, stdin",
         ),
         (
             "sources: { a: { type: } }",
             "`type` in source `a` cannot be empty",
             "1:17",
             "^^^^",
-            "known types: file, syslog, socket, http, loki, stdin",
+            "known types: file, docker, syslog, socket, http, loki, stdin",
         ),
         (
             "sources: { a: { type: file } }",
@@ -352,7 +352,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown key `listen` in source `a`",
             "1:43",
             "",
-            "known keys: type, pipeline, labels, strategy, rate_limit, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files, multiline",
+            "known keys: type, pipeline, labels, strategy, rate_limit, include, exclude, read_from, max_line, partial_timeout, rescan, rotate_wait, ignore_older, open_files, format, multiline",
         ),
         (
             "sources: { a: { type: stdin, labels: { x: 1 } } }",
@@ -743,7 +743,7 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let unlimited = DispatcherConfig { rate_limit: None, ..config.dispatcher.clone() };
     assert_eq!(unlimited, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (7, 1, 5));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (8, 1, 5));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     let mut lane = config.sinks[0].lane.clone();

@@ -56,7 +56,9 @@ fn in_order(line: &[u8]) -> Option<(&[u8], Std, Option<i64>)> {
     // What is no text is no JSON either.
     std::str::from_utf8(log).ok()?;
     let control = log.iter().any(|byte| *byte < b' ');
-    Some((log, Std::of(std)?, rfc3339(time))).filter(|_| !control)
+    // Whether a time that is none is a text at all is asked of the parser.
+    let time = rfc3339(time)?;
+    Some((log, Std::of(std)?, Some(time))).filter(|_| !control)
 }
 
 /// The string that `bytes` begin inside of, still escaped, and what stands behind its quote.

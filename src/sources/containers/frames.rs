@@ -271,7 +271,7 @@ impl Frames {
         self.taken += used;
         if ends {
             (self.at, self.taken, self.fresh) = (At::Stamp, 0, true);
-        } else if self.taken % CUT == 0 && self.time.is_some() {
+        } else if self.taken.is_multiple_of(CUT) && self.time.is_some() {
             self.at = At::Again(0);
         }
         Some((text, used, ends))

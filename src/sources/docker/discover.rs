@@ -267,9 +267,8 @@ impl Reader {
         }
         tracing::info!("source {}: the engine answers again", self.settings.name);
         self.discovery.events_at = None;
-        let due =
-            |(number, one): (&Number, &Box<Container>)| matches!(one.phase, Phase::Due(_)).then_some(*number);
-        let due: Vec<Number> = self.containers.iter().filter_map(due).collect();
+        let due = self.containers.iter().filter(|(_, one)| matches!(one.phase, Phase::Due(_)));
+        let due: Vec<Number> = due.map(|(number, _)| *number).collect();
         for number in due {
             self.begin_reading(number, now);
         }

@@ -55,8 +55,11 @@ impl Reader {
 
     /// Lets go of a container that the engine does not know any more, once all of it is safe.
     pub(super) fn remove_if_over(&mut self, number: Number) {
-        let over = |one: &&Box<Container>| one.gone && !one.is_open() && one.progress.is_settled();
-        if let Some(container) = self.containers.get(&number).filter(over) {
+        if let Some(container) = self.containers.get(&number)
+            && container.gone
+            && !container.is_open()
+            && container.progress.is_settled()
+        {
             container.halves.iter().for_each(|half| self.checkpoint.forget(half.key));
             self.by_id.remove(&container.listed.id);
             self.containers.remove(&number);
@@ -93,7 +96,8 @@ impl Reader {
             return Next::Sleep { until: None, blocked: !self.told };
         }
         let ledger = self.filler.ledger();
-        (ledger.streams.set(0), ledger.lag_millis.set(0));
+        ledger.streams.set(0);
+        ledger.lag_millis.set(0);
         Next::Done
     }
 }
