@@ -347,6 +347,9 @@ pub(super) fn framing_of(source: &SourceConfig, input: &[u8]) -> Result<Vec<(Vec
         SourceKind::File(file) => {
             (rules(file.multiline.as_ref(), file.max_line, &source.name)?, file.max_line, false)
         }
+        SourceKind::Docker(docker) => {
+            (rules(docker.multiline.as_ref(), docker.max_line, &source.name)?, docker.max_line, false)
+        }
         SourceKind::Stdin(stdin) => {
             (rules(stdin.multiline.as_ref(), stdin.max_line, &source.name)?, stdin.max_line, false)
         }
