@@ -52,5 +52,6 @@ pub mod storage_io;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod thread;
+pub mod time;
 pub mod tls;
 pub mod units;

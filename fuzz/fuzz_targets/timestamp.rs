@@ -5,8 +5,8 @@
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 use libfuzzer_sys::fuzz_target;
-use ringmain::steps::time::Clock;
-use ringmain::steps::timestamp::format::TimeFormat;
+use ringmain::time::Clock;
+use ringmain::time::format::TimeFormat;
 use std::sync::LazyLock;
 
 static FORMATS: LazyLock<Vec<TimeFormat>> = LazyLock::new(|| {

@@ -30,6 +30,7 @@ mod name;
 mod number;
 mod parser;
 pub(crate) mod path;
+pub mod placeholders;
 mod subject;
 mod test;
 #[cfg(test)]

@@ -18,7 +18,6 @@ pub mod format;
 pub mod http;
 pub mod loki;
 pub mod patience;
-pub mod pattern;
 pub mod template;
 #[cfg(test)]
 pub mod testing;

@@ -7,6 +7,8 @@
 
 use crate::block::EntryView;
 use crate::clock::UnixNanos;
+use crate::expr::placeholders::Piece;
+pub use crate::expr::placeholders::TemplateError;
 use crate::labels::Stream;
 use crate::sinks::format::civil;
 use std::fmt::Write;
@@ -33,35 +35,6 @@ pub struct Template {
     /// How long a path stays the same, in nanoseconds; `None` if it does not depend on time.
     period: Option<i64>,
     per_entry: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    Literal(String),
-    Source,
-    Origin,
-    Date,
-    Hour,
-    Label(String),
-    Field(String),
-}
-
-/// What is wrong with a template, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct TemplateError {
-    /// What is wrong, and what would be right.
-    pub message: String,
-    /// Where the wrong part begins in the template, in bytes.
-    pub start: usize,
-    /// How many bytes it has.
-    pub len: usize,
-}
-
-impl TemplateError {
-    pub(super) fn new(message: impl Into<String>, span: Range<usize>) -> Self {
-        TemplateError { message: message.into(), start: span.start, len: span.len() }
-    }
 }
 
 impl Template {
@@ -179,7 +152,7 @@ impl Template {
             }
             let start = out.len();
             for piece in name {
-                piece.render(stream, time, entry, out);
+                render_piece(piece, stream, time, entry, out);
             }
             fit_name(start, out);
         }
@@ -193,7 +166,7 @@ fn compile_name(name: &str, at: usize) -> Result<Option<Vec<Piece>>, TemplateErr
         ".." => return Err(TemplateError::new("`..` cannot follow a placeholder", at..at + 2)),
         _ => {}
     }
-    let pieces = Piece::compile_all(name, at)?;
+    let pieces = Piece::compile_all(name, at, &host_name())?;
     let fixed = |piece: &Piece| if let Piece::Literal(text) = piece { text.len() } else { 0 };
     if pieces.iter().map(fixed).sum::<usize>() > NAME_MAX - SUM_LEN {
         return Err(TemplateError::new("a file name is too long", at..at + name.len()));
@@ -201,73 +174,37 @@ fn compile_name(name: &str, at: usize) -> Result<Option<Vec<Piece>>, TemplateErr
     Ok(Some(pieces))
 }
 
-impl Piece {
-    /// The pieces of a text that begins at `at` of its template.
-    pub(super) fn compile_all(text: &str, at: usize) -> Result<Vec<Piece>, TemplateError> {
-        let (mut pieces, mut rest, mut at) = (Vec::new(), text, at);
-        while let Some(open) = rest.find(['{', '}']) {
-            if open > 0 {
-                pieces.push(Piece::Literal(rest[..open].to_owned()));
-            }
-            let inside = rest[open..].strip_prefix('{').and_then(|inside| inside.split_once('}'));
-            let Some((inside, behind)) = inside else {
-                let message = "a brace without its other half: placeholders are written as `{date}`";
-                return Err(TemplateError::new(message, at + open..at + open + 1));
-            };
-            let end = rest.len() - behind.len();
-            pieces.push(Piece::compile(inside, at + open..at + end)?);
-            (rest, at) = (behind, at + end);
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Literal(rest.to_owned()));
-        }
-        Ok(pieces)
-    }
+/// What stands in a path for the name of this host.
+fn host_name() -> String {
+    let mut name = String::new();
+    write_value(rustix::system::uname().nodename().to_bytes(), &mut name);
+    name
+}
 
-    fn compile(inside: &str, span: Range<usize>) -> Result<Piece, TemplateError> {
-        Ok(match inside {
-            "source" => Piece::Source,
-            "origin" => Piece::Origin,
-            "date" => Piece::Date,
-            "hour" => Piece::Hour,
-            "host" => {
-                let mut name = String::new();
-                let host = rustix::system::uname();
-                write_value(host.nodename().to_bytes(), &mut name);
-                Piece::Literal(name)
-            }
-            _ => match inside.split_once('.') {
-                Some(("labels", name)) if !name.is_empty() => Piece::Label(name.to_owned()),
-                Some(("fields", name)) if !name.is_empty() => Piece::Field(name.to_owned()),
-                _ => {
-                    let message = format!(
-                        "unknown placeholder `{{{inside}}}`: known are {{source}}, {{origin}}, {{date}}, {{hour}}, \
-                         {{host}}, {{labels.NAME}} and {{fields.NAME}}"
-                    );
-                    return Err(TemplateError::new(message, span));
-                }
-            },
-        })
-    }
-
-    fn render(&self, stream: &Stream, time: UnixNanos, entry: Option<EntryView<'_>>, out: &mut String) {
-        match self {
-            Piece::Literal(text) => out.push_str(text),
-            Piece::Source => write_value(stream.source_name.as_bytes(), out),
-            Piece::Origin => write_value(stream.origin.as_bytes(), out),
-            Piece::Date => {
-                let (year, month, day) = civil(time.div_euclid(24 * HOUR));
-                // Writing to a string cannot fail.
-                let _ = write!(out, "{year:04}-{month:02}-{day:02}");
-            }
-            Piece::Hour => {
-                let _ = write!(out, "{:02}", time.div_euclid(HOUR).rem_euclid(24));
-            }
-            Piece::Label(name) => write_value(stream.labels.get(name).unwrap_or("").as_bytes(), out),
-            Piece::Field(name) => {
-                let value = entry.and_then(|entry| entry.field(name.as_bytes()));
-                write_value(value.map_or_else(Default::default, |value| value.text()).as_ref(), out);
-            }
+/// Appends what stands in a path for `piece`.
+fn render_piece(
+    piece: &Piece,
+    stream: &Stream,
+    time: UnixNanos,
+    entry: Option<EntryView<'_>>,
+    out: &mut String,
+) {
+    match piece {
+        Piece::Literal(text) => out.push_str(text),
+        Piece::Source => write_value(stream.source_name.as_bytes(), out),
+        Piece::Origin => write_value(stream.origin.as_bytes(), out),
+        Piece::Date => {
+            let (year, month, day) = civil(time.div_euclid(24 * HOUR));
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{year:04}-{month:02}-{day:02}");
+        }
+        Piece::Hour => {
+            let _ = write!(out, "{:02}", time.div_euclid(HOUR).rem_euclid(24));
+        }
+        Piece::Label(name) => write_value(stream.labels.get(name).unwrap_or("").as_bytes(), out),
+        Piece::Field(name) => {
+            let value = entry.and_then(|entry| entry.field(name.as_bytes()));
+            write_value(value.map_or_else(Default::default, |value| value.text()).as_ref(), out);
         }
     }
 }

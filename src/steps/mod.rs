@@ -20,9 +20,7 @@ pub mod redact;
 pub mod set;
 #[cfg(test)]
 mod tests;
-pub mod time;
 pub mod timestamp;
-pub mod zone;
 
 pub use failures::{Failures, OnError};
 

@@ -3,9 +3,9 @@
 //! A value never begins another header (S02): of what a placeholder stands for, only printable ASCII remains as it is.
 
 use crate::block::EntryView;
+use crate::expr::placeholders::Pattern;
 use crate::labels::Stream;
 use crate::sinks::client::{Keys, Place, Scope};
-use crate::sinks::pattern::Pattern;
 use crate::sinks::template::TemplateError;
 use ureq::http::{HeaderName, HeaderValue};
 

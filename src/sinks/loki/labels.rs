@@ -5,9 +5,9 @@
 
 use super::config::LokiSinkConfig;
 use crate::block::EntryView;
+use crate::expr::placeholders::Pattern;
 use crate::labels::Stream;
 use crate::sinks::client::Scope;
-use crate::sinks::pattern::Pattern;
 use crate::sinks::template::TemplateError;
 
 /// Most bytes of a label's value: Loki's own limit.

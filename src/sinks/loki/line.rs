@@ -5,8 +5,8 @@ use super::labels::write_name;
 use crate::batch::Part;
 use crate::block::{EntryView, FieldView};
 use crate::entry::{Kind, unescape};
+use crate::expr::placeholders::write_text;
 use crate::sinks::format::{Encoder, Format};
-use crate::sinks::pattern::write_text;
 use serde::{Deserialize, Serialize};
 use std::iter::once;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::labels::{Labels, SourceId};
 use crate::sources::net::listen::{Listen, listen_some};
 use crate::sources::net::settings::{Datagram, Settings, load_tls};
-pub use crate::steps::zone::Zone;
+pub use crate::time::zone::Zone;
 use crate::tls::ServerTlsKeys;
 use crate::units;
 

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize as Derive, Serialize, Serializer};
 
 use crate::steps::OnError;
-use crate::steps::zone::Zone;
+use crate::time::zone::Zone;
 
 /// `parse` with its options.
 #[derive(Debug, Clone, PartialEq)]

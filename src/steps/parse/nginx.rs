@@ -14,7 +14,7 @@ use crate::entry::{Kind, Slice};
 use crate::steps::StepError;
 use crate::steps::constants::Constants;
 use crate::steps::set::SetError;
-use crate::steps::time::clf;
+use crate::time::clf;
 use memchr::memchr;
 
 /// Reads access logs.

@@ -13,7 +13,7 @@ use crate::entry::{Kind, Slice};
 use crate::steps::StepError;
 use crate::steps::constants::Constants;
 use crate::steps::set::SetError;
-use crate::steps::time::{Clock, slashed};
+use crate::time::{Clock, slashed};
 use jiff::tz::TimeZone;
 use memchr::{memchr, memmem};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::format::TimeFormat;
 use crate::entry::Field;
 use crate::steps::OnError;
-use crate::steps::zone::Zone;
+use crate::time::format::TimeFormat;
+use crate::time::zone::Zone;
 use crate::units;
 
 /// Makes a field the entry's time.

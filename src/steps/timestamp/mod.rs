@@ -5,17 +5,16 @@
 //! gets another name, as `keep_original` says.
 
 pub mod config;
-pub mod format;
 
 use crate::block::{Block, Parts, selected};
 use crate::entry::{Entry, Field, Slice};
 use crate::steps::constants::Constants;
 use crate::steps::parse::input::Input;
 use crate::steps::set::SetError;
-use crate::steps::time::Clock;
 use crate::steps::{Failures, Step, StepError, Verdict};
+use crate::time::Clock;
+use crate::time::format::TimeFormat;
 use config::{KeepOriginal, OutOfRange, TimestampConfig};
-use format::TimeFormat;
 use jiff::tz::TimeZone;
 use std::ops::Range;
 use std::time::Duration;

@@ -7,7 +7,7 @@
 
 pub use super::rfc5424::{Param, Params};
 use super::{rfc3164, rfc5424};
-pub use crate::steps::time::Clock;
+pub use crate::time::Clock;
 
 /// Names of the severities by number, as RFC 5424, section 6.2.1, orders them and `syslog.conf` spells them.
 pub const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];

@@ -8,7 +8,7 @@
 use memchr::memchr;
 
 use super::parse::{Format, Message, Span};
-use crate::steps::time::{Clock, rfc3164, rfc3339};
+use crate::time::{Clock, rfc3164, rfc3339};
 
 /// Reads what follows the priority, which ended at `at`.
 #[inline]

@@ -7,7 +7,7 @@
 use memchr::{memchr, memchr2};
 
 use super::parse::{Format, Message, Span};
-use crate::steps::time::rfc3339;
+use crate::time::rfc3339;
 
 /// Reads what follows the priority, which ended at `at`; `None` if that is not a complete header of version 1.
 #[inline]

@@ -2,10 +2,10 @@
 //!
 //! The values are taken as they are. Whoever uses the text says what may stand in it.
 
-use super::template::{Piece, TemplateError};
 use crate::block::EntryView;
 use crate::entry::{Kind, unescape_into};
 use crate::labels::Stream;
+use std::ops::Range;
 
 /// A checked pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,8 @@ impl Pattern {
             let message = format!("`{time}` has no place here: entries carry their own time");
             return Err(TemplateError::new(message, start..start + time.len()));
         }
-        Ok(Pattern { pieces: Piece::compile_all(text, 0)? })
+        let host = rustix::system::uname();
+        Ok(Pattern { pieces: Piece::compile_all(text, 0, &host.nodename().to_string_lossy())? })
     }
 
     /// Whether it is the same for all entries.
@@ -54,8 +55,91 @@ impl Pattern {
     }
 }
 
+/// A part of a text with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Text as it is.
+    Literal(String),
+    /// The name of the source.
+    Source,
+    /// What the stream is called.
+    Origin,
+    /// The day, UTC.
+    Date,
+    /// The hour, UTC.
+    Hour,
+    /// A label of the stream.
+    Label(String),
+    /// A field of the entry.
+    Field(String),
+}
+
+/// What is wrong with a template, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TemplateError {
+    /// What is wrong, and what would be right.
+    pub message: String,
+    /// Where the wrong part begins in the template, in bytes.
+    pub start: usize,
+    /// How many bytes it has.
+    pub len: usize,
+}
+
+impl TemplateError {
+    /// What is wrong with the part `span`.
+    pub fn new(message: impl Into<String>, span: Range<usize>) -> Self {
+        TemplateError { message: message.into(), start: span.start, len: span.len() }
+    }
+}
+
+impl Piece {
+    /// The pieces of a text that begins at `at` of its template; `{host}` becomes `host` at once.
+    pub fn compile_all(text: &str, at: usize, host: &str) -> Result<Vec<Piece>, TemplateError> {
+        let (mut pieces, mut rest, mut at) = (Vec::new(), text, at);
+        while let Some(open) = rest.find(['{', '}']) {
+            if open > 0 {
+                pieces.push(Piece::Literal(rest[..open].to_owned()));
+            }
+            let inside = rest[open..].strip_prefix('{').and_then(|inside| inside.split_once('}'));
+            let Some((inside, behind)) = inside else {
+                let message = "a brace without its other half: placeholders are written as `{date}`";
+                return Err(TemplateError::new(message, at + open..at + open + 1));
+            };
+            let end = rest.len() - behind.len();
+            pieces.push(Piece::compile(inside, at + open..at + end, host)?);
+            (rest, at) = (behind, at + end);
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Literal(rest.to_owned()));
+        }
+        Ok(pieces)
+    }
+
+    fn compile(inside: &str, span: Range<usize>, host: &str) -> Result<Piece, TemplateError> {
+        Ok(match inside {
+            "source" => Piece::Source,
+            "origin" => Piece::Origin,
+            "date" => Piece::Date,
+            "hour" => Piece::Hour,
+            "host" => Piece::Literal(host.to_owned()),
+            _ => match inside.split_once('.') {
+                Some(("labels", name)) if !name.is_empty() => Piece::Label(name.to_owned()),
+                Some(("fields", name)) if !name.is_empty() => Piece::Field(name.to_owned()),
+                _ => {
+                    let message = format!(
+                        "unknown placeholder `{{{inside}}}`: known are {{source}}, {{origin}}, {{date}}, {{hour}}, \
+                         {{host}}, {{labels.NAME}} and {{fields.NAME}}"
+                    );
+                    return Err(TemplateError::new(message, span));
+                }
+            },
+        })
+    }
+}
+
 /// Appends a field's value as text: escapes resolved, everything else as written.
-pub(super) fn write_text(kind: Kind, raw: &[u8], out: &mut Vec<u8>) {
+pub fn write_text(kind: Kind, raw: &[u8], out: &mut Vec<u8>) {
     let begin = out.len();
     if kind != Kind::Escaped || !unescape_into(raw, out) {
         out.truncate(begin);

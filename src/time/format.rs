@@ -1,6 +1,6 @@
 //! How a time may be written.
 
-use crate::steps::time::{Clock, clf, iso8601, rfc3164, rfc3339, unix};
+use crate::time::{Clock, clf, iso8601, rfc3164, rfc3339, unix};
 use jiff::Timestamp;
 use jiff::civil;
 use jiff::fmt::strtime::BrokenDownTime;

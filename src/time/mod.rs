@@ -8,6 +8,9 @@ use std::ops::Range;
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 
+pub mod format;
+pub mod zone;
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
