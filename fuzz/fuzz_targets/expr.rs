@@ -1,23 +1,25 @@
-//! Conditions: any text compiles or is refused in words at a place within it; and what a random condition says of random
-//! entries is what a plain walk over trees says.
+//! Conditions and values: any text compiles or is refused in words at a place within it; and what a random condition says
+//! of random entries, and what a random value comes to, is what a plain walk over trees says.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use ringmain::block::Block;
 use ringmain::entry::Entry;
-use ringmain::expr::Expr;
+use ringmain::expr::{Expr, ExprError, TEXT_MAX, ValueExpr};
 use ringmain::labels::{Labels, SourceId, Stream};
 use ringmain::steps::Step;
 use ringmain::steps::parse::json::ParseJson;
 use ringmain_fuzz::oracle_expr::{Choices, LABELS, SOURCE};
+use ringmain_fuzz::oracle_value::Type;
 use std::sync::Arc;
 
 const ENTRIES: usize = 4;
 
 fuzz_target!(|data: &[u8]| {
     let Some((first, rest)) = data.split_first() else { return };
-    match first % 2 {
+    match first % 3 {
         0 => any_text(rest),
+        1 => random_value(rest),
         _ => random_condition(rest),
     }
 });
@@ -27,10 +29,34 @@ fn any_text(data: &[u8]) {
     let block = block_of(&["hello", r#"{"a":{"b":[1,"x"]},"c":2}"#].map(String::from));
     match Expr::compile(text) {
         Ok(expr) => judge(&expr, &block),
-        Err(error) => {
-            assert!(!error.message.is_empty());
-            assert!(text.get(error.start..error.start + error.len).is_some(), "{error:?}");
-        }
+        Err(error) => points_into(text, &error),
+    }
+    match ValueExpr::compile(text) {
+        Ok(expr) => drop(expr.find(&block, 1, |_, bytes| assert!(bytes.len() <= TEXT_MAX))),
+        Err(error) => points_into(text, &error),
+    }
+}
+
+fn points_into(text: &str, error: &ExprError) {
+    assert!(!error.message.is_empty());
+    assert!(text.get(error.start..error.start + error.len).is_some(), "{error:?}");
+}
+
+fn random_value(data: &[u8]) {
+    let mut choices = Choices(data);
+    let calc = choices.calc(4, Type::Any);
+    let entries: Vec<_> = (0..ENTRIES).map(|_| choices.entry()).collect();
+    let lines: Vec<String> = entries.iter().map(|entry| entry.line.clone()).collect();
+    let block = block_of(&lines);
+    let text = calc.show();
+    let expr = match ValueExpr::compile(&text) {
+        Ok(expr) => expr,
+        Err(error) => return assert!(text.len() > 4096, "{text}: {error}"),
+    };
+    for (at, entry) in entries.iter().enumerate() {
+        let ours = expr.find(&block, at, |_, bytes| String::from_utf8_lossy(bytes).into_owned());
+        let theirs = calc.find(entry).map(|found| found.map(|value| value.text()));
+        assert_eq!(ours.ok(), theirs.ok(), "{text} of {}", entry.line);
     }
 }
 

@@ -12,4 +12,5 @@ pub mod oracle_nginx;
 pub mod oracle_push;
 pub mod oracle_segment;
 pub mod oracle_syslog;
+pub mod oracle_value;
 pub mod taking;

@@ -64,8 +64,8 @@ pub struct Entry {
 }
 
 const NAMES: [&str; 6] = ["a", "b", "c", "message", "in", "x-y"];
-const TEXTS: [&str; 10] = ["", "a", "x", "shop", "axa", "1", "é\"\\", "true", "zzz x", "\u{1F600}"];
-const NUMBERS: [(i64, i32); 9] = [
+pub const TEXTS: [&str; 10] = ["", "a", "x", "shop", "axa", "1", "é\"\\", "true", "zzz x", "\u{1F600}"];
+pub const NUMBERS: [(i64, i32); 9] = [
     (0, 0),
     (1, 0),
     (-1, 0),
@@ -90,17 +90,20 @@ const PATTERNS: [(&str, fn(&str) -> bool); 6] = [
 pub struct Choices<'a>(pub &'a [u8]);
 
 impl Choices<'_> {
-    fn below(&mut self, count: usize) -> usize {
+    /// A number below `count`.
+    pub fn below(&mut self, count: usize) -> usize {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         usize::from(*first) % count
     }
 
-    fn yes(&mut self) -> bool {
+    /// Heads or tails.
+    pub fn yes(&mut self) -> bool {
         self.below(2) == 1
     }
 
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+    /// One of these.
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 
@@ -114,8 +117,9 @@ impl Choices<'_> {
         }
     }
 
-    fn test(&mut self) -> Cond {
-        let subject = match self.below(8) {
+    /// Something that an entry may have.
+    pub fn subject(&mut self) -> Subject {
+        match self.below(8) {
             0 => Subject::Label(self.one(&["app", "none", "weird-key"])),
             1 => Subject::Source,
             2 => Subject::Message,
@@ -130,7 +134,11 @@ impl Choices<'_> {
                 }
                 Subject::Field(parts)
             }
-        };
+        }
+    }
+
+    fn test(&mut self) -> Cond {
+        let subject = self.subject();
         let is_field = matches!(subject, Subject::Field(_));
         let ask = match self.below(6) {
             0 if !matches!(subject, Subject::Source | Subject::Message) => Ask::Exists,
@@ -143,7 +151,8 @@ impl Choices<'_> {
         Cond::Test(subject, ask)
     }
 
-    fn literal(&mut self, is_field: bool) -> Literal {
+    /// A literal; text alone, if it is for what is known to be text.
+    pub fn literal(&mut self, is_field: bool) -> Literal {
         match self.below(if is_field { 5 } else { 2 }) {
             0 | 1 => Literal::Text(self.one(&TEXTS)),
             2 => self.number(),
@@ -228,7 +237,8 @@ impl Cond {
 }
 
 impl Subject {
-    fn show(&self) -> String {
+    /// As it is written.
+    pub fn show(&self) -> String {
         match self {
             Subject::Label(name) => format!("labels.{}", quoted_name(name)),
             Subject::Source => "source".into(),
@@ -243,7 +253,8 @@ impl Subject {
         }
     }
 
-    fn find(&self, entry: &Entry) -> Option<Value> {
+    /// What the entry has of it.
+    pub fn find(&self, entry: &Entry) -> Option<Value> {
         match self {
             Subject::Source => Some(SOURCE.into()),
             Subject::Label(name) => {
@@ -327,7 +338,8 @@ impl Ask {
 }
 
 impl Literal {
-    fn show(&self) -> String {
+    /// As it is written.
+    pub fn show(&self) -> String {
         match self {
             Literal::Text(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
             Literal::Number(mantissa, 0) => mantissa.to_string(),
@@ -348,7 +360,7 @@ impl Literal {
 }
 
 /// What a value reads as: text as it is, everything else as it is written.
-fn reads(value: &Value, entry: &Entry) -> String {
+pub fn reads(value: &Value, entry: &Entry) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(_) | Value::Object(_) => entry.written(value.to_string()),

@@ -32,6 +32,11 @@ pub enum Kind<'a> {
     CloseList,
     Comma,
     Dot,
+    Plus,
+    Minus,
+    Star,
+    Slash,
+    Percent,
     End,
 }
 
@@ -57,6 +62,17 @@ pub fn next(text: &str, start: usize) -> Result<Token<'_>, ExprError> {
         ']' => token(Kind::CloseList, 1),
         ',' => token(Kind::Comma, 1),
         '.' => token(Kind::Dot, 1),
+        '+' => token(Kind::Plus, 1),
+        '*' => token(Kind::Star, 1),
+        '/' => token(Kind::Slash, 1),
+        '%' => token(Kind::Percent, 1),
+        // With letters or digits right behind it, it is the sign of a number, or stands in a name.
+        '-' if !rest[1..].starts_with(|next: char| {
+            next.is_ascii_alphanumeric() || matches!(next, '.' | '+' | '-' | '_')
+        }) =>
+        {
+            token(Kind::Minus, 1)
+        }
         '"' | '\'' => {
             let (value, len) = quoted(rest, first, start)?;
             token(Kind::Text(value), len)

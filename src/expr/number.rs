@@ -105,7 +105,7 @@ fn power(text: &[u8]) -> Option<i64> {
 }
 
 /// A whole number of at most 18 digits: what nearly all are, and quick to compare.
-fn small(raw: &[u8]) -> Option<i64> {
+pub fn small(raw: &[u8]) -> Option<i64> {
     let (negative, rest) = match raw {
         [b'-', rest @ ..] => (true, rest),
         rest => (false, rest),
@@ -135,6 +135,19 @@ impl Number {
     pub fn parse(text: &str) -> Option<Self> {
         Decimal::parse(text.as_bytes())?;
         Some(Number { written: text.as_bytes().into(), small: small(text.as_bytes()) })
+    }
+
+    /// Whether `raw` is a number as JSON writes them.
+    pub fn is_one(raw: &[u8]) -> bool {
+        Decimal::parse(raw).is_some()
+    }
+
+    /// How the numbers written as `one` and `other` compare; `None` if one of them is none.
+    pub fn compare_written(one: &[u8], other: &[u8]) -> Option<Ordering> {
+        match (small(one), small(other)) {
+            (Some(one), Some(other)) => Some(one.cmp(&other)),
+            _ => Some(Decimal::parse(one)?.compare(&Decimal::parse(other)?)),
+        }
     }
 
     /// How the number written as `raw` compares with this one; `None` if that is no number.

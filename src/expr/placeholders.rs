@@ -35,22 +35,32 @@ impl Pattern {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Field(_)))
     }
 
+    /// What it is made of.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
     /// Appends it for `entry`. What is not there is nothing.
     pub fn write(&self, stream: &Stream, entry: Option<EntryView<'_>>, out: &mut Vec<u8>) {
         for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Source => out.extend_from_slice(stream.source_name.as_bytes()),
-                Piece::Origin => out.extend_from_slice(stream.origin.as_bytes()),
-                Piece::Label(name) => out.extend_from_slice(stream.labels.get(name).unwrap_or("").as_bytes()),
-                Piece::Field(name) => {
-                    if let Some(field) = entry.and_then(|entry| entry.field(name.as_bytes())) {
-                        write_text(field.kind(), field.raw(), out);
-                    }
+            Pattern::write_piece(piece, stream, entry, out);
+        }
+    }
+
+    /// Appends a part of it.
+    pub fn write_piece(piece: &Piece, stream: &Stream, entry: Option<EntryView<'_>>, out: &mut Vec<u8>) {
+        match piece {
+            Piece::Literal(text) => out.extend_from_slice(text.as_bytes()),
+            Piece::Source => out.extend_from_slice(stream.source_name.as_bytes()),
+            Piece::Origin => out.extend_from_slice(stream.origin.as_bytes()),
+            Piece::Label(name) => out.extend_from_slice(stream.labels.get(name).unwrap_or("").as_bytes()),
+            Piece::Field(name) => {
+                if let Some(field) = entry.and_then(|entry| entry.field(name.as_bytes())) {
+                    write_text(field.kind(), field.raw(), out);
                 }
-                // Refused by `compile`.
-                Piece::Date | Piece::Hour => {}
             }
+            // Refused by `compile`.
+            Piece::Date | Piece::Hour => {}
         }
     }
 }

@@ -20,7 +20,8 @@ pub enum Test {
     /// Is it text that stands so to this text, by the bytes of UTF-8 (which is the order of code points)?
     TextIs(Order, Box<str>),
     Matches(Regex),
-    Contains(Finder<'static>),
+    /// A finder is large, and few tests have one.
+    Contains(Box<Finder<'static>>),
     StartsWith(Box<str>),
     EndsWith(Box<str>),
 }
@@ -35,7 +36,8 @@ pub struct Order {
 }
 
 impl Order {
-    fn allows(self, ordering: Ordering) -> bool {
+    /// Whether a value that stands so does.
+    pub fn allows(self, ordering: Ordering) -> bool {
         ordering == self.strict || self.or_equal && ordering == Ordering::Equal
     }
 }
@@ -91,6 +93,20 @@ impl Test {
             Test::Contains(finder) => value.reads(|text| finder.find(text).is_some()),
             Test::StartsWith(start) => value.reads(|text| text.starts_with(start.as_bytes())),
             Test::EndsWith(end) => value.reads(|text| text.ends_with(end.as_bytes())),
+        }
+    }
+
+    /// Texts of which a value contains one, as it reads, whenever the answer is yes.
+    pub fn needles(&self) -> Option<Vec<&[u8]>> {
+        match self {
+            Test::Equals(Literal::Bool(true)) => Some(vec![b"true"]),
+            Test::Equals(Literal::Bool(false)) => Some(vec![b"false"]),
+            Test::Equals(Literal::Null) => Some(vec![b"null"]),
+            Test::In(list) => {
+                let all = list.others.is_empty() && list.texts.iter().all(|text| !text.is_empty());
+                all.then(|| list.texts.iter().map(|text| text.as_bytes()).collect())
+            }
+            other => other.needle().map(|needle| vec![needle]),
         }
     }
 

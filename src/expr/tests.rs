@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 #[path = "../../fuzz/src/oracle_expr.rs"]
 mod oracle_expr;
+#[path = "../../fuzz/src/oracle_value.rs"]
+mod oracle_value;
+mod values;
 
 type Member = (&'static str, &'static str, Kind);
 
@@ -236,7 +239,8 @@ fn mistakes_are_named_at_their_place_with_what_would_be_right() {
         ("", "", "ends where a field"),
         ("a == 1 and", "", "ends where a field"),
         ("a ==", "", "ends where a value"),
-        ("a == (1)", "(", "a value is expected"),
+        ("a == [1]", "[", "a value is expected"),
+        ("a == (b", "(", "never closed"),
     ];
     for (condition, part, hint) in rows {
         let error = Expr::compile(condition).expect_err(condition);
@@ -273,6 +277,21 @@ fn every_example_of_the_manual_is_true() {
         let expr = Expr::compile(condition).unwrap_or_else(|error| panic!("{condition}: {error}"));
         assert_eq!(expr.matches(&block_of(&[entry], true), 0).to_string(), answer, "{condition} of {entry}");
     }
+    let values = fenced("value");
+    assert!(values.len() >= 15, "{}", values.len());
+    for example in values {
+        let [expression, entry, answer] = example[..] else { panic!("{example:?}") };
+        let expr = ValueExpr::compile(expression).unwrap_or_else(|error| panic!("{expression}: {error}"));
+        let found = expr.find(&block_of(&[entry], true), 0, |kind, bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            if kind == Kind::Plain { format!("{text:?}") } else { text.into_owned() }
+        });
+        let said = match found {
+            Ok(found) => found.unwrap_or("nothing".into()),
+            Err(Fault(what)) => format!("error: {what}"),
+        };
+        assert_eq!(said, answer, "{expression} of {entry}");
+    }
     let refused = fenced("refused");
     assert!(refused.len() >= 5, "{}", refused.len());
     for example in refused {
@@ -284,7 +303,7 @@ fn every_example_of_the_manual_is_true() {
 
 /// A block of these lines, in runs of two, as a source and `parse: json` make it; unparsed if `parsed` is false.
 fn block_of(lines: &[&str], parsed: bool) -> Block {
-    let mut block = Block::new(1 << 16);
+    let mut block = Block::new(lines.iter().map(|line| line.len() + 1).sum::<usize>().max(1 << 16));
     for lines in lines.chunks(2) {
         let labels = Labels::new(oracle_expr::LABELS);
         let stream = Stream::new(SourceId(0), oracle_expr::SOURCE.into(), "test", "o", labels);

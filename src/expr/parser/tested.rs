@@ -6,7 +6,7 @@ use super::super::number::Number;
 use super::super::path::Part;
 use super::super::subject::Subject;
 use super::super::value::Literal;
-use super::{Parser, is_keyword};
+use super::{Left, Parser, Type, is_keyword};
 
 /// Deepest way into a field: as deep as JSON may be.
 const PARTS_MAX: usize = 64;
@@ -48,7 +48,7 @@ impl<'a> Parser<'a> {
             }
             Kind::Word(word) => self.named(&first, word)?,
             Kind::Name(name) => Subject::Field(name.into(), self.parts()?),
-            Kind::End => return Err(first.error("the condition ends where a field is expected")),
+            Kind::End => return Err(first.error("this ends where a field is expected")),
             _ => return Err(first.error("a field is expected here, as in `level == \"error\"`")),
         })
     }
@@ -141,17 +141,25 @@ impl<'a> Parser<'a> {
         Ok(name)
     }
 
-    /// A literal that `subject` can be compared with.
-    pub(super) fn literal_for(&mut self, subject: &Subject) -> Result<Literal, ExprError> {
+    /// A literal that the left side can be compared with.
+    pub(super) fn literal_for(&mut self, left: &Left) -> Result<Literal, ExprError> {
         let place = self.token.clone();
         let literal = self.literal()?;
-        if subject.is_text() && !matches!(literal, Literal::Text(_)) {
-            let written = &self.text[place.start..place.start + place.len];
-            let message =
-                format!("labels, `source` and `message` are text: compare with \"{written}\" in quotes");
-            return Err(place.error(message));
-        }
-        Ok(literal)
+        let written = &self.text[place.start..place.start + place.len];
+        let message = match &literal {
+            Literal::Text(_) if left.of == Type::Number => "this is a number: compare with one".to_owned(),
+            Literal::Text(_) => return Ok(literal),
+            _ if left.is_text && left.of == Type::Text => {
+                format!(
+                    "this is text: compare with \"{written}\" in quotes, or with what `number(...)` reads of it"
+                )
+            }
+            _ if left.is_text => {
+                format!("labels, `source` and `message` are text: compare with \"{written}\" in quotes")
+            }
+            _ => return Ok(literal),
+        };
+        Err(place.error(message))
     }
 
     /// A literal that must be text.
@@ -159,7 +167,7 @@ impl<'a> Parser<'a> {
         let token = self.take()?;
         match token.kind {
             Kind::Text(text) => Ok(text),
-            Kind::End => Err(token.error("the condition ends where a text is expected")),
+            Kind::End => Err(token.error("this ends where a text is expected")),
             _ => Err(token.error(format!("{why}: it stands in quotes"))),
         }
     }
@@ -179,9 +187,11 @@ impl<'a> Parser<'a> {
                 }
             },
             Kind::Word(word) | Kind::Name(word) => {
-                return Err(value.error(format!("text stands in quotes: \"{word}\"")));
+                let message =
+                    format!("text stands in quotes: \"{word}\"; a field stands here as `fields.{word}`");
+                return Err(value.error(message));
             }
-            Kind::End => return Err(value.error("the condition ends where a value is expected")),
+            Kind::End => return Err(value.error("this ends where a value is expected")),
             _ => {
                 return Err(
                     value.error("a value is expected here: text in quotes, a number, true, false or null")
