@@ -276,9 +276,25 @@ fn keys_of_the_example() -> BTreeSet<String> {
                     for (verb, options) in steps.flatten() {
                         let path = format!("pipelines.{verb}");
                         keys.insert(path.clone());
-                        // The fields of the others are the user's own names.
-                        if options.is_object() && !["set", "rename"].contains(&verb.as_str()) {
-                            collect(&path, options, &mut keys);
+                        match verb.as_str() {
+                            // Their fields are the user's own names.
+                            "set" if options["fields"].is_object() => {
+                                keys.extend(["fields", "on_error"].map(|key| format!("{path}.{key}")));
+                            }
+                            "set" | "rename" | "route" => {}
+                            "validate" => {
+                                keys.insert(format!("{path}.on_error"));
+                                let rules = options["fields"].as_object().into_iter().flatten();
+                                rules.for_each(|(_, rules)| {
+                                    collect(&format!("{path}.fields"), rules, &mut keys)
+                                });
+                            }
+                            "enrich" => {
+                                let own = options.as_object().into_iter().flatten();
+                                keys.extend(own.map(|(key, _)| format!("{path}.{key}")));
+                            }
+                            _ if options.is_object() => collect(&path, options, &mut keys),
+                            _ => {}
                         }
                     }
                 }

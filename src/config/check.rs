@@ -3,9 +3,11 @@
 mod buffers;
 mod cases;
 mod fallbacks;
+mod languages;
 mod metrics;
 mod steps;
 
+pub use languages::{TextCheck, TextChecks};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -15,10 +17,7 @@ use super::read::{Written, place, spot, subject};
 use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
 use crate::delivery::dlq::{self, config::DlqConfig};
-use crate::expr::Expr;
-use crate::expr::placeholders::Pattern;
 use crate::sinks::config::SinkKind;
-use crate::sinks::template::Template;
 use crate::sources::config::SourceKind;
 use crate::sources::http::config::HttpSourceConfig;
 use crate::sources::net::listen::{Claim, Listen};
@@ -27,43 +26,6 @@ use crate::steps::ordered::dedupe;
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
 pub const SINKS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
-
-/// Reads some text of the file for its own language; the error is the bytes it is about and what is wrong there.
-pub type TextCheck = fn(&str) -> Result<(), (Range<usize>, String)>;
-
-/// The languages inside of values.
-#[derive(Debug, Clone, Copy)]
-pub struct TextChecks {
-    /// Expressions: `when`, `discard`.
-    pub expression: TextCheck,
-    /// Templates: the `path` of a file sink.
-    pub template: TextCheck,
-    /// Patterns: headers and labels of sinks.
-    pub pattern: TextCheck,
-}
-
-impl Default for TextChecks {
-    fn default() -> Self {
-        TextChecks {
-            expression: |text| {
-                let place = |start, len| start..start + len;
-                Expr::compile(text).map(drop).map_err(|error| (place(error.start, error.len), error.message))
-            },
-            template: |text| {
-                let place = |start, len| start..start + len;
-                Template::compile(text)
-                    .map(drop)
-                    .map_err(|error| (place(error.start, error.len), error.message))
-            },
-            pattern: |text| {
-                let place = |start, len| start..start + len;
-                Pattern::compile(text)
-                    .map(drop)
-                    .map_err(|error| (place(error.start, error.len), error.message))
-            },
-        }
-    }
-}
 
 /// Looks at all sections together; what does not fit goes to `problems`.
 pub fn check(

@@ -123,6 +123,10 @@ fn pipelines(config: &Config, out: &mut String) {
                 StepConfig::Dedupe(dedupe) => format!("dedupe: {}", text(dedupe)),
                 StepConfig::Throttle(throttle) => format!("throttle: {}", text(throttle)),
                 StepConfig::Metric(metric) => format!("metric: {}", text(metric)),
+                StepConfig::Validate(validate) => format!("validate: {}", text(validate)),
+                StepConfig::Sample(sample) => format!("sample: {}", text(sample)),
+                StepConfig::Enrich(enrich) => format!("enrich: {}", text(enrich)),
+                StepConfig::Route(routes) => format!("route: {}", text(routes)),
                 StepConfig::Custom(step) => format!("{}: of the program", text(step)),
             };
             let _ = writeln!(out, "  {}. {said}", index + 1);

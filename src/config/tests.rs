@@ -25,6 +25,8 @@ fn environment(name: &str) -> Option<String> {
 const LANGUAGES: TextChecks = TextChecks {
     expression: |text| text.find('?').map_or(Ok(()), |at| Err((at..at + 1, "expected a comparison".into()))),
     template: |text| text.find("}}").map_or(Ok(()), |at| Err((at..at + 1, "a `}` without its `{`".into()))),
+    value: |_| Ok(()),
+    bare_value: |_| Ok(()),
     pattern: |_| Ok(()),
 };
 
@@ -481,7 +483,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "unknown step `pars` in pipeline `p`",
             "3:7",
             "^^^^ did you mean `parse`?",
-            "known steps: parse, discard, keep, timestamp, set, rename, remove, redact, dedupe, throttle, metric",
+            "known steps: parse, discard, keep, timestamp, set, rename, remove, redact, validate, sample, enrich, route, dedupe, throttle, metric",
         ),
         (
             "pipelines: { p: [ { parse: jsn } ] }",
@@ -1040,7 +1042,11 @@ fn a_fallback_that_cannot_help_is_refused_at_its_place() {
 
 #[test]
 fn pipelines_on_the_pages_about_them_are_understood() {
-    let pages = [include_str!("../../docs/steps.md"), include_str!("../../docs/language.md")];
+    let pages = [
+        include_str!("../../docs/steps.md"),
+        include_str!("../../docs/language.md"),
+        include_str!("../../docs/enrich.md"),
+    ];
     let mut count = 0;
     for config in pages.iter().flat_map(|page| page.split("```yaml\n").skip(1)) {
         let config = config.split("```").next().unwrap();
@@ -1099,6 +1105,22 @@ fn steps_that_cannot_work_are_refused_at_their_place() {
         ("    - redact: { fields: [x] }", &["at least one of `patterns` or `regex`"]),
         ("    - redact: []", &["at least one of"]),
         ("    - redact: { regex: ['(x'] }", &["unclosed group", "^^"]),
+        (
+            "    - set: { a: '= b +' }",
+            &["`a` in `set`, step 1 of pipeline `p`", "ends where a field is expected"],
+        ),
+        ("    - set: { fields: { a: '= lowr(b)' }, on_error: discard }", &["^^^^ unknown function `lowr`"]),
+        ("    - set: { fields: { a: 1 }, on_eror: discard }", &["unknown key `on_eror`"]),
+        ("    - sample: 0", &["a share above 0 and at most 1"]),
+        ("    - sample: { rate: 0.5, key: 'a b' }", &["an operator such as `+` is missing"]),
+        ("    - sample: { rate: 0.5, except: 'a' }", &["alone is no condition"]),
+        ("    - route: { x: 'a = 1', else: y }", &["did you mean `==`?"]),
+        (&format!("    - route: {{ {names} }}"), &["`route` in pipeline `p` has 65 names; the most is 64"]),
+        ("    - validate: { fields: { 'a b': { required: true } } }", &["the rules of `a b` in step 1"]),
+        ("    - validate: { fields: { a: { pattern: '(' } } }", &["unclosed group"]),
+        ("    - validate: { fields: { a: { type: int } } }", &["did you mean `integer`?"]),
+        ("    - enrich: { table: x.csv }", &["a `table` needs a `key`"]),
+        ("    - enrich: { host: { a: hostnam } }", &["did you mean `hostname`?"]),
         (&format!("    - rename: {{ {names} }}"), &["has 65 names; the most is 64"]),
         (&"    - set: { a: 1 }\n".repeat(65), &["has 65 steps; the most is 64"]),
     ] {

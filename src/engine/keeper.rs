@@ -159,6 +159,7 @@ impl Keeper {
             if now >= certificates_at {
                 certificates_at = now + CERTIFICATES;
                 crate::tls::refresh_certificates();
+                crate::steps::enrich::refresh_tables();
             }
         }
         self.write_checkpoint();

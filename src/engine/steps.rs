@@ -1,14 +1,17 @@
 //! From steps as they are written in a config to steps that can run.
 
 use super::StartError;
-use crate::expr::Expr;
-use crate::steps::config::{ParseConfig, ParseFormat, SetValue, StepConfig};
+use crate::expr::{Expr, ValueExpr};
+use crate::steps::config::{EnrichConfig, ParseConfig, ParseFormat, SetValue, StepConfig};
 use crate::steps::edit::Remove;
+use crate::steps::enrich::{Shape, TableFile};
 use crate::steps::parse::input::Input;
 use crate::steps::parse::regex;
 use crate::steps::pipeline::{Planned, StepSpec};
 use crate::steps::redact::Redact;
-use crate::steps::set::ConstValue;
+use crate::steps::route::ELSE;
+use crate::steps::set::{ConstValue, Given};
+use crate::steps::validate::Validate;
 
 /// The condition written at `place`.
 pub(super) fn compile(text: &str, place: &str) -> Result<Expr, StartError> {
@@ -24,9 +27,10 @@ pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartEr
         StepConfig::Timestamp(timestamp) => {
             StepSpec::Timestamp(timestamp.clone()).on_error(timestamp.on_error)
         }
-        StepConfig::Set(fields) => {
-            let constant = |(name, value): &(String, SetValue)| (name.clone(), constant(value));
-            StepSpec::Set(fields.0.iter().map(constant).collect()).into()
+        StepConfig::Set(set) => {
+            let field = |(name, value): &(String, SetValue)| Ok((name.clone(), given(value, place)?));
+            let fields: Vec<_> = set.fields.0.iter().map(field).collect::<Result<_, StartError>>()?;
+            StepSpec::Set(fields).on_error(set.on_error)
         }
         StepConfig::Rename(names) => StepSpec::Rename(names.0.clone()).into(),
         StepConfig::Remove(names) => StepSpec::Custom(Box::new(Remove::new(names))).into(),
@@ -34,6 +38,25 @@ pub(super) fn planned(step: &StepConfig, place: &str) -> Result<Planned, StartEr
             let step = Redact::new(redact)
                 .map_err(|error| StartError::Config(format!("{place}: redact: {error}")))?;
             StepSpec::Custom(Box::new(step)).on_error(redact.on_error)
+        }
+        StepConfig::Validate(validate) => {
+            let step = Validate::new(validate).map_err(|(field, error)| {
+                StartError::Config(format!("{place}: validate: {field}: {}", error.message))
+            })?;
+            StepSpec::Custom(Box::new(step)).on_error(validate.on_error)
+        }
+        StepConfig::Sample(sample) => {
+            let key = sample.key.as_deref().map(|text| value(text, place, "sample")).transpose()?;
+            let except = sample.except.as_deref().map(|text| compile(text, place)).transpose()?;
+            StepSpec::Sample(sample.clone(), key, except).on_error(sample.on_error)
+        }
+        StepConfig::Enrich(enrich) => return enriched(enrich, place),
+        StepConfig::Route(routes) => {
+            let (rest, routes): (Vec<_>, Vec<_>) =
+                routes.0.iter().cloned().partition(|(name, _)| name == ELSE);
+            let route = |(name, text): (String, String)| Ok((name, compile(&text, place)?));
+            let routes = routes.into_iter().map(route).collect::<Result<Vec<_>, StartError>>()?;
+            StepSpec::Route(routes, rest.into_iter().next().map(|(_, name)| name)).into()
         }
         // Made by whoever knows which of them there are: see `ordered`.
         StepConfig::Dedupe(_) | StepConfig::Throttle(_) | StepConfig::Metric(_) => {
@@ -61,6 +84,49 @@ fn parse_spec(parse: &ParseConfig, place: &str) -> Result<StepSpec, StartError> 
             )
         }
     })
+}
+
+/// The expression written at `place`, in a step with this verb.
+fn value(text: &str, place: &str, verb: &str) -> Result<ValueExpr, StartError> {
+    ValueExpr::compile(text)
+        .map_err(|error| StartError::Config(format!("{place}: {verb}: {}", error.message)))
+}
+
+fn enriched(enrich: &EnrichConfig, place: &str) -> Result<Planned, StartError> {
+    if let Some(facts) = &enrich.host {
+        let mut fields = Vec::new();
+        for (field, fact) in &facts.0 {
+            match fact.find() {
+                Some(text) => fields.push((field.clone(), ConstValue::Text(text).into())),
+                None => tracing::warn!(
+                    "{place}: enrich: this host does not say its {fact:?}; `{field}` is not set"
+                ),
+            }
+        }
+        return Ok(StepSpec::Set(fields).into());
+    }
+    // The config refuses a table without these.
+    let (path, key) = (enrich.table.clone().unwrap_or_default(), enrich.key.as_deref().unwrap_or_default());
+    let fields = enrich.fields.clone().unwrap_or_default().0;
+    let (names, columns): (Vec<String>, Vec<String>) = fields.into_iter().unzip();
+    let by = enrich.by.unwrap_or_default();
+    let shape = Shape { by, key: enrich.column.clone().unwrap_or_default(), columns };
+    let shown = path.display().to_string();
+    let table = TableFile::load(path, shape, place.to_owned())
+        .map_err(|error| StartError::Config(format!("{place}: enrich: table {shown}: {error}")))?;
+    Ok(StepSpec::Enrich(table, value(key, place, "enrich")?, names).on_error(enrich.on_error))
+}
+
+/// What a field is set to.
+fn given(value: &SetValue, place: &str) -> Result<Given, StartError> {
+    match value.expression() {
+        Some(text) => {
+            let made = ValueExpr::compile(text);
+            made.map(Given::Made)
+                .map_err(|error| StartError::Config(format!("{place}: set: {}", error.message)))
+        }
+        None => Ok(Given::Constant(constant(value))),
+    }
 }
 
 fn constant(value: &SetValue) -> ConstValue {

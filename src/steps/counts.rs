@@ -1,6 +1,6 @@
 //! What each step did, for `/stats` and `/metrics`: counted once per block, so cheap enough to leave on.
 
-use super::{Failures, StepError};
+use super::{Failures, Step, StepError};
 use crate::ledger::Count;
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -72,16 +72,16 @@ impl StepCounts {
         }
     }
 
-    /// The numbers now, of the step with this number and verb.
-    pub fn view(&self, number: usize, verb: &'static str) -> StepView {
+    /// The numbers now, of `step`, which has this number.
+    pub fn view(&self, number: usize, step: &dyn Step) -> StepView {
         StepView {
             number,
-            verb,
+            verb: step.name(),
             entries: self.entries.get(),
             errors: self.errors.get(),
             discarded: self.discarded.get(),
             time: Duration::from_nanos(self.nanos.get()),
-            last_error: self.last_error.lock().map(|error| error.to_string()),
+            last_error: self.last_error.lock().map(|error| step.explain(error)),
         }
     }
 }

@@ -38,6 +38,10 @@ impl Step for CustomStep {
         self.0.apply(block, index)
     }
 
+    fn explain(&self, error: StepError) -> String {
+        self.0.explain(error)
+    }
+
     fn adds_fields(&self) -> usize {
         self.0.adds_fields()
     }

@@ -6,21 +6,26 @@
 use crate::block::{Block, NoRoom, selected};
 use std::ops::Range;
 
+mod ahead;
 pub mod config;
 pub mod constants;
 pub mod counts;
 pub mod custom;
 pub mod discard;
 pub mod edit;
+pub mod enrich;
 mod failures;
 pub mod ordered;
 pub mod parse;
 pub mod pipeline;
 pub mod redact;
+pub mod route;
+pub mod sample;
 pub mod set;
 #[cfg(test)]
 mod tests;
 pub mod timestamp;
+pub mod validate;
 
 pub use failures::{Failures, OnError};
 
@@ -31,6 +36,11 @@ pub trait Step: Send + Sync {
 
     /// Works on the entry at `index` of `block`. Default steps override [`Step::run`] where a whole span is cheaper.
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError>;
+
+    /// What was wrong, in words. A step of many parts says which of them it was.
+    fn explain(&self, error: StepError) -> String {
+        error.to_string()
+    }
 
     /// How many fields it may add to an entry, so that an earlier step can leave room.
     fn adds_fields(&self) -> usize {
@@ -82,6 +92,9 @@ pub enum StepError {
     /// The text is not what the step reads.
     #[error("{0}")]
     Malformed(&'static str),
+    /// The same of one part of the step, counted from 0: [`Step::explain`] knows what it is called.
+    #[error("{1}")]
+    Part(u16, &'static str),
     /// What the step makes does not fit the block any more.
     #[error("the block's side state is full")]
     NoRoom,

@@ -2,11 +2,13 @@
 
 use crate::block::{Block, count_selected};
 use crate::clock::SteadyNanos;
-use crate::expr::Expr;
+use crate::expr::{Expr, ValueExpr};
+use crate::steps::ahead::{Ahead, Aside};
 use crate::steps::constants::Constants;
 use crate::steps::counts::{StepCounts, StepTally, StepView};
 use crate::steps::discard::Discard;
 use crate::steps::edit::Rename;
+use crate::steps::enrich::{Enrich, TableFile};
 use crate::steps::ordered::{self, Decided, Noting, Ordered};
 use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
@@ -16,7 +18,10 @@ use crate::steps::parse::nginx_error::NginxError;
 use crate::steps::parse::regex::Captures;
 use crate::steps::parse::rows::Parse;
 use crate::steps::parse::syslog::Syslog;
-use crate::steps::set::{ConstValue, Set, SetError};
+use crate::steps::route::Route;
+use crate::steps::sample::Sample;
+use crate::steps::sample::config::SampleConfig;
+use crate::steps::set::{Given, Set, SetError};
 use crate::steps::timestamp::Timestamp;
 use crate::steps::timestamp::config::TimestampConfig;
 use crate::steps::{Failures, OnError, Step, StepError};
@@ -52,7 +57,13 @@ pub enum StepSpec {
     /// `keep` by a condition: the opposite.
     Keep(Expr),
     /// `set` these fields.
-    Set(Vec<(String, ConstValue)>),
+    Set(Vec<(String, Given)>),
+    /// `sample` as this config says, with its key and its exceptions compiled.
+    Sample(SampleConfig, Option<ValueExpr>, Option<Expr>),
+    /// `enrich` from this table, by this key, these fields.
+    Enrich(Arc<TableFile>, ValueExpr, Vec<String>),
+    /// `route` by these names and conditions, and the name of the rest.
+    Route(Vec<(String, Expr)>, Option<String>),
     /// `rename` by these pairs of old and new name.
     Rename(Vec<(String, String)>),
     /// One that decides in order; what it remembers may be shared with other pipelines.
@@ -104,6 +115,8 @@ struct Placed {
     /// Its place in the config's list, from 1.
     number: usize,
     counts: StepCounts,
+    /// What the step behind lets through, if that spares this one work.
+    ahead: Option<Ahead>,
 }
 
 impl Placed {
@@ -115,7 +128,10 @@ impl Placed {
             let why = match &last {
                 // Most fail alike.
                 Some((same, why)) if same == error => Arc::clone(why),
-                _ => format!("step {} ({}): {error}", self.number, self.step.name()).into(),
+                _ => {
+                    let what = self.step.explain(*error);
+                    format!("step {} ({}): {what}", self.number, self.step.name()).into()
+                }
             };
             block.refuse(*index, false, Arc::clone(&why));
             last = Some((*error, why));
@@ -157,9 +173,12 @@ impl Pipeline {
             let step = make(spec, &mut constants, ordered.len().saturating_sub(1))?;
             at += 1;
             number += usize::from(!by_itself);
-            Ok(Placed { step, on_error, number, counts: StepCounts::default() })
+            Ok(Placed { step, on_error, number, counts: StepCounts::default(), ahead: None })
         };
-        let mut steps = specs.into_iter().map(|spec| place(spec.into())).collect::<Result<Vec<_>, _>>()?;
+        let specs: Vec<Planned> = specs.into_iter().map(Into::into).collect();
+        let ahead: Vec<_> = specs.windows(2).map(|pair| look_ahead(&pair[0], &pair[1])).collect();
+        let mut steps = specs.into_iter().map(&mut place).collect::<Result<Vec<_>, _>>()?;
+        steps.iter_mut().zip(ahead).for_each(|(placed, ahead)| placed.ahead = ahead);
         let mut added = 0;
         for Placed { step, .. } in steps.iter_mut().rev() {
             step.leave_room(added);
@@ -196,11 +215,17 @@ impl Pipeline {
 
     /// What each step did so far, in their order.
     pub fn views(&self) -> impl Iterator<Item = StepView> {
-        self.steps.iter().map(|placed| placed.counts.view(placed.number, placed.step.name()))
+        self.steps.iter().map(|placed| placed.counts.view(placed.number, &*placed.step))
     }
 
     /// Runs all steps over the wanted entries in `range`, one step after the other; gives how many errors there were.
-    fn run(&self, block: &mut Block, range: Range<usize>, tallies: &mut Tallies, watch: Watch) -> usize {
+    fn run(
+        &self,
+        block: &mut Block,
+        range: Range<usize>,
+        tallies: &mut Tallies,
+        mut watch: Option<Watch>,
+    ) -> usize {
         block.set_constants(&self.constants);
         let mut errors = 0;
         let mut wanted = count_selected(block.selection(0), range.clone());
@@ -210,7 +235,13 @@ impl Pipeline {
                 break;
             }
             let mut failures = Failures::new(placed.on_error);
+            let aside = match &placed.ahead {
+                // Who looks on is to see everything.
+                Some(ahead) if watch.is_none() => ahead.set_aside(block, range.clone()),
+                _ => Aside::default(),
+            };
             placed.step.run(block, range.clone(), &mut failures);
+            aside.put_back(block);
             let (left, ended) = (count_selected(block.selection(0), range.clone()), Instant::now());
             tally.add(wanted, left, &failures, ended - begun);
             errors += failures.count();
@@ -218,7 +249,9 @@ impl Pipeline {
                 placed.refuse(block, failures.refused());
             }
             (wanted, begun) = (left, ended);
-            watch(at, block);
+            if let Some(watch) = &mut watch {
+                watch(at, block);
+            }
         }
         errors
     }
@@ -228,11 +261,15 @@ impl Pipeline {
     /// After a panic the block is done again entry by entry, so that only those that panic by themselves are lost to
     /// it: they are taken out and named.
     pub fn run_guarded(&self, block: &mut Block) -> Outcome {
-        self.run_watched(block, &mut |_, _| ())
+        self.run_all(block, None)
     }
 
     /// The same, with somebody who looks at the block behind every step. After a panic nobody looks.
     pub fn run_watched(&self, block: &mut Block, watch: Watch) -> Outcome {
+        self.run_all(block, Some(watch))
+    }
+
+    fn run_all(&self, block: &mut Block, watch: Option<Watch>) -> Outcome {
         block.reset_side();
         if self.is_empty() {
             return Outcome::default();
@@ -259,9 +296,7 @@ impl Pipeline {
         let mut outcome = Outcome::default();
         for index in all {
             // AssertUnwindSafe: the entry is taken out, and the rows of others are not touched by work on it.
-            match catch_unwind(AssertUnwindSafe(|| {
-                self.run(block, index..index + 1, tallies, &mut |_, _| ())
-            })) {
+            match catch_unwind(AssertUnwindSafe(|| self.run(block, index..index + 1, tallies, None))) {
                 Ok(errors) => outcome.errors += errors,
                 Err(panic) => {
                     block.refuse(index, true, last_words(&*panic));
@@ -270,6 +305,19 @@ impl Pipeline {
             }
         }
         outcome
+    }
+}
+
+/// What `keep` right behind `parse: json` lets through. Not where what cannot be parsed is kept as a dead letter: then
+/// everything has to be parsed to know.
+fn look_ahead(parse: &Planned, keep: &Planned) -> Option<Ahead> {
+    match (&parse.spec, &keep.spec) {
+        (StepSpec::ParseJson(Input::Message), StepSpec::Keep(condition))
+            if parse.on_error != OnError::DeadLetter =>
+        {
+            Ahead::of(condition)
+        }
+        _ => None,
     }
 }
 
@@ -287,7 +335,12 @@ fn make(spec: StepSpec, constants: &mut Constants, slot: usize) -> Result<Box<dy
         StepSpec::Timestamp(config) => Box::new(Timestamp::new(&config, constants)?),
         StepSpec::Discard(condition) => Box::new(Discard::new(condition)),
         StepSpec::Keep(condition) => Box::new(Discard::unless(condition)),
-        StepSpec::Set(fields) => Box::new(Set::new(&fields, constants)?),
+        StepSpec::Set(fields) => Box::new(Set::new(fields, constants)?),
+        StepSpec::Sample(config, key, except) => {
+            Box::new(Sample::new(config.rate, key, except, config.weight.as_deref(), constants)?)
+        }
+        StepSpec::Enrich(table, key, names) => Box::new(Enrich::new(table, key, &names, constants)?),
+        StepSpec::Route(routes, rest) => Box::new(Route::new(routes, rest.as_deref(), constants)?),
         StepSpec::Rename(names) => Box::new(Rename::new(&names, constants)?),
         StepSpec::Ordered(ordered) => Box::new(Noting { slot, ordered }),
         StepSpec::Custom(step) => step,

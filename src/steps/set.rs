@@ -1,7 +1,10 @@
-//! Sets fields to constants.
+//! Sets fields: to constants, or to what expressions give.
+
+pub mod config;
 
 use crate::block::Block;
-use crate::entry::{Field, Kind};
+use crate::entry::{Field, Kind, Slice};
+use crate::expr::{Fault, StoreError, ValueExpr};
 use crate::steps::constants::Constants;
 use crate::steps::{Step, StepError, Verdict};
 
@@ -30,10 +33,33 @@ impl ConstValue {
     }
 }
 
-/// Sets each of its fields in every entry, in place of the entry's own if it has one of that name.
+/// What a field is set to.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// The same for every entry.
+    Constant(ConstValue),
+    /// Worked out for each.
+    Made(ValueExpr),
+}
+
+impl From<ConstValue> for Given {
+    fn from(value: ConstValue) -> Self {
+        Given::Constant(value)
+    }
+}
+
+/// Sets each of its fields in every entry, one after the other, in place of the entry's own if it has one of that name.
+///
+/// A field whose value is made of something that is missing stays as it is.
 #[derive(Clone, Debug)]
 pub struct Set {
-    fields: Vec<Field>,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Debug)]
+enum Row {
+    Constant(Field),
+    Made { key: Slice, name: Box<str>, value: ValueExpr },
 }
 
 /// Why fields cannot be set as the config says.
@@ -48,18 +74,23 @@ pub enum SetError {
 }
 
 impl Set {
-    /// Sets `fields`, of which names and values are put into `constants`.
-    pub fn new(fields: &[(String, ConstValue)], constants: &mut Constants) -> Result<Self, SetError> {
-        let mut row = |(name, value): &(String, ConstValue)| {
+    /// Sets `fields`, of which names and constants are put into `constants`.
+    pub fn new(fields: Vec<(String, Given)>, constants: &mut Constants) -> Result<Self, SetError> {
+        let mut row = |(name, value): (String, Given)| {
             if name.len() > Field::KEY_MAX {
-                return Err(SetError::KeyTooLong(name.clone()));
+                return Err(SetError::KeyTooLong(name));
             }
-            let (written, kind) = value.written();
             let key = constants.intern(name.as_bytes()).ok_or(SetError::TooLarge)?;
-            let value = constants.intern(written.as_bytes()).ok_or(SetError::TooLarge)?;
-            Ok(Field::new(key, value, kind))
+            Ok(match value {
+                Given::Constant(value) => {
+                    let (written, kind) = value.written();
+                    let value = constants.intern(written.as_bytes()).ok_or(SetError::TooLarge)?;
+                    Row::Constant(Field::new(key, value, kind))
+                }
+                Given::Made(value) => Row::Made { key, name: name.into(), value },
+            })
         };
-        Ok(Set { fields: fields.iter().map(&mut row).collect::<Result<_, _>>()? })
+        Ok(Set { rows: fields.into_iter().map(&mut row).collect::<Result<_, _>>()? })
     }
 }
 
@@ -68,14 +99,34 @@ impl Step for Set {
         "set"
     }
 
+    fn explain(&self, error: StepError) -> String {
+        match error {
+            StepError::Part(part, what) => match self.rows.get(usize::from(part)) {
+                Some(Row::Made { name, .. }) => format!("`{name}`: {what}"),
+                _ => what.into(),
+            },
+            other => other.to_string(),
+        }
+    }
+
     fn adds_fields(&self) -> usize {
-        self.fields.len()
+        self.rows.len()
     }
 
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
-        for field in &self.fields {
-            block.set_field(index, *field)?;
+        let mut fault = None;
+        for (at, row) in self.rows.iter().enumerate() {
+            match row {
+                Row::Constant(field) => block.set_field(index, *field)?,
+                Row::Made { key, value, .. } => match value.store(block, index) {
+                    Ok(Some((slice, kind))) => block.set_field(index, Field::new(*key, slice, kind))?,
+                    Ok(None) => {}
+                    // The others are set all the same.
+                    Err(StoreError::Fault(Fault(what))) => fault = Some(StepError::Part(at as u16, what)),
+                    Err(StoreError::NoRoom) => return Err(StepError::NoRoom),
+                },
+            }
         }
-        Ok(Verdict::Keep)
+        fault.map_or(Ok(Verdict::Keep), Err)
     }
 }

@@ -1,3 +1,5 @@
+mod more;
+
 use super::*;
 use crate::block::count_selected;
 use crate::entry::{Entry, Kind};
@@ -12,7 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A block of runs of (the label `app`, lines).
 fn block_of(runs: &[(&str, &[&str])]) -> Block {
-    let mut block = Block::new(1 << 16);
+    let text: usize = runs.iter().flat_map(|(_, lines)| lines.iter()).map(|line| line.len() + 1).sum();
+    let mut block = Block::new(text.max(1 << 16));
     for (app, lines) in runs {
         let labels = Labels::new([("app", *app)]);
         block.begin_run(&Arc::new(Stream::new(SourceId(0), "s".into(), "test", *app, labels)));
@@ -31,7 +34,7 @@ fn discard(condition: &str) -> StepSpec {
 }
 
 fn set(fields: &[(&str, ConstValue)]) -> StepSpec {
-    StepSpec::Set(fields.iter().map(|(name, value)| ((*name).into(), value.clone())).collect())
+    StepSpec::Set(fields.iter().map(|(name, value)| ((*name).into(), value.clone().into())).collect())
 }
 
 fn live(block: &Block) -> Vec<usize> {
@@ -146,7 +149,7 @@ fn json_is_read_from_the_message_a_field_or_what_was_put_in_place_of_the_text() 
 #[test]
 fn constants_that_no_block_could_hold_are_refused() {
     let compile = |name: String, value: String| {
-        Pipeline::compile(vec![StepSpec::Set(vec![(name, ConstValue::Text(value))])]).err()
+        Pipeline::compile(vec![StepSpec::Set(vec![(name, ConstValue::Text(value).into())])]).err()
     };
     assert_eq!(compile("k".repeat(1024), "v".into()), None);
     assert!(matches!(compile("k".repeat(1025), "v".into()), Some(SetError::KeyTooLong(_))));

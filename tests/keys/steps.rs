@@ -21,6 +21,55 @@ pub const SHOWN: &[(&str, &str)] = &[
         "pipelines.redact.on_error",
         "src/steps/redact/tests.rs:an_entry_whose_redacted_text_has_no_room_is_taken_out_unless_told_otherwise",
     ),
+    // Values, and the steps that look at one entry.
+    (
+        "pipelines.set.fields",
+        "tests/keys/steps.rs:values_are_worked_out_and_what_cannot_be_is_treated_as_asked",
+    ),
+    (
+        "pipelines.set.on_error",
+        "tests/keys/steps.rs:values_are_worked_out_and_what_cannot_be_is_treated_as_asked",
+    ),
+    ("pipelines.route", "tests/keys/steps.rs:sinks_get_the_entries_of_their_routes"),
+    ("pipelines.sample", "tests/keys/steps.rs:a_share_goes_through_by_key_and_but_for_exceptions"),
+    ("pipelines.sample.rate", "tests/keys/steps.rs:a_share_goes_through_by_key_and_but_for_exceptions"),
+    ("pipelines.sample.key", "tests/keys/steps.rs:a_share_goes_through_by_key_and_but_for_exceptions"),
+    ("pipelines.sample.except", "tests/keys/steps.rs:a_share_goes_through_by_key_and_but_for_exceptions"),
+    ("pipelines.sample.weight", "tests/keys/steps.rs:a_share_goes_through_by_key_and_but_for_exceptions"),
+    ("pipelines.sample.on_error", "tests/keys/steps.rs:a_share_goes_through_by_key_and_but_for_exceptions"),
+    ("pipelines.validate", "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked"),
+    ("pipelines.validate.on_error", "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked"),
+    (
+        "pipelines.validate.fields.required",
+        "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked",
+    ),
+    ("pipelines.validate.fields.type", "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked"),
+    ("pipelines.validate.fields.min", "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked"),
+    ("pipelines.validate.fields.max", "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked"),
+    (
+        "pipelines.validate.fields.values",
+        "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked",
+    ),
+    (
+        "pipelines.validate.fields.pattern",
+        "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked",
+    ),
+    (
+        "pipelines.validate.fields.min_length",
+        "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked",
+    ),
+    (
+        "pipelines.validate.fields.max_length",
+        "tests/keys/steps.rs:entries_that_break_a_rule_are_treated_as_asked",
+    ),
+    ("pipelines.enrich", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
+    ("pipelines.enrich.host", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
+    ("pipelines.enrich.table", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
+    ("pipelines.enrich.key", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
+    ("pipelines.enrich.column", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
+    ("pipelines.enrich.match", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
+    ("pipelines.enrich.fields", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
+    ("pipelines.enrich.on_error", "tests/keys/steps.rs:entries_get_what_the_host_and_a_table_say"),
     // Parsers and multi-line framing.
     ("pipelines.parse.pattern", "tests/keys/steps.rs:each_format_makes_its_fields"),
     ("pipelines.parse.timezone", "tests/keys/steps.rs:times_without_a_zone_are_of_the_zone_of_the_step"),
@@ -106,6 +155,176 @@ fn what_cannot_be_parsed_passes_or_is_discarded_as_asked() {
         assert_eq!(source(&stats, "in", "step_errors"), 1, "{options}");
         assert_eq!(out[0]["fields"]["n"], 1, "{options}");
     }
+}
+
+#[test]
+fn values_are_worked_out_and_what_cannot_be_is_treated_as_asked() {
+    let input = "{\"a\":3,\"host\":\"Web\"}\n{\"a\":\"x\",\"host\":\"Db\"}\n";
+    let fields = "a: '= a / 2', key: '= lower(host) + \":\" + source', plain: '{a}'";
+    for (set, left) in [
+        (format!("{{ {fields} }}"), 2),
+        (format!("{{ fields: {{ {fields} }}, on_error: pass }}"), 2),
+        (format!("{{ fields: {{ {fields} }}, on_error: discard }}"), 1),
+        (format!("{{ fields: {{ {fields} }}, on_error: dead_letter }}"), 1),
+    ] {
+        let (out, stats) = through(&format!("[ {{ parse: json }}, {{ set: {set} }} ]"), input);
+        assert_eq!((out.len(), source(&stats, "in", "step_errors")), (left, 1), "{set}");
+        let first = &out[0]["fields"];
+        assert_eq!(
+            (&first["a"], &first["key"], &first["plain"]),
+            (&1.5.into(), &"web:in".into(), &"{a}".into())
+        );
+        if left == 2 {
+            assert_eq!((&out[1]["fields"]["a"], &out[1]["fields"]["key"]), (&"x".into(), &"db:in".into()));
+        }
+    }
+}
+
+#[test]
+fn sinks_get_the_entries_of_their_routes() {
+    let dir = dir();
+    let rest = "sources: { in: { type: stdin, pipeline: p } }\n\
+        pipelines: { p: [ { parse: json }, { route: { bad: 'n > 5', odd: 'n % 2 == 1', else: rest } } ] }\n\
+        sinks:\n  bad: { type: file, path: bad.log, when: 'route == \"bad\"' }\n  \
+        odd: { type: file, path: odd.log, when: 'route == \"odd\"' }\n  \
+        rest: { type: file, path: rest.log, when: 'route == \"rest\"' }\n";
+    let mut instance = Instance::start(dir.path(), &config(rest));
+    let input: String = (0..8).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    instance.stdin().write_all(input.as_bytes()).expect("it reads");
+    let stats = instance
+        .wait_stats("all went through", |stats| source(stats, "in", "received") == 8 && at_rest(stats));
+    assert_ledger(&stats);
+    let lines = |name: &str| lines_of(&dir.path().join(name)).concat();
+    assert_eq!(lines("bad.log"), "{\"n\":6}{\"n\":7}");
+    assert_eq!(lines("odd.log"), "{\"n\":1}{\"n\":3}{\"n\":5}");
+    assert_eq!(lines("rest.log"), "{\"n\":0}{\"n\":2}{\"n\":4}");
+}
+
+#[test]
+fn a_share_goes_through_by_key_and_but_for_exceptions() {
+    let input: String = (0..1000)
+        .map(|n| format!("{{\"n\":{n},\"u\":\"u{}\",\"bad\":{}}}\n", n % 100, n % 10 == 0))
+        .collect();
+    let numbers = |out: &[Value]| -> Vec<u64> {
+        out.iter().filter_map(|entry| entry["fields"]["n"].as_u64()).collect()
+    };
+    let sample = |options: &str| through(&format!("[ {{ parse: json }}, {{ sample: {options} }} ]"), &input);
+    assert_eq!(sample("1").0.len(), 1000);
+    let (out, stats) = sample("{ rate: 0.2 }");
+    assert!((100..320).contains(&out.len()), "{}", out.len());
+    assert_eq!(source(&stats, "in", "filtered"), 1000 - out.len() as u64);
+    let by_key = numbers(&sample("{ rate: 0.2, key: u }").0);
+    assert!((20..450).contains(&by_key.len()), "{}", by_key.len());
+    assert!(
+        by_key.iter().all(|n| (0..10).all(|round| by_key.contains(&(n % 100 + 100 * round)))),
+        "users go whole"
+    );
+    assert_eq!(numbers(&sample("{ rate: 0.2, key: u }").0), by_key, "and the same ones, run after run");
+    let (out, _) = sample("{ rate: 0.2, key: u, except: 'bad == true', weight: w }");
+    let kept = numbers(&out);
+    assert!((0..1000).step_by(10).all(|n| kept.contains(&n)));
+    for entry in &out {
+        let weight = if entry["fields"]["bad"] == true { 1 } else { 5 };
+        assert_eq!(entry["fields"]["w"], weight, "{entry}");
+    }
+    let (out, stats) = sample("{ rate: 0.2, key: 'number(u)', on_error: discard }");
+    assert_eq!((out.len(), source(&stats, "in", "step_errors")), (0, 1000));
+    assert_eq!(sample("{ rate: 0.2, key: 'number(u)', on_error: pass }").0.len(), 1000);
+}
+
+#[test]
+fn entries_that_break_a_rule_are_treated_as_asked() {
+    let good = "{\"s\":200,\"l\":\"info\",\"u\":\"ann\"}\n";
+    let validate = |rules: &str, bad: &str| {
+        let step = format!("{{ validate: {{ fields: {{ {rules} }}, on_error: discard }} }}");
+        let (out, stats) = through(&format!("[ {{ parse: json }}, {step} ]"), &format!("{good}{bad}\n"));
+        assert_eq!((out.len(), source(&stats, "in", "step_errors")), (1, 1), "{rules}");
+        assert_eq!(out[0]["fields"]["s"], 200, "{rules}");
+    };
+    validate("s: { required: true }", "{\"l\":\"info\"}");
+    validate("s: { type: integer }", "{\"s\":\"200\"}");
+    validate("s: { min: 100 }", "{\"s\":99.5}");
+    validate("s: { max: 599 }", "{\"s\":600}");
+    validate("l: { values: [info, 'warn'] }", "{\"l\":\"INFO\"}");
+    validate("u: { pattern: '^[a-z]+$' }", "{\"u\":\"Ann\"}");
+    validate("u: { min_length: 3 }", "{\"u\":\"ab\"}");
+    validate("u: { max_length: 3 }", "{\"u\":\"anna\"}");
+    let bad = "{\"s\":1}\n";
+    for (options, left, letters) in [("", 0, 1), (", on_error: pass", 1, 0), (", on_error: discard", 0, 0)] {
+        let step = format!("{{ validate: {{ fields: {{ s: {{ min: 100 }} }}{options} }} }}");
+        let (out, stats) = through(&format!("[ {{ parse: json }}, {step} ]"), bad);
+        assert_eq!((out.len(), stats["dlq"]["letters"].as_u64()), (left, Some(letters)), "{stats}");
+        let why = row(&stats, "sources", "in")["steps"].to_string();
+        assert!(why.contains("`s` is below its `min` (100)"), "{why}");
+    }
+}
+
+#[test]
+fn entries_get_what_the_host_and_a_table_say() {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux");
+    let (out, _) = through("[ { enrich: { host: { node: hostname, cpu: arch } } } ]", "x\n");
+    assert_eq!(out[0]["fields"], serde_json::json!({ "node": host.trim(), "cpu": std::env::consts::ARCH }));
+
+    let tables = dir();
+    let (csv, nets) = (tables.path().join("t.csv"), tables.path().join("n.json"));
+    write(&csv, "name,alias,team\nshop,s,web\nbank,b,money\n");
+    write(&nets, r#"[{"net":"10.0.0.0/8","site":1},{"net":"10.1.0.0/16","site":2}]"#);
+    let teams = |options: &str| {
+        let step = format!("{{ enrich: {{ table: {}, {options} }} }}", csv.display());
+        let (out, stats) =
+            through(&format!("[ {{ parse: json }}, {step} ]"), "{\"k\":\"shop\",\"j\":\"b\"}\n{}\n");
+        let of = |at: usize, name: &str| out.get(at).map(|entry| entry["fields"][name].clone());
+        assert_eq!(source(&stats, "in", "step_errors"), 1, "{options}");
+        (of(0, "t"), of(0, "a"), out.len())
+    };
+    let text = |text: &str| Some(Value::from(text));
+    assert_eq!(teams("key: k, column: name, fields: { t: team }"), (text("web"), Some(Value::Null), 2));
+    assert_eq!(
+        teams("key: j, column: alias, fields: { a: team }, on_error: pass"),
+        (Some(Value::Null), text("money"), 2)
+    );
+    assert_eq!(
+        teams("key: j, column: alias, fields: { t: name }, on_error: discard"),
+        (text("bank"), Some(Value::Null), 1)
+    );
+    for (how, expected) in [("cidr", Value::from(2)), ("exact", Value::Null)] {
+        let options = format!("key: ip, column: net, match: {how}, fields: {{ site: site }}");
+        let step = format!("{{ enrich: {{ table: {}, {options} }} }}", nets.display());
+        let (out, _) = through(&format!("[ {{ parse: json }}, {step} ]"), "{\"ip\":\"10.1.2.3\"}\n");
+        assert_eq!(out[0]["fields"]["site"], expected, "{how}");
+    }
+}
+
+#[test]
+fn a_table_that_changes_is_taken_up_and_a_bad_one_is_not() {
+    let dir = dir();
+    let table = dir.path().join("t.csv");
+    write(&table, "name,team\nshop,old\n");
+    let rest = "sources: { in: { type: stdin, pipeline: p } }\n\
+        pipelines: { p: [ { parse: json }, { enrich: { table: t.csv, key: k, column: name, fields: { t: team } } } ] }\n\
+        sinks: { out: { type: file, path: out.json, format: json } }\n";
+    let mut instance = Instance::start(dir.path(), &config(rest));
+    let (mut stdin, mut sent) = (instance.stdin(), 0);
+    let mut team = |instance: &mut Instance| {
+        stdin.write_all(b"{\"k\":\"shop\"}\n").expect("it reads");
+        sent += 1;
+        let all = |stats: &Value| source(stats, "in", "received") == sent && at_rest(stats);
+        assert_ledger(&instance.wait_stats("it went through", all));
+        let last = lines_of(&dir.path().join("out.json")).pop().expect("a line");
+        serde_json::from_str::<Value>(&last).expect("JSON")["fields"]["t"].clone()
+    };
+    let replace = |text: &str| {
+        write(&dir.path().join("new"), text);
+        fs::rename(dir.path().join("new"), &table).expect("renamed");
+    };
+    assert_eq!(team(&mut instance), "old");
+    replace("name,team\nshop\n");
+    instance.wait_log("the 1 rows read before stay in use");
+    assert_eq!(team(&mut instance), "old");
+    replace("name,team\nshop,new\nx,y\n");
+    instance.wait_log("changed; it has 2 rows now");
+    assert_eq!(team(&mut instance), "new");
+    assert!(instance.log().contains("line 2: 1 cells, where there are 2 columns"), "{}", instance.log());
 }
 
 #[test]
