@@ -17,6 +17,8 @@ pub fn dead_beside_living(context: &mut Context) {
     let other = Sink::start(ground.plan.run);
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, ground.sink.port())));
     let (dead, living) = (proxy.port(), other.port());
+    // Room for all that is written meanwhile: beyond it, its own policy would apply to both.
+    let room = if context.long { "8GiB" } else { "1GiB" };
     let config = move |epoch: u32| {
         format!(
             r#"
@@ -24,7 +26,7 @@ data_dir: state
 admin: {{ listen: "127.0.0.1:0" }}
 sources: {{ in: {{ type: file, include: ["logs/*.log"], rescan: 500ms }} }}
 sinks:
-  out:    {{ type: http, url: "http://127.0.0.1:{dead}/e{epoch}", timeout: 2s, retry: {{ backoff: 50ms, backoff_max: 500ms }}, circuit_breaker: {{ timeout: 500ms }}, buffer: {{ type: disk, max_size: 1GiB }} }}
+  out:    {{ type: http, url: "http://127.0.0.1:{dead}/e{epoch}", timeout: 2s, retry: {{ backoff: 50ms, backoff_max: 500ms }}, circuit_breaker: {{ timeout: 500ms }}, buffer: {{ type: disk, max_size: {room} }} }}
   living: {{ type: http, url: "http://127.0.0.1:{living}/e{epoch}" }}
 "#
         )
