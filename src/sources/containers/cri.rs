@@ -5,7 +5,7 @@
 //! write it.
 
 use super::{Piece, Std};
-use crate::steps::time::rfc3339;
+use crate::time::rfc3339;
 use memchr::memchr;
 
 /// Longest time we look for, in bytes.

@@ -5,7 +5,7 @@
 
 use super::{Piece, Std};
 use crate::entry::unescape_into;
-use crate::steps::time::rfc3339;
+use crate::time::rfc3339;
 use memchr::memchr2;
 use serde::Deserialize;
 use std::borrow::Cow;

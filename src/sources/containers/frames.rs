@@ -10,7 +10,7 @@
 //! they are cut.
 
 use super::{Piece, Std};
-use crate::steps::time::rfc3339;
+use crate::time::rfc3339;
 use memchr::memchr;
 
 /// Longest time that is looked for, in bytes.
