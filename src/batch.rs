@@ -172,11 +172,12 @@ impl Batch {
         let refused = std::mem::take(&mut *self.progress.lock()).into_refused();
         let dropped = refused.len().saturating_sub(letters);
         let lost = refused.len().min(self.entries) as u64;
-        self.ledger.in_flight.sub(self.entries as u64);
         self.ledger.delivered.add(self.entries as u64 - lost);
         self.ledger.delivered_bytes.add(self.bytes);
         self.ledger.dead_lettered.add(lost - dropped as u64);
         self.ledger.dropped.add(Reason::Rejected, dropped as u64);
+        // Last: whoever sees nothing in flight sees what became of it.
+        self.ledger.in_flight.sub(self.entries as u64);
         self.entries = 0;
         // Text first: whoever hears of the settlement may look for free memory.
         self.parts.clear();
@@ -221,10 +222,10 @@ impl Batch {
         let left = self.left() as u64;
         let refused = std::mem::take(&mut *self.progress.lock()).into_refused().len() as u64;
         let entries = std::mem::take(&mut self.entries) as u64;
-        self.ledger.in_flight.sub(entries);
         self.ledger.delivered.add(entries - left - refused);
         self.ledger.dropped.add(Reason::Rejected, refused);
         self.ledger.dropped.add(reason, left);
+        self.ledger.in_flight.sub(entries);
         self.parts.clear();
         for hold in self.holds.drain(..) {
             hold.settle(Status::Dropped);
@@ -241,8 +242,8 @@ impl Batch {
 impl Drop for Batch {
     fn drop(&mut self) {
         if self.entries > 0 && self.answers {
-            self.ledger.in_flight.sub(self.entries as u64);
             self.ledger.dropped.add(Reason::Failed, self.entries as u64);
+            self.ledger.in_flight.sub(self.entries as u64);
         }
     }
 }

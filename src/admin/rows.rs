@@ -121,13 +121,14 @@ impl SourceStats {
         SourceStats {
             name: named.name.to_string(),
             kind: named.kind,
+            // Before the rest: what left it meanwhile is counted there already.
+            in_transit: row.in_transit.get(),
             received: row.received.get(),
             received_bytes: row.received_bytes.get(),
             filtered: row.filtered.get(),
             dropped: dropped(&row.dropped),
             routed: row.routed.get(),
             unrouted: row.unrouted.get(),
-            in_transit: row.in_transit.get(),
             fan_out_extra: row.fan_out_extra.get(),
             processed: row.processed.get(),
             step_errors: row.step_errors.get(),
@@ -310,6 +311,8 @@ impl SinkStats {
         SinkStats {
             name: named.name.to_string(),
             kind: named.kind,
+            // As `in_transit` of a source.
+            in_flight: row.in_flight.get(),
             copies: row.copies.get(),
             delivered: row.delivered.get(),
             delivered_bytes: row.delivered_bytes.get(),
@@ -317,7 +320,6 @@ impl SinkStats {
             stored: row.stored.get(),
             dead_lettered: row.dead_lettered.get(),
             dropped: dropped(&row.dropped),
-            in_flight: row.in_flight.get(),
             pinned_bytes: row.pinned_bytes.get(),
             retries: row.retries.get(),
             batches: row.batches.get(),
