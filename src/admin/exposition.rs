@@ -6,8 +6,9 @@
 
 use super::custom;
 use super::letters;
+use super::ordered::OrderedStats;
 use super::process::{ProcessStats, ThreadStats};
-use super::rows::{BufferStats, DroppedStats, OrderedStats, SinkState, SinkStats, SourceStats, StepStats};
+use super::rows::{BufferStats, DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
 use crate::metrics::{Page, Telemetry};
 

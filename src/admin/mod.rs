@@ -11,6 +11,7 @@ pub mod exposition;
 pub mod health;
 pub mod history;
 mod letters;
+pub mod ordered;
 pub mod pages;
 pub mod process;
 pub mod pulse;

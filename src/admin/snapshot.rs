@@ -4,9 +4,10 @@
 //! While blocks move, numbers read one after the other may disagree by what moved between.
 
 use super::custom::MetricStats;
+use super::ordered::OrderedStats;
 use super::process::{self, ProcessStats, ThreadStats};
 use super::pulse::{Pulse, Rates};
-use super::rows::{OrderedStats, SinkStats, SourceStats};
+use super::rows::{SinkStats, SourceStats};
 use crate::block::Blocks;
 use crate::delivery::dlq::numbers::LettersStats;
 use crate::ledger::{Ledger, Named, Reason};

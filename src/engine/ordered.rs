@@ -5,7 +5,7 @@
 
 use super::StartError;
 use crate::admin::custom::MetricStats;
-use crate::admin::rows::OrderedStats;
+use crate::admin::ordered::OrderedStats;
 use crate::config::Config;
 use crate::steps::config::StepConfig;
 use crate::steps::ordered::Ordered;
