@@ -6,7 +6,7 @@
 //!
 //! - every line that the engine still has goes out, in order within a container, once; after a crash or a failure at
 //!   most a window of them again;
-//! - a position (the time and checksums of the last lines, see [`place`]) moves only over what is settled;
+//! - a position (the time and checksums of the last lines, see `place`) moves only over what is settled;
 //! - nothing waits for the engine without a deadline, and what the engine sends is bounded in all its parts.
 //!
 //! It cannot see what the engine has thrown away (a log rotated, a container removed) before it was read.
