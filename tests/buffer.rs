@@ -24,7 +24,8 @@ fn nobody() -> String {
     format!("http://{}/", listener.local_addr().expect("bound"))
 }
 
-/// A sink called `far` behind a buffer with these keys, and one called `near` that writes files.
+/// A sink called `far` behind a buffer with these keys, and one called `near` that writes files. One batch at a time: each
+/// request is a stream of its own, and what several of them bring is looked for in one order.
 fn config(url: &str, buffer: &str, rest: &str) -> String {
     format!(
         "data_dir: state
@@ -38,6 +39,7 @@ sinks:
     type: http
     url: \"{url}\"
     body: lines
+    concurrency: 1
     retry: {{ backoff: 20ms, backoff_max: 50ms }}
     buffer: {{ type: disk, {buffer} }}
 {rest}"

@@ -8,7 +8,8 @@ mod support;
 use ringmain::config::{Config, Host, TextChecks};
 use ringmain::sinks::config::SinkKind;
 use ringmain::sources::config::SourceKind;
-use std::collections::BTreeSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,42 @@ fn every_type_has_its_page_with_a_config() {
             assert!(shown, "{path} shows no config of its type");
         }
     }
+}
+
+/// All keys below `node` of the schema, with their defaults as they are written.
+fn keys_of(node: &Value, path: &str, keys: &mut BTreeMap<String, String>) {
+    if let Some(properties) = node["properties"].as_object() {
+        return properties.iter().for_each(|(name, node)| keys_of(node, &format!("{path}.{name}"), keys));
+    }
+    let default = match &node["default"] {
+        Value::Null => "none".into(),
+        Value::String(text) => format!("`{text}`"),
+        Value::Number(number) => format!("`{}`", number.as_f64().expect("a number")),
+        other => format!("`{other}`"),
+    };
+    keys.insert(path.to_owned(), default);
+}
+
+#[test]
+fn the_page_of_keys_has_every_one_with_its_default() {
+    let schema = ringmain::config::schema::schema();
+    let mut there = BTreeMap::new();
+    for section in ["data_dir", "admin", "dispatcher", "quotas", "affinity"] {
+        keys_of(&schema["properties"][section], section, &mut there);
+    }
+    assert!(there.len() > 30, "the schema has only {there:?}");
+    let page = fs::read_to_string("docs/keys.md").expect("the page");
+    let table = page.split("| key | default | meaning |").nth(1).expect("its table");
+    let told: BTreeMap<String, String> = table
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+        })
+        .collect();
+    assert_eq!(told, there);
+    let without = |line: &&str| line.starts_with("| `") && line.ends_with("|  |");
+    assert_eq!(table.lines().filter(without).count(), 0, "a key says nothing of itself");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use ringmain::sources::containers::frames::Frames;
 use ringmain::sources::containers::{Std, cri, docker_json};
-use ringmain::steps::time::rfc3339;
+use ringmain::time::rfc3339;
 use ringmain_fuzz::oracle_frames as oracle;
 
 fuzz_target!(|data: &[u8]| {
