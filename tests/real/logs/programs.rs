@@ -116,6 +116,8 @@ impl Place {
             "GET /nope HTTP/1.1\r\nHost: test.invalid\r\nReferer: http://a/b\r\nConnection: close\r\n\r\n",
         );
         ask(port, "HELLO\r\n\r\n");
+        // It answers first and logs then.
+        self.wait_said(Path::new(&path("access.log")), |text| text.lines().count() == 3);
         nginx.end();
     }
 
