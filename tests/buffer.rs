@@ -374,6 +374,7 @@ fn what_becomes_of_entries_in_a_full_buffer_can_change_while_it_runs_and_its_siz
     write(dir.path(), "a", 0..100, 120);
     let url = nobody();
     let mut instance = Instance::start(dir.path(), &config(&url, "max_size: 64MiB", NEAR));
+    instance.wait_stats("all was read", |stats| number(row(stats, "sources", "logs"), "received") == 100);
     fs::write(dir.path().join("config.yaml"), config(&url, "max_size: 65MiB", NEAR)).expect("written");
     instance.signal("HUP");
     let said = instance.wait_log("these take a restart");
