@@ -14,7 +14,7 @@ use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::http::Client;
+use support::http::{Client, post};
 use support::*;
 
 fn config(general: &str, sources: &str) -> String {
@@ -169,6 +169,30 @@ fn each_label_value_has_its_own_and_those_beyond_max_keys_share_one() {
         let series = format!("dispatcher_rate_limit_keys {}", max_keys.min(4));
         assert!(page.lines().any(|line| line == series), "{series}");
         assert_ledger(&stats);
+    }
+}
+
+#[test]
+fn a_source_says_how_many_values_have_a_limit_of_their_own() {
+    let dir = dir();
+    let limit = "rate_limit: { per: labels.tenant, entries_per_second: 1, burst: 100, max_keys: 2 }";
+    let source_of = |name: &str, limit: &str| {
+        let labels = "header_labels: { tenant: X-Tenant }";
+        format!("  {name}: {{ type: http, listen: ['tcp://127.0.0.1:0'], {labels}, {limit} }}\n")
+    };
+    let sources = source_of("limited", limit) + &source_of("free", "");
+    let mut instance = Instance::start(dir.path(), &config("", &sources));
+    for (sent, tenants) in [(1, 1), (2, 2), (3, 2)] {
+        for name in ["limited", "free"] {
+            let address = instance.address(&format!("source {name}"), "http://");
+            let header = format!("X-Tenant: t{sent}\r\n");
+            assert_eq!(post(&address, "/", &header, "one\n").status, 200);
+        }
+        let (_, page) = instance.get("/metrics");
+        for (name, keys) in [("limited", tenants), ("free", 0)] {
+            let series = format!("dispatcher_source_rate_limit_keys{{source=\"{name}\"}} {keys}");
+            assert!(page.lines().any(|line| line == series), "{series}");
+        }
     }
 }
 
