@@ -21,6 +21,8 @@ use ringmain::steps::pipeline::{Pipeline, StepSpec};
 use ringmain::steps::redact::Redact;
 use ringmain::steps::redact::patterns::BuiltIn;
 use ringmain::steps::set::{ConstValue, Given};
+use ringmain::steps::{Failures, Step, StepError, Verdict};
+use std::ops::Range;
 use std::sync::Arc;
 
 const LINES: usize = 350;
@@ -75,11 +77,33 @@ fn ten(work: Work, lines: &[String]) {
         StepSpec::Route(vec![("errors".into(), expr(r#"level == "error""#))], Some("rest".into())),
     ];
     let (ten, parse) = (pipeline(specs), pipeline(vec![StepSpec::ParseJson(Input::Message)]));
-    let (mut one, mut other) = (block_of(lines), block_of(lines));
+    let idle = pipeline((0..10).map(|_| StepSpec::Custom(Box::new(Idle))).collect());
+    let [mut one, mut other, mut third] = [block_of(lines), block_of(lines), block_of(lines)];
     let mut ten = || run(&ten, &mut one);
     let mut parse = || run(&parse, &mut other);
-    assert!(ten() > LINES as u64 / 3 && parse() == LINES as u64);
-    cpu::compare(work, &mut [("steps/ten, parse alone", &mut parse), ("steps/ten", &mut ten)]);
+    let mut idle = || run(&idle, &mut third);
+    assert!(ten() > LINES as u64 / 3 && parse() == LINES as u64 && idle() == LINES as u64);
+    cpu::compare(
+        work,
+        &mut [
+            ("steps/ten, parse alone", &mut parse),
+            ("steps/ten", &mut ten),
+            ("steps/ten, measuring them alone", &mut idle),
+        ],
+    );
+}
+
+/// Does nothing: what is left of a pipeline is what it measures of its steps, and counts.
+struct Idle;
+
+impl Step for Idle {
+    fn name(&self) -> &'static str {
+        "idle"
+    }
+    fn apply(&self, _: &mut Block, _: usize) -> Result<Verdict, StepError> {
+        Ok(Verdict::Keep)
+    }
+    fn run(&self, _: &mut Block, _: Range<usize>, _: &mut Failures) {}
 }
 
 /// A constant, and values of some kinds, each as the only field set behind `parse`.

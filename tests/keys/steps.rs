@@ -543,10 +543,11 @@ fn an_open_event_is_waited_for_as_long_as_asked() {
         format!("  {name}: {{ {kind}, multiline: {{ start: '^a', timeout: {timeout} }} }}\n")
     };
     let (file, stdin) = ("type: file, include: ['logs/*']", "type: stdin");
-    for (timeout, wanted) in [("100ms", 1), ("1h", 0)] {
+    // Where nothing is written it is a second: the others have outlasted that when the short wait is over.
+    for (timeout, short, wanted) in [("100ms", "100ms", 1), ("1h", "1500ms", 0)] {
         let rest = format!(
             "sources:\n{}{}{}sinks: {{ out: {{ type: file, path: 'out-{timeout}/{{source}}' }} }}\n",
-            source_of("short", file, "100ms"),
+            source_of("short", file, short),
             source_of("file", file, timeout),
             source_of("in", stdin, timeout),
         );

@@ -1,6 +1,6 @@
 //! The torture rig: breaks the release binary in every way its promises speak of, and counts from outside what arrives.
 //!
-//! `cargo test --release --test torture -- [--long] [--seed N] [NAME...]`: all experiments (the peers only with `--long`), or
+//! `cargo test --release --test torture -- [--long] [--times N] [--seed N] [NAME...]`: all experiments (the peers only with `--long`), or
 //! those whose names begin with one of the words; `--list` names them. A run prints its seed; with `--seed N` the same faults come again, though not to
 //! the same microsecond. `RINGMAIN_BIN` names another binary. What the numbers mean stands in `docs/guarantees.md`.
 //!
@@ -30,11 +30,12 @@ use std::time::Instant;
 use table::{Row, table};
 
 fn main() -> ExitCode {
-    let (mut long, mut seed, mut names) = (false, None, Vec::new());
+    let (mut long, mut times, mut seed, mut names) = (false, None, None, Vec::new());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match &argument[..] {
             "--long" => long = true,
+            "--times" => times = arguments.next().and_then(|text| text.parse().ok()),
             "--seed" => seed = arguments.next().and_then(|text| text.parse().ok()),
             "--list" => {
                 EXPERIMENTS.iter().for_each(|(name, what, _)| println!("{name:<16} {what}"));
@@ -44,7 +45,9 @@ fn main() -> ExitCode {
             "--nocapture" | "--quiet" | "-q" => {}
             name if !name.starts_with('-') => names.push(name.to_string()),
             other => {
-                eprintln!("error: unknown option {other}; known: --long, --seed N, --list, and names");
+                eprintln!(
+                    "error: unknown option {other}; known: --long, --times N, --seed N, --list, and names"
+                );
                 return ExitCode::from(2);
             }
         }
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
         println!("--- {name}: {what}");
         // Each has its own sequence, so that it is the same alone as among all.
         let mut context =
-            Context { long, random: fastrand::Rng::with_seed(seed ^ number), row: Row::new(name) };
+            Context { long, times, random: fastrand::Rng::with_seed(seed ^ number), row: Row::new(name) };
         let began = Instant::now();
         let result = catch_unwind(AssertUnwindSafe(|| experiment(&mut context)));
         context.row.took = began.elapsed();

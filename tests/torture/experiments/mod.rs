@@ -19,6 +19,8 @@ use crate::table::Row;
 pub struct Context {
     /// Full counts instead of those of every change.
     pub long: bool,
+    /// How often, whatever it would be otherwise.
+    pub times: Option<u64>,
     pub random: fastrand::Rng,
     pub row: Row,
 }
@@ -26,7 +28,7 @@ pub struct Context {
 impl Context {
     /// How often: `short` with every change, `long` in a full run.
     pub fn times(&self, short: u64, long: u64) -> u64 {
-        if self.long { long } else { short }
+        self.times.unwrap_or(if self.long { long } else { short })
     }
 }
 
