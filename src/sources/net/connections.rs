@@ -41,6 +41,8 @@ pub struct Connections<F> {
     free: Vec<u32>,
     /// Those that may have something to read, each once, in the order they will be read.
     queue: VecDeque<u32>,
+    /// Those that are read no more and have not handed in what they have.
+    ended: VecDeque<u32>,
     per_address: HashMap<Option<IpAddr>, usize>,
     /// Memory of unfinished messages.
     partial: usize,
@@ -105,6 +107,7 @@ impl<F: Framing + Clone> Connections<F> {
             slots: Vec::new(),
             free: Vec::new(),
             queue: VecDeque::new(),
+            ended: VecDeque::new(),
             per_address: HashMap::new(),
             partial: 0,
             look: None,
@@ -154,7 +157,7 @@ impl<F: Framing + Clone> Connections<F> {
 
     /// Whether one of them may have something to read.
     pub fn is_ready(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || !self.ended.is_empty()
     }
 
     /// When it is time to look for idle ones, or for messages that need not be waited for.
@@ -272,6 +275,9 @@ impl<F: Framing + Clone> Connections<F> {
     /// Reads from those in the queue, each at most once, as far as a turn goes.
     pub fn read(&mut self, filler: &mut Filler, now: Instant) {
         let mut left = Left { bytes: TURN_BYTES, reads: TURN_READS, flights: TURN_FLIGHTS };
+        if !self.hand_in(filler, now, &mut left) {
+            return;
+        }
         for _ in 0..self.queue.len() {
             if left.bytes == 0 || left.reads == 0 {
                 return;
@@ -288,8 +294,28 @@ impl<F: Framing + Clone> Connections<F> {
             }
             if self.partial > self.settings.partial_memory {
                 self.free_partial_memory(filler, now);
+                if !self.hand_in(filler, now, &mut left) {
+                    return;
+                }
             }
         }
+    }
+
+    /// Those that are read no more hand in what they have. False: there is no room for it, and until there is nobody is
+    /// read on, as it takes memory as long.
+    fn hand_in(&mut self, filler: &mut Filler, now: Instant, left: &mut Left) -> bool {
+        while let Some(slot) = self.ended.pop_front() {
+            match self.drive(slot, filler, now, left) {
+                Drive::Again => self.ended.push_front(slot),
+                Drive::Rest => {}
+                Drive::Blocked => {
+                    self.ended.push_front(slot);
+                    return false;
+                }
+                Drive::Gone => self.forget(slot, filler),
+            }
+        }
+        true
     }
 
     fn drive(&mut self, slot: u32, filler: &mut Filler, now: Instant, left: &mut Left) -> Drive {
@@ -339,7 +365,7 @@ impl<F: Framing + Clone> Connections<F> {
             self.quiet.broken(filler, connection.link.peer(), reason, 0, now);
         }
         connection.queued = matches!(drive, Drive::Again | Drive::Blocked);
-        let charge = if connection.incoming.is_ended() { 0 } else { connection.incoming.carried() };
+        let charge = connection.incoming.carried();
         self.partial = self.partial - connection.charged + charge;
         connection.charged = charge;
         self.open = self.open.into_iter().chain(connection.incoming.due()).min();
@@ -363,7 +389,7 @@ impl<F: Framing + Clone> Connections<F> {
         if self.is_empty() {
             self.look = None;
             // A crowd that has left leaves no memory behind.
-            (self.slots, self.free, self.queue) = Default::default();
+            (self.slots, self.free, self.queue, self.ended) = Default::default();
         }
     }
 }

@@ -14,11 +14,14 @@ const IDLE_LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::f
 impl<F: Framing + Clone> Connections<F> {
     /// Closes the connections with the longest unfinished messages until the rest has room.
     pub(super) fn free_partial_memory(&mut self, filler: &Filler, now: Instant) {
-        while self.partial > self.settings.partial_memory {
+        // Those that are to go still have what they had.
+        let mut going = 0;
+        while self.partial - going > self.settings.partial_memory {
             let open = self.slots.iter().enumerate();
             let partial = open.filter_map(|(slot, connection)| Some((slot, connection.as_ref()?)));
             let longest = partial
-                .filter(|(_, connection)| connection.incoming.is_partial() && connection.charged > 0)
+                .filter(|(_, connection)| !connection.incoming.is_ended() && connection.incoming.is_partial())
+                .filter(|(_, connection)| connection.charged > 0)
                 .max_by_key(|(_, connection)| connection.charged);
             let Some((slot, connection)) = longest else { return };
             if let Some(more) = self.quiet.memory.may_speak(now) {
@@ -31,16 +34,16 @@ impl<F: Framing + Clone> Connections<F> {
                     self.settings.partial_memory
                 );
             }
+            going += connection.charged;
             self.end(slot as u32);
         }
     }
 
-    /// Reads no more from the connection: its next turn hands in what there is and closes it.
+    /// Reads no more from the connection: the next turn hands in what there is and closes it.
     pub(super) fn end(&mut self, slot: u32) {
         if let Some(Some(connection)) = self.slots.get_mut(slot as usize) {
             connection.incoming.end();
-            self.partial -= std::mem::take(&mut connection.charged);
-            self.enqueue(slot);
+            self.ended.push_back(slot);
         }
     }
 
