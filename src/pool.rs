@@ -6,82 +6,79 @@
 //!
 //! Not here: what a block is (see `block`).
 
-use crate::thread::{WaitList, Wake};
+mod budget;
+mod pages;
+
+pub use budget::{Allowance, Budget, Charge};
+pub use pages::{PAGE, Pages};
+
 use parking_lot::Mutex;
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicUsize, fence};
-
-/// The alignment of every buffer: one page, as the kernel copies fastest into it.
-pub const PAGE: usize = 4096;
-
-/// A zeroed, page-aligned buffer of fixed size.
-pub struct Pages {
-    start: NonNull<u8>,
-    len: usize,
-}
-
-impl Pages {
-    /// A buffer of at least `len` bytes, rounded up to whole pages.
-    pub fn new(len: usize) -> Self {
-        let len = len.max(1).next_multiple_of(PAGE);
-        let layout = Self::layout(len);
-        // SAFETY: the layout's size is at least one page, so not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        match NonNull::new(start) {
-            Some(start) => Pages { start, len },
-            None => handle_alloc_error(layout),
-        }
-    }
-
-    fn layout(len: usize) -> Layout {
-        match Layout::from_size_align(len, PAGE) {
-            Ok(layout) => layout,
-            Err(_) => panic!("a buffer of {len} bytes does not fit the address space"),
-        }
-    }
-}
-
-impl Deref for Pages {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        // SAFETY: `start` points to `len` bytes that `new` allocated zeroed and that live until `drop`; `&self` keeps
-        // writers out, as writing takes `&mut self`.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
-    }
-}
-
-impl DerefMut for Pages {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`; `&mut self` makes this the only reference.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: `new` allocated these pages with this very layout, and nobody else frees them.
-        unsafe { dealloc(self.start.as_ptr(), Self::layout(self.len)) }
-    }
-}
-
-// SAFETY: the pages belong to this value alone, like a `Box<[u8]>`, which may cross and be shared between threads.
-unsafe impl Send for Pages {}
-// SAFETY: as above.
-unsafe impl Sync for Pages {}
 
 /// What can go home to a pool: `reset` makes it as good as new and keeps its allocations.
 pub trait Recycle: Send + Sync {
     /// Forgets what it held; large allocations beyond its ordinary size are given back here.
     fn reset(&mut self);
+
+    /// Bytes of memory it takes.
+    fn footprint(&self) -> usize;
+}
+
+/// The memory of all objects of some pools, free ones too. Those in use are bounded by those who use them; free ones only
+/// take what is left.
+pub struct Stock {
+    bytes: AtomicUsize,
+    limit: AtomicUsize,
+}
+
+impl Default for Stock {
+    fn default() -> Self {
+        Stock { bytes: AtomicUsize::new(0), limit: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+impl Stock {
+    /// Bytes of all objects, as they were last counted.
+    pub fn bytes(&self) -> usize {
+        // Relaxed: read for display, and for a decision that a moment later is as good.
+        self.bytes.load(Relaxed)
+    }
+
+    /// Beyond this no object is kept for later.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Relaxed)
+    }
+
+    /// Sets another limit.
+    pub fn set_limit(&self, limit: usize) {
+        // Relaxed: as in `bytes`.
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// Whether there is more than the limit, were there `more` bytes.
+    pub fn is_over(&self, more: usize) -> bool {
+        self.bytes().saturating_add(more) > self.limit()
+    }
+
+    fn recount(&self, before: usize, now: usize) {
+        // Relaxed: a sum that guards no other memory.
+        if now >= before {
+            self.bytes.fetch_add(now - before, Relaxed);
+        } else {
+            self.bytes.fetch_sub(before - now, Relaxed);
+        }
+    }
 }
 
 struct Slot<T> {
     /// How many [`Shared`] handles there are; one while it is [`Owned`] or free.
     refs: AtomicUsize,
+    /// What the stock counts it as.
+    counted: usize,
     /// The pool to return to; empty while the slot is in its free list, so that the pool does not hold itself.
     home: Option<Arc<Home<T>>>,
     value: T,
@@ -90,6 +87,7 @@ struct Slot<T> {
 struct Home<T> {
     free: Mutex<Vec<Box<Slot<T>>>>,
     made: AtomicUsize,
+    stock: Arc<Stock>,
 }
 
 /// A free list of objects that come back by themselves. Cheap to clone; all clones are one pool.
@@ -103,18 +101,26 @@ impl<T: Recycle> Clone for Pool<T> {
 
 impl<T: Recycle> Default for Pool<T> {
     fn default() -> Self {
-        Pool(Arc::new(Home { free: Mutex::new(Vec::new()), made: AtomicUsize::new(0) }))
+        Pool::of(Arc::default())
     }
 }
 
 impl<T: Recycle> Pool<T> {
+    /// A pool whose objects count in `stock`.
+    pub fn of(stock: Arc<Stock>) -> Self {
+        Pool(Arc::new(Home { free: Mutex::new(Vec::new()), made: AtomicUsize::new(0), stock }))
+    }
+
     /// The object that came home last, or a new one from `make`.
     pub fn get(&self, make: impl FnOnce() -> T) -> Owned<T> {
         let free = self.0.free.lock().pop();
         let mut slot = free.unwrap_or_else(|| {
             // Relaxed: read for display only.
             self.0.made.fetch_add(1, Relaxed);
-            Box::new(Slot { refs: AtomicUsize::new(1), home: None, value: make() })
+            let value = make();
+            let counted = value.footprint();
+            self.0.stock.recount(0, counted);
+            Box::new(Slot { refs: AtomicUsize::new(1), counted, home: None, value })
         });
         slot.home = Some(Arc::clone(&self.0));
         Owned(NonNull::from(Box::leak(slot)))
@@ -135,6 +141,7 @@ impl<T: Recycle> Pool<T> {
             free.drain(..count).collect::<Vec<_>>()
         };
         self.0.made.fetch_sub(extra.len(), Relaxed);
+        extra.iter().for_each(|slot| self.0.stock.recount(slot.counted, 0));
     }
 }
 
@@ -147,15 +154,35 @@ unsafe fn go_home<T: Recycle>(slot: NonNull<Slot<T>>) {
     let mut slot = unsafe { Box::from_raw(slot.as_ptr()) };
     slot.value.reset();
     slot.refs = AtomicUsize::new(1);
-    if let Some(home) = slot.home.take() {
-        home.free.lock().push(slot);
+    let Some(home) = slot.home.take() else { return };
+    let counted = slot.value.footprint();
+    home.stock.recount(slot.counted, counted);
+    slot.counted = counted;
+    if home.stock.is_over(0) {
+        home.stock.recount(counted, 0);
+        // Relaxed: read for display only.
+        home.made.fetch_sub(1, Relaxed);
+        return;
     }
+    home.free.lock().push(slot);
 }
 
 /// The only handle to an object of a pool.
 pub struct Owned<T: Recycle>(NonNull<Slot<T>>);
 
 impl<T: Recycle> Owned<T> {
+    /// Counts anew what the object takes, after it may have grown; gives that, in bytes.
+    pub fn recount(&mut self) -> usize {
+        // SAFETY: this is the only handle, and it is borrowed mutably.
+        let slot = unsafe { self.0.as_mut() };
+        let counted = slot.value.footprint();
+        if let Some(home) = &slot.home {
+            home.stock.recount(slot.counted, counted);
+        }
+        slot.counted = counted;
+        counted
+    }
+
     /// Gives up the right to change the object, so that it can be shared.
     pub fn share(self) -> Shared<T> {
         let shared = Shared(self.0);
@@ -236,119 +263,11 @@ unsafe impl<T: Recycle> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Recycle> Sync for Shared<T> {}
 
-/// A bound in bytes on what several holders may have together; those who were refused are woken when room returns.
-pub struct Budget {
-    limit: AtomicUsize,
-    used: AtomicUsize,
-    refused: WaitList,
-}
-
-impl Budget {
-    /// A budget of `limit` bytes.
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Budget {
-            limit: AtomicUsize::new(limit),
-            used: AtomicUsize::new(0),
-            refused: WaitList::default(),
-        })
-    }
-
-    /// Who is to be woken when bytes come back after a refusal.
-    pub fn wake_when_free(&self, waker: Arc<dyn Wake>) {
-        self.refused.join(waker);
-    }
-
-    /// Who is not to be woken any more.
-    pub fn forget(&self, waker: &Arc<dyn Wake>) {
-        self.refused.leave(waker);
-    }
-
-    /// Takes `bytes`, or refuses and remembers to wake. The charge gives them back when it is dropped.
-    pub fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        self.charge_within(bytes, self.limit())
-    }
-
-    /// Takes `bytes` if no more than `limit` are taken then, or refuses and remembers to wake.
-    pub fn charge_within(self: &Arc<Self>, bytes: usize, limit: usize) -> Option<Charge> {
-        let charge = || Charge { budget: Arc::clone(self), bytes };
-        if self.try_take(bytes, limit) {
-            return Some(charge());
-        }
-        self.refused.want();
-        self.try_take(bytes, limit).then(charge)
-    }
-
-    /// Takes `bytes` that are in use already, be it over the limit: others wait until there is room again.
-    pub fn charge_anyway(self: &Arc<Self>, bytes: usize) -> Charge {
-        self.used.fetch_add(bytes, SeqCst);
-        Charge { budget: Arc::clone(self), bytes }
-    }
-
-    fn try_take(&self, bytes: usize, limit: usize) -> bool {
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
-        // SeqCst: ordered with the flag of `refused`; the count itself guards no other memory.
-        self.used.fetch_update(SeqCst, SeqCst, fits).is_ok()
-    }
-
-    fn give(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, SeqCst);
-        self.refused.call();
-    }
-
-    /// Bytes taken now.
-    pub fn used(&self) -> usize {
-        self.used.load(Relaxed)
-    }
-
-    /// The bound.
-    pub fn limit(&self) -> usize {
-        // Relaxed: a bound that is a moment late is as good.
-        self.limit.load(Relaxed)
-    }
-
-    /// Sets another bound. What is taken beyond a lower one stays so until it comes back.
-    pub fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Relaxed);
-        self.refused.call();
-    }
-}
-
-/// Bytes taken from a [`Budget`], given back on drop.
-pub struct Charge {
-    budget: Arc<Budget>,
-    bytes: usize,
-}
-
-impl Charge {
-    /// How many bytes it stands for.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Joins another charge on the same budget to this one.
-    pub fn join(&mut self, mut other: Charge) {
-        debug_assert!(Arc::ptr_eq(&self.budget, &other.budget), "each charge goes back to its own budget");
-        self.bytes += std::mem::take(&mut other.bytes);
-    }
-
-    /// Gives back all but `bytes` of it.
-    pub fn shrink(&mut self, bytes: usize) {
-        if bytes < self.bytes {
-            self.budget.give(self.bytes - bytes);
-            self.bytes = bytes;
-        }
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.budget.give(self.bytes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::thread::Wake;
+    use std::sync::atomic::Ordering::SeqCst;
 
     struct Cup {
         held: Vec<u32>,
@@ -357,15 +276,9 @@ mod tests {
         fn reset(&mut self) {
             self.held.clear();
         }
-    }
-
-    #[test]
-    fn pages_are_aligned_zeroed_and_whole() {
-        let mut pages = Pages::new(5000);
-        assert_eq!((pages.len(), pages.as_ptr() as usize % PAGE), (8192, 0));
-        assert!(pages.iter().all(|byte| *byte == 0));
-        pages[8191] = 7;
-        assert_eq!(pages[8191], 7);
+        fn footprint(&self) -> usize {
+            self.held.capacity() * size_of::<u32>()
+        }
     }
 
     #[test]
@@ -415,5 +328,36 @@ mod tests {
         assert_eq!(bell.0.load(SeqCst), 1);
         assert_eq!(budget.charge(100).map(|charge| charge.bytes()), Some(100));
         assert_eq!(bell.0.load(SeqCst), 1, "nobody waited this time");
+    }
+
+    #[test]
+    fn free_objects_only_take_what_those_in_use_leave() {
+        let stock = Arc::<Stock>::default();
+        stock.set_limit(100);
+        let pool = Pool::of(Arc::clone(&stock));
+        let cup = |count| pool.get(|| Cup { held: Vec::with_capacity(count) });
+        let (first, second, mut third) = (cup(10), cup(10), cup(1));
+        assert_eq!(stock.bytes(), 84);
+        third.held.reserve_exact(20);
+        assert_eq!((third.recount(), stock.bytes()), (80, 160));
+        // Over the limit nothing is kept; what is within it then is.
+        drop(first);
+        drop(third);
+        assert_eq!((pool.census(), stock.bytes()), ((1, 0), 40));
+        drop(second);
+        assert_eq!((pool.census(), stock.bytes()), ((1, 1), 40));
+        pool.trim(0);
+        assert_eq!((pool.census(), stock.bytes()), ((0, 0), 0));
+    }
+
+    #[test]
+    fn a_charge_follows_what_it_stands_for_also_over_the_limit() {
+        let budget = Budget::new(100);
+        let mut charge = budget.charge(40).unwrap();
+        charge.set(150);
+        assert_eq!((charge.bytes(), budget.used()), (150, 150));
+        assert!(budget.charge(1).is_none());
+        charge.set(10);
+        assert_eq!((charge.bytes(), budget.used()), (10, 10));
     }
 }

@@ -27,15 +27,55 @@ fn clock(id: libc::clockid_t) -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Gives memory that the allocator keeps for later back to the system, and has it keep less: what many threads keep apart
+/// counts as ours, whether it is used or not.
+pub fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: both only touch the allocator's own memory, under its own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Bounds in how many places the allocator keeps memory: by itself in eight times as many as there are cores.
+pub fn keep_memory_together() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number that the allocator looks at under its own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
+    }
+}
+
+/// Enough for those threads that do allocate not to wait for each other.
+#[cfg(target_env = "gnu")]
+const ARENAS: libc::c_int = 4;
+
+/// Bytes of this process' memory that are in RAM; zero where the system does not say.
+pub fn resident_memory() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
+    pages.map_or(0, |pages| pages.saturating_mul(rustix::param::page_size()))
+}
+
+/// Lets this process have no more than `most` descriptors open, or as many as its hard limit allows. Those above it that
+/// are open stay so.
+pub fn limit_open_files(most: Option<usize>) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let current = match most {
+        Some(most) => Some(limit.maximum.map_or(most as u64, |maximum| maximum.min(most as u64))),
+        None => limit.maximum,
+    };
+    if limit.current != current {
+        // Whoever is not let stays with what there was: connections wait at it, and it is said.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
+    }
+}
+
 /// Lets this process open as many files as its hard limit allows. The soft one, mostly 1024, is there for programs that
 /// call `select`; a source alone takes more connections.
 pub fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        // Whoever is not let stays with the soft limit: connections wait at it, and it is said.
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    }
+    limit_open_files(None);
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -168,6 +168,8 @@ pub struct Row {
     tid: AtomicI32,
     doing: AtomicU8,
     turns: AtomicU32,
+    /// When it last began to do something else, in milliseconds of [`coarse_millis`].
+    since: AtomicU64,
     /// In milliseconds.
     patience: AtomicU32,
 }
@@ -189,8 +191,17 @@ impl Row {
     pub fn set(&self, doing: Doing) {
         // Relaxed, load and store apart: only the thread itself writes it.
         self.turns.store(self.turns.load(Relaxed).wrapping_add(1), Relaxed);
+        // Once per change, not per entry: whoever works on block after block says so and does not change.
+        if self.doing.load(Relaxed) != doing as u8 {
+            self.since.store(coarse_millis(), Relaxed);
+        }
         // Relaxed: read for display only.
         self.doing.store(doing as u8, Relaxed);
+    }
+
+    /// For how long it has been doing that, to a few milliseconds.
+    pub fn since(&self) -> Duration {
+        Duration::from_millis(coarse_millis().saturating_sub(self.since.load(Relaxed)))
     }
 
     /// What it was last said to do.
@@ -209,26 +220,57 @@ impl Row {
     }
 }
 
+/// A clock that is a few milliseconds late and costs as much as a read of memory (`CLOCK_MONOTONIC_COARSE`).
+fn coarse_millis() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
 /// All threads of the process that the engine started, and the only way to start one.
 #[derive(Clone, Default)]
-pub struct Threads(Arc<Mutex<Vec<Arc<Row>>>>);
+pub struct Threads(Arc<Table>);
+
+struct Table {
+    rows: Mutex<Vec<Arc<Row>>>,
+    /// Most that may run at once.
+    most: AtomicUsize,
+    /// Most that ever did.
+    peak: AtomicUsize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table { rows: Mutex::default(), most: AtomicUsize::new(usize::MAX), peak: AtomicUsize::new(0) }
+    }
+}
 
 impl Threads {
     /// Starts a thread called `name` on `cores` (anywhere if empty).
     ///
-    /// Errors: the system has no more threads to give.
+    /// Errors: the system has no more threads to give, or as many run as may.
     pub fn spawn<T: Send + 'static>(
         &self,
         name: impl Into<String>,
         cores: &[usize],
         body: impl FnOnce(&Row) -> T + Send + 'static,
     ) -> io::Result<JoinHandle<T>> {
+        let name = name.into();
+        // Held until it runs: of two that are started at once only one may be the last.
+        let mut rows = self.0.rows.lock();
+        let run = rows.iter().filter(|row| row.doing() != Doing::Ended).count();
+        // Relaxed: the lock orders both.
+        let most = self.0.most.load(Relaxed);
+        if run >= most {
+            let why = format!("`quotas.max_threads` leaves none for {name}: {run} run already");
+            return Err(io::Error::other(why));
+        }
         let row = Arc::new(Row {
-            name: name.into(),
+            name,
             cores: cores.to_vec(),
             tid: AtomicI32::new(0),
             doing: AtomicU8::new(Doing::Starting as u8),
             turns: AtomicU32::new(0),
+            since: AtomicU64::new(coarse_millis()),
             patience: AtomicU32::new(0),
         });
         let mine = Arc::clone(&row);
@@ -239,18 +281,29 @@ impl Threads {
             mine.set(Doing::Ended);
             result
         })?;
-        self.0.lock().push(row);
+        rows.push(row);
+        self.0.peak.fetch_max(run + 1, Relaxed);
         Ok(handle)
     }
 
     /// Forgets the rows of threads that have left their loop.
     pub fn forget_ended(&self) {
-        self.0.lock().retain(|row| row.doing() != Doing::Ended);
+        self.0.rows.lock().retain(|row| row.doing() != Doing::Ended);
     }
 
     /// The rows of all threads, in the order they were started.
     pub fn rows(&self) -> Vec<Arc<Row>> {
-        self.0.lock().clone()
+        self.0.rows.lock().clone()
+    }
+
+    /// No more than `most` run at once from now on; those that run go on.
+    pub fn set_most(&self, most: usize) {
+        self.0.most.store(most, Relaxed);
+    }
+
+    /// The most that ever ran at once.
+    pub fn peak(&self) -> usize {
+        self.0.peak.load(Relaxed)
     }
 }
 

@@ -181,7 +181,7 @@ impl Worker {
             unreachable!("the engine made every domain that ships, and keeps it until all of it is settled")
         };
         self.telemetry.queue_wait.record((begun - shipped).as_secs_f64());
-        let charge = block.take_charge();
+        let mut charge = block.take_charge();
         let entries = credits.0 as u64;
         let kind = if whole.claim().take() {
             self.hallway.give_back(entries, credits.1 as u64);
@@ -190,6 +190,9 @@ impl Worker {
             let taps = self.taps.is_open().then_some((&*self.taps, begun));
             let tally = work(domain, &plan, &mut block, routing, taps);
             self.telemetry.processing.record(begun.elapsed().as_secs_f64());
+            // What the steps made of it counts as in transit, too.
+            let footprint = block.recount();
+            charge.iter_mut().for_each(|charge| charge.set(footprint));
             Kind::Routed { block, tally, plan, strategy, shipped }
         } else {
             Kind::GivenUp

@@ -303,7 +303,7 @@ fn a_full_buffer_drops_the_oldest_and_counts_each() {
 fn a_full_buffer_stops_its_sources_and_nothing_is_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     // More than memory and disk hold together.
-    let rest = "quotas: { max_memory: 64MiB }\n";
+    let rest = "quotas: { max_memory: 96MiB }\n";
     write(dir.path(), "a", 0..60_000, 1000);
     let buffer = format!("max_size: {SMALL}");
     let mut instance = Instance::start(dir.path(), &config(&nobody(), &buffer, rest));
@@ -392,7 +392,7 @@ fn what_becomes_of_entries_in_a_full_buffer_can_change_while_it_runs_and_its_siz
 fn a_lane_in_memory_spills_to_disk_while_it_is_full_and_comes_back() {
     let dir = tempfile::tempdir().expect("a directory");
     // Much more than the lane may have in memory, from files enough that none has to wait for its own entries.
-    let rest = "quotas: { max_memory: 64MiB }\n";
+    let rest = "quotas: { max_memory: 96MiB }\n";
     let names: Vec<String> = (0..20).map(|n| format!("s{n}")).collect();
     names.iter().for_each(|name| write(dir.path(), name, 0..3000, 1000));
     let spilling = |url: &str| {

@@ -156,3 +156,32 @@ fn every_metric_is_explained_and_every_explained_one_is_there() {
     let gone: Vec<_> = explained.difference(&there).collect();
     assert!(missing.is_empty() && gone.is_empty(), "not explained: {missing:?}; not there: {gone:?}");
 }
+
+/// The rules, their names aside: expression, what to do.
+fn rules() -> Vec<(String, String)> {
+    let file = fs::read_to_string("packaging/alerts.yaml").unwrap();
+    let value: serde_yaml::Value = serde_yaml::from_str(&file).unwrap();
+    let rules = value["groups"][0]["rules"].as_sequence().expect("rules");
+    let text = |value: &serde_yaml::Value| value.as_str().expect("a text").to_string();
+    rules.iter().map(|rule| (text(&rule["expr"]), text(&rule["annotations"]["docs"]))).collect()
+}
+
+#[test]
+fn the_alerts_of_the_page_are_those_of_the_rules_and_each_rule_names_metrics_and_a_page_that_are_there() {
+    let page = fs::read_to_string("docs/metrics.md").unwrap();
+    let (tables, alerts) = page.split_once("## Alerts").expect("both parts");
+    let rows = alerts.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| alert |"));
+    let told: Vec<&str> = rows.map(|row| row.split('`').nth(1).expect("an expression")).collect();
+    let rules = rules();
+    let shipped: Vec<&str> = rules.iter().map(|(expression, _)| expression.as_str()).collect();
+    assert_eq!(told, shipped);
+    for (expression, docs) in &rules {
+        let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let metrics: Vec<&str> = words.filter(|word| word.starts_with("dispatcher_")).collect();
+        assert!(!metrics.is_empty() && Path::new(docs).exists(), "{expression} {docs}");
+        // Those tables are compared with what there is, above.
+        for metric in metrics {
+            assert!(tables.contains(&format!("`{metric}`")), "{metric}");
+        }
+    }
+}

@@ -80,7 +80,7 @@ fn a_dead_sink_beside_a_live_one_starves_nobody_while_its_selection_is_small() {
     // The console of this child is a pipe that nobody reads; one line in a thousand is for it.
     let text = config(
         r#"
-quotas: { max_memory: 64MiB }
+quotas: { max_memory: 96MiB }
 sources: { in: { type: stdin, pipeline: p } }
 pipelines: { p: [ { parse: json } ] }
 sinks:
@@ -254,7 +254,7 @@ fn under_drop_newest_a_dead_sink_costs_entries_and_every_one_is_counted() {
     for strategy in ["drop_newest", "drop_oldest"] {
         let dir = tempfile::tempdir().expect("a directory");
         let text = config(&format!(
-            "quotas: {{ max_memory: 32MiB }}\n\
+            "quotas: {{ max_memory: 50MiB }}\n\
              sources: {{ in: {{ type: stdin, strategy: {strategy} }} }}\n\
              sinks: {{ dead: {{ type: console, format: raw }} }}\n"
         ));

@@ -19,7 +19,7 @@ use support::*;
 
 fn start(dir: &Path, source: &str, sink: &str) -> (Instance, String) {
     let text = format!(
-        "data_dir: state\nadmin: {{ listen: \"127.0.0.1:0\" }}\nquotas: {{ max_memory: 16MiB }}\n\
+        "data_dir: state\nadmin: {{ listen: \"127.0.0.1:0\" }}\nquotas: {{ max_memory: 80MiB }}\n\
          sources: {{ web: {{ type: http, listen: [\"tcp://127.0.0.1:0\"]{source} }} }}\n\
          sinks: {{ out: {{ {sink} }} }}\n"
     );
@@ -266,7 +266,7 @@ fn two_thousand_slow_clients_take_nothing_from_fifty_good_ones() {
     let wanted = rustix::process::Rlimit { current: limit.maximum, ..limit };
     rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).expect("the soft limit may rise");
     let dir = tempfile::tempdir().unwrap();
-    let (mut instance, url) = start(dir.path(), ", max_connections_per_address: 4096", FILE);
+    let (mut instance, url) = start(dir.path(), ", max_connections_per_address: 4096, max_body: 10MiB", FILE);
     let before = resident(&mut instance);
     let mut slow: Vec<TcpStream> = (0..SLOW)
         .map(|n| {

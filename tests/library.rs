@@ -158,7 +158,7 @@ fn a_full_dispatcher_gives_entries_back_or_waits_and_its_numbers_and_health_say_
     let dir = tempfile::tempdir().unwrap();
     // The lane takes far more than the test submits: the ring is kept full by the workers' window.
     let config = builder(dir.path()).queue_size(64).workers(1).change(|general| {
-        general.quotas.max_memory = Auto::Set(64 << 20);
+        general.quotas.max_memory = Auto::Set(128 << 20);
     });
     let mut dispatcher = Dispatcher::new(config.build().unwrap());
     let memory = Arc::new(Memory { shut: Mutex::new(true), ..Memory::default() });

@@ -77,8 +77,10 @@ const STILL: &[(&str, &str)] = &[
 /// What never moves, but is checked against a number from outside: see `constants`.
 const CONSTANT: &[&str] = &[
     "dispatcher_build_info",
+    "dispatcher_blocks_limit_bytes",
     "dispatcher_queue_limit",
     "dispatcher_queue_limit_bytes",
+    "dispatcher_quota_limit",
     "dispatcher_transit_limit_bytes",
     "process_max_fds",
     "process_start_time_seconds",
@@ -88,7 +90,7 @@ const CONSTANT: &[&str] = &[
 const CONFIG: &str = r#"
 data_dir: state
 admin: { listen: "127.0.0.1:0" }
-quotas: { max_memory: 64MiB }
+quotas: { max_memory: 96MiB }
 dispatcher:
   queue_size: 2000
   worker_count: 3
@@ -244,8 +246,10 @@ impl Writer {
 fn constants(page: &Page, instance: &Instance) {
     let proc = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", instance.id())).expect("it runs");
     let version = format!("dispatcher_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
-    // Of 64 MiB for five lanes (that of the dead letters is one) each can take in all of transit and hold on to as much again.
-    let transit = ((64 << 20) / 11) as f64;
+    // Of what is for five lanes (that of the dead letters is one) each can take in all of transit and hold on to as much again.
+    let blocks = page.get("dispatcher_blocks_limit_bytes");
+    assert!((50 << 20) as f64 <= blocks && blocks <= (70 << 20) as f64, "{blocks}");
+    let transit = (blocks / 11.0).floor();
     let limits = proc("limits");
     let max_fds = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit");
     let max_fds: f64 =
@@ -254,6 +258,7 @@ fn constants(page: &Page, instance: &Instance) {
     for (series, value) in [
         (version.as_str(), 1.0),
         ("dispatcher_queue_limit", 2000.0),
+        ("dispatcher_quota_limit{quota=\"memory\"}", (96 << 20) as f64),
         ("dispatcher_queue_limit_bytes", (transit / 2.0).floor()),
         ("dispatcher_transit_limit_bytes", transit),
         ("process_max_fds", max_fds),

@@ -120,6 +120,26 @@ fn memory(page: &Page, snapshot: &Snapshot) {
         memory.transit_bytes as f64,
     );
     page.gauge("dispatcher_transit_limit_bytes", "Most of these.", &[], memory.transit_limit_bytes as f64);
+    page.gauge(
+        "dispatcher_blocks_bytes",
+        "Bytes of all blocks with what steps made of them, free ones too.",
+        &[],
+        memory.blocks_bytes as f64,
+    );
+    page.gauge(
+        "dispatcher_blocks_limit_bytes",
+        "What blocks may take of quotas.max_memory.",
+        &[],
+        memory.blocks_limit_bytes as f64,
+    );
+    for quota in &snapshot.quotas {
+        let of = &[("quota", quota.name)];
+        if let Some(limit) = quota.limit {
+            page.gauge("dispatcher_quota_limit", "Most there may be.", of, limit as f64);
+        }
+        page.gauge("dispatcher_quota_used", "How much of it there is.", of, quota.used as f64);
+        page.gauge("dispatcher_quota_peak", "How much there was at most.", of, quota.peak as f64);
+    }
     for pool in &memory.pools {
         let class = pool.class_bytes.to_string();
         let bytes = |blocks: usize| (blocks * pool.class_bytes) as f64;
@@ -391,7 +411,7 @@ fn dropped(
 #[cfg(test)]
 mod tests {
     use super::super::rows::{FileStats, LaneStats};
-    use super::super::snapshot::{DomainStats, Phase, PoolStats};
+    use super::super::snapshot::{DomainStats, Phase, PoolStats, QuotaStats};
     use super::super::{Pulse, snapshot};
     use super::*;
     use crate::http::Status;
@@ -491,6 +511,8 @@ mod tests {
         snapshot.rate_limit_keys = 9;
         snapshot.memory.transit_bytes = 5;
         snapshot.memory.transit_limit_bytes = 6;
+        (snapshot.memory.blocks_bytes, snapshot.memory.blocks_limit_bytes) = (7, 8);
+        snapshot.quotas = vec![QuotaStats { name: "memory", limit: Some(9), used: 7, peak: 8 }];
         snapshot.memory.pools = vec![PoolStats { class_bytes: 4096, made: 3, free: 1 }];
         snapshot.workers = snapshot::WorkerStats { active: 1, idle: 2 };
         snapshot.threads_stuck = 1;
@@ -601,6 +623,10 @@ mod tests {
         let samples = checked(&render(&Telemetry::new(), &snapshot));
         for (series, value) in [
             ("dispatcher_entries_received_total", 11.0),
+            ("dispatcher_quota_limit{quota=\"memory\"}", 9.0),
+            ("dispatcher_quota_used{quota=\"memory\"}", 7.0),
+            ("dispatcher_quota_peak{quota=\"memory\"}", 8.0),
+            ("dispatcher_blocks_bytes", 7.0),
             ("dispatcher_source_received_total{source=\"app\"}", 11.0),
             ("dispatcher_source_broken_connections_total{source=\"app\"}", 27.0),
             ("dispatcher_source_blocked_total{source=\"app\"}", 28.0),

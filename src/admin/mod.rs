@@ -19,11 +19,13 @@ pub mod rows;
 pub mod server;
 pub mod snapshot;
 pub mod tap;
+pub mod threads;
 
 pub use health::{Health, Status};
 pub use pulse::Pulse;
-pub use server::AdminServer;
+pub use server::{AdminServer, CONNECTIONS_MAX};
 pub use snapshot::Snapshot;
+pub use threads::ThreadLook;
 
 use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
@@ -49,6 +51,11 @@ pub trait Inside: Send + Sync {
     ///
     /// Errors: there is no such point, or there are too many taps, in words.
     fn tap(&self, wish: Wish) -> Result<Seen, String>;
+
+    /// Every thread and what it does; its share of CPU is that since this was last asked.
+    fn threads(&self) -> Vec<ThreadLook> {
+        Vec::new()
+    }
 
     /// The dead letters' numbers; `None` if there are none to be.
     fn letters(&self) -> Option<LettersStats> {

@@ -1,7 +1,7 @@
 //! What there is to read and to do, who may, and how it is answered.
 
 use super::connection::Answers;
-use super::{Inside, Status as Judgement, exposition, tap};
+use super::{Inside, Status as Judgement, exposition, tap, threads};
 use crate::auth::Auth;
 use crate::http::{Head, Method, Response, Status, response};
 use crate::secret::Secret;
@@ -13,6 +13,7 @@ const INDEX: &str = "ringmain, looked into:\n\
     /metrics  all numbers, for Prometheus\n\
     /stats    all numbers, as JSON\n\
     /health   how every component is and why: 200 while all is safe, 503 if it will not recover by itself\n\
+    /threads  each thread, what it does, since when, where it runs, its share of CPU: text, or ?format=json\n\
     /tap      live entries: ?id=ANY&at=source:NAME (or step:PIPELINE/1, sink:NAME), &where=CONDITION, &rate=100\n\
     /dlq      the dead letters by sink and reason, and how a replay goes (begun by POST /dlq/replay)\n\
     /ready    200 while entries are taken in, 503 and the reason if not\n";
@@ -20,7 +21,7 @@ const INDEX: &str = "ringmain, looked into:\n\
 const TAP: &str = "/tap";
 
 /// What can be read; the rest is done with `POST`.
-const READABLE: [&str; 7] = ["/", "/metrics", "/stats", "/health", "/dlq", "/ready", TAP];
+const READABLE: [&str; 8] = ["/", "/metrics", "/stats", "/health", "/threads", "/dlq", "/ready", TAP];
 
 /// The pages of a server.
 pub struct Pages<'a> {
@@ -64,7 +65,7 @@ impl Answers for Pages<'_> {
         match head.method {
             Method::Post => self.inside.post(head.path(), body).unwrap_or_else(nothing),
             _ if head.path() == TAP => live(head.query(), self.inside),
-            _ => read(head.path(), self.inside),
+            _ => read(head, self.inside),
         }
     }
 }
@@ -99,8 +100,8 @@ fn is_local_name(host: &str) -> bool {
         || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
-fn read(path: &str, inside: &dyn Inside) -> Response {
-    match path {
+fn read(head: &Head, inside: &dyn Inside) -> Response {
+    match head.path() {
         "/" => Response::text(Status::OK, INDEX),
         "/metrics" => Response {
             status: Status::OK,
@@ -113,6 +114,14 @@ fn read(path: &str, inside: &dyn Inside) -> Response {
             let health = inside.health();
             let failing = health.status == Judgement::Failing;
             json(if failing { Status::UNAVAILABLE } else { Status::OK }, &health)
+        }
+        "/threads" => {
+            let all = inside.threads();
+            if wants_json(head) {
+                json(Status::OK, &all)
+            } else {
+                Response::text(Status::OK, threads::table(&all))
+            }
         }
         "/dlq" => match inside.letters() {
             Some(letters) => json(Status::OK, &letters),
@@ -127,6 +136,12 @@ fn read(path: &str, inside: &dyn Inside) -> Response {
         },
         _ => nothing(),
     }
+}
+
+/// Whether JSON was asked for, by the address or by what is accepted.
+fn wants_json(head: &Head) -> bool {
+    let accepts = head.field("accept").is_some_and(|accept| accept.starts_with(b"application/json"));
+    accepts || head.query().split('&').any(|pair| pair == "format=json")
 }
 
 fn live(query: &str, inside: &dyn Inside) -> Response {

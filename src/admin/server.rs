@@ -313,7 +313,7 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!((&json["sources"][0]["received"], &json["phase"]), (&7.into(), &"running".into()));
         let index = server.get("/");
-        for page in ["/metrics", "/stats", "/health", "/ready"] {
+        for page in ["/metrics", "/stats", "/threads", "/health", "/ready"] {
             assert!(index.contains(page));
         }
         let missing = server.get("/nothing");

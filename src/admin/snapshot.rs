@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub ring: RingStats,
     /// Label values with a rate limit of their own, of the limit of all sources.
     pub rate_limit_keys: u64,
+    /// What there may be in all, what there is, and what there was at most.
+    pub quotas: Vec<QuotaStats>,
     /// Memory by use.
     pub memory: MemoryStats,
     /// The process as the system sees it.
@@ -126,6 +128,19 @@ impl RingStats {
     }
 }
 
+/// Something there may only be so much of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct QuotaStats {
+    /// What of: `memory` in bytes, `threads`, `fds`.
+    pub name: &'static str,
+    /// How much there may be; none if that is not limited.
+    pub limit: Option<u64>,
+    /// How much there is.
+    pub used: u64,
+    /// How much there was at most, as far as somebody looked.
+    pub peak: u64,
+}
+
 /// Memory by use.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct MemoryStats {
@@ -133,6 +148,10 @@ pub struct MemoryStats {
     pub transit_bytes: u64,
     /// Most of these.
     pub transit_limit_bytes: u64,
+    /// Bytes of all blocks, also of those that nobody uses.
+    pub blocks_bytes: u64,
+    /// What these may take before none is kept for later.
+    pub blocks_limit_bytes: u64,
     /// The pools of blocks.
     pub pools: Vec<PoolStats>,
 }
@@ -144,6 +163,8 @@ impl MemoryStats {
         MemoryStats {
             transit_bytes: transit.used() as u64,
             transit_limit_bytes: transit.limit() as u64,
+            blocks_bytes: blocks.stock().bytes() as u64,
+            blocks_limit_bytes: blocks.stock().limit() as u64,
             pools: blocks.census().into_iter().map(pool).collect(),
         }
     }

@@ -417,6 +417,10 @@ impl Block {
 }
 
 impl Recycle for Block {
+    fn footprint(&self) -> usize {
+        Block::footprint(self)
+    }
+
     fn reset(&mut self) {
         self.text_len = 0;
         self.entries.clear();

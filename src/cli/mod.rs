@@ -14,6 +14,8 @@ pub mod send;
 pub mod stats;
 pub mod tap;
 pub mod test;
+pub mod threads;
+pub mod topology;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -70,6 +72,12 @@ enum Command {
     /// Prints what a running ringmain says of itself
     #[command(after_help = EXIT_CODES)]
     Stats(stats::StatsArgs),
+    /// Prints what each thread of a running ringmain does, since when and where, and how much CPU it takes
+    #[command(after_help = EXIT_CODES)]
+    Threads(threads::ThreadsArgs),
+    /// Prints the machine (sockets, nodes, cores, caches), where threads would run, and what is not as it should be
+    #[command(after_help = EXIT_CODES)]
+    Topology(topology::TopologyArgs),
     /// Asks a running ringmain whether it is well: exit code 0, or 1 with the reason
     Health(health::HealthArgs),
     /// Looks at the dead letters, gives them again, or removes them
@@ -108,13 +116,18 @@ pub fn main() -> ExitCode {
             Err(report) => refuse(&report),
         },
         Command::Check(args) => match load(&args) {
-            Ok(config) => print(&describe::plan(&config)),
+            Ok(config) => match crate::engine::fits(&config) {
+                Ok(()) => print(&describe::plan(&config)),
+                Err(error) => fail(exit::USAGE, &error.to_string()),
+            },
             Err(report) => refuse(&report),
         },
         Command::Test(args) => test::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Threads(args) => threads::run(&args),
+        Command::Topology(args) => topology::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Tap(args) => tap::run(&args),
         Command::Dlq(args) => dlq::run(&args),

@@ -1,7 +1,9 @@
 //! What `auto` comes to on this host: a pure function of what the host has and what the user wrote.
 
 use super::keys::{AffinityConfig, DispatcherConfig, QuotasConfig};
+use super::topology::Machine;
 use crate::units::Auto;
+use std::path::Path;
 
 /// What the host offers this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub struct Host {
     pub cores: Vec<usize>,
     /// How many of them it may use at once; a cgroup quota can make it fewer.
     pub parallelism: usize,
+    /// How these cores are near each other.
+    pub machine: Machine,
     /// The bytes of memory it may use: those of the host or, if lower, of its cgroup.
     pub memory: Option<u64>,
 }
@@ -18,16 +22,24 @@ impl Host {
     /// This host, as this process sees it.
     pub fn here() -> Host {
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let total = std::fs::read_to_string("/proc/meminfo").ok().as_deref().and_then(meminfo_total);
-        // Absent without cgroups v2, and `max` when there is no limit: both leave the host's own memory.
-        let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-        let limit = limit.and_then(|text| text.trim().parse().ok());
+        let cores: Vec<usize> = cores.into_iter().map(|core| core.id).collect();
         Host {
-            cores: cores.into_iter().map(|core| core.id).collect(),
+            machine: Machine::read(Path::new("/sys"), Some(&cores)),
+            cores,
             parallelism: std::thread::available_parallelism().map_or(1, |count| count.get()),
-            memory: total.into_iter().chain(limit).min(),
+            memory: memory(Path::new("/")),
         }
     }
+}
+
+/// The bytes of memory there may be, by the files below `root`: those of the host, or fewer by its cgroup.
+fn memory(root: &Path) -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
+    let total = read("proc/meminfo").as_deref().and_then(meminfo_total);
+    // The one is of cgroups v2, the other of v1. Without a limit they say `max`, or a number larger than any memory.
+    let limits = ["sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let limit = |path: &&str| read(path)?.trim().parse().ok();
+    total.into_iter().chain(limits.iter().filter_map(limit)).min()
 }
 
 fn meminfo_total(meminfo: &str) -> Option<u64> {
@@ -91,17 +103,19 @@ fn cores(host: &Host, affinity: &AffinityConfig, workers: usize) -> Cores {
     let AffinityConfig { intake, readers, workers: worker_cores, senders } = affinity;
     let kinds = [intake, readers, worker_cores, senders];
     let taken: Vec<usize> = kinds.iter().filter_map(|kind| kind.set()).flatten().copied().collect();
-    let free: Vec<usize> = host.cores.iter().copied().filter(|core| !taken.contains(core)).collect();
+    let free = host.machine.order(&taken);
     let mut auto = Cores::default();
     // Under a quota the kernel stops all threads together when it is spent, whatever core they are pinned to, and on
     // two cores every pin takes a choice from the scheduler that it makes better: both leave all threads free.
     let pin = host.parallelism > 2 && host.parallelism >= host.cores.len();
     if let ([first, second, rest @ ..], true) = (&free[..], pin) {
-        let (reader, for_workers) = if rest.len() < 2 { (first, &free[1..]) } else { (second, rest) };
+        let reader = if rest.len() < 2 { first } else { second };
         auto.intake = vec![*first];
         auto.readers = vec![*reader];
+        // The next ones after these two, and their siblings last of all.
+        let for_workers = host.machine.order(&[&taken[..], &[*first, *reader]].concat());
         // More workers than cores would take turns on some while others rest.
-        auto.workers = if workers <= for_workers.len() { for_workers.to_vec() } else { Vec::new() };
+        auto.workers = if workers <= for_workers.len() { for_workers } else { Vec::new() };
     }
     let choose = |written: &Auto<Vec<usize>>, auto: Vec<usize>| written.set().cloned().unwrap_or(auto);
     Cores {
@@ -117,7 +131,9 @@ mod tests {
     use super::*;
 
     fn decided(cores: usize, parallelism: usize, affinity: AffinityConfig) -> Decided {
-        let host = Host { cores: (0..cores).collect(), parallelism, memory: Some(8 << 30) };
+        let ids: Vec<usize> = (0..cores).collect();
+        let machine = Machine::flat(&ids);
+        let host = Host { cores: ids, machine, parallelism, memory: Some(8 << 30) };
         decide(&host, &DispatcherConfig::default(), &QuotasConfig::default(), &affinity)
     }
 
@@ -157,9 +173,50 @@ mod tests {
     }
 
     #[test]
+    fn workers_have_physical_cores_of_their_own_before_siblings_of_the_intake_are_used() {
+        // Four physical cores of two threads: 0 and 4, 1 and 5, ...
+        let mut machine = Machine::flat(&(0..8).collect::<Vec<_>>());
+        machine.cores.iter_mut().for_each(|core| core.physical = core.id % 4);
+        let host = Host { cores: (0..8).collect(), machine, parallelism: 8, memory: None };
+        let dispatcher =
+            |workers| DispatcherConfig { worker_count: Auto::Set(workers), ..Default::default() };
+        let cores = |workers| {
+            let affinity = AffinityConfig::default();
+            decide(&host, &dispatcher(workers), &QuotasConfig::default(), &affinity).cores
+        };
+        let few = cores(2);
+        assert_eq!((few.intake, few.readers, &few.workers[..2]), (vec![0], vec![1], &[2, 3][..]));
+        assert_eq!(cores(6).workers, [2, 3, 6, 7, 4, 5]);
+    }
+
+    #[test]
+    fn the_memory_of_a_cgroup_of_either_version_counts() {
+        let of = |files: &[(&str, &str)]| {
+            let root = tempfile::tempdir().unwrap();
+            for (path, text) in files {
+                let path = root.path().join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            memory(root.path())
+        };
+        let host = ("proc/meminfo", "MemTotal: 4096 kB\n");
+        let (two, one) = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes");
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[host, (two, "max\n")]), Some(4 << 20));
+        assert_eq!(of(&[host, (two, "1048576\n")]), Some(1 << 20));
+        assert_eq!(of(&[host, (one, "2097152\n")]), Some(2 << 20));
+        assert_eq!(of(&[host, (one, "9223372036854771712\n")]), Some(4 << 20));
+    }
+
+    #[test]
     fn memory_is_a_quarter_of_what_there_is_within_limits() {
-        let of =
-            |memory| max_memory(&Host { cores: vec![], parallelism: 1, memory }, &QuotasConfig::default());
+        let of = |memory| {
+            max_memory(
+                &Host { cores: vec![], machine: Machine::default(), parallelism: 1, memory },
+                &QuotasConfig::default(),
+            )
+        };
         assert_eq!((of(Some(2 << 30)), of(Some(1 << 40)), of(Some(1 << 20))), (512 << 20, 1 << 30, 64 << 20));
         assert_eq!(of(None), 256 << 20);
         assert_eq!(meminfo_total("MemTotal:       16 kB\nMemFree: 1 kB\n"), Some(16384));

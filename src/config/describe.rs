@@ -164,31 +164,10 @@ fn sink(config: &Config, sink: &SinkConfig, out: &mut String) {
 }
 
 fn threads(config: &Config, out: &mut String) {
-    let decided = &config.decided;
-    let has = |kind: &str| config.sources.iter().any(|source| source.kind.name() == kind);
-    let _ = writeln!(out, "\nthreads and cores");
-    let mut kind = |name: &str, count: String, pinned: &str| {
-        let _ = writeln!(out, "  {name:<42} {count:<28} cores {pinned}");
-    };
-    if has("syslog") || has("socket") {
-        kind("intake", "1".into(), &cores(&decided.cores.intake));
-    }
-    if has("file") || has("stdin") {
-        kind("readers", "1 or more".into(), &cores(&decided.cores.readers));
-    }
-    kind("workers", decided.workers.to_string(), &cores(&decided.cores.workers));
-    for sink in config.enabled_sinks() {
-        let count = match sink.lane.concurrency.most() {
-            1 => "1".into(),
-            most => format!("1 to {most}"),
-        };
-        kind(&format!("senders of {}", sink.name), count, &cores(&decided.cores.senders));
-        if config.has_buffer(sink) {
-            kind(&format!("buffer of {}", sink.name), "2".into(), &cores(&decided.cores.senders));
-        }
-    }
-    if config.dispatcher.dlq.enabled {
-        kind("dead letters", "1 or 2".into(), "any");
+    let planned = super::threads::planned(config);
+    let _ = writeln!(out, "\nthreads and cores ({} at most)", super::threads::count(&planned));
+    for one in &planned {
+        let _ = writeln!(out, "  {:<42} {:<28} cores {}", one.kind, one.count, cores(&one.cores));
     }
 }
 

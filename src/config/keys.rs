@@ -185,9 +185,15 @@ impl Default for WorkerPoolConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuotasConfig {
-    /// Most memory for blocks; `auto` goes by the memory of the host or its cgroup (see [`super::decide`]).
+    /// Most resident memory; `auto` goes by the memory of the host or its cgroup (see [`super::decide`]).
     #[serde(with = "units::size_or_auto")]
     pub max_memory: Auto<usize>,
+    /// Most threads; a config that comes to more is refused.
+    #[serde(with = "units::count_or_off")]
+    pub max_threads: Option<usize>,
+    /// Most open file descriptors; connections and files share what is left of them.
+    #[serde(with = "units::count_or_off")]
+    pub max_fds: Option<usize>,
 }
 
 /// The cores of each kind of thread: a list of core ids, `[]` to pin nothing, `auto` to let the program decide.

@@ -14,6 +14,8 @@ pub mod keys;
 pub mod read;
 pub mod report;
 pub mod schema;
+pub mod threads;
+pub mod topology;
 pub mod tree;
 
 use std::collections::HashSet;
@@ -114,6 +116,11 @@ pub struct SinkConfig {
 impl Config {
     /// Reads a file for this host, with the variables of this process.
     pub fn load(path: &Path) -> Result<Config, Report> {
+        Config::load_for(path, &Host::here())
+    }
+
+    /// The same for another host.
+    pub fn load_for(path: &Path, host: &Host) -> Result<Config, Report> {
         let name = path.display().to_string();
         let whole = |message: String| Report::new(&name, "", vec![Problem::whole(message)]);
         let mut bytes = Vec::new();
@@ -126,7 +133,7 @@ impl Config {
                 error.utf8_error().valid_up_to()
             ))
         })?;
-        Config::parse(&name, &text, &process_environment)
+        Config::parse_for(&name, &text, &process_environment, host, &TextChecks::default())
     }
 
     /// The built-in example, for this host.
@@ -204,16 +211,22 @@ fn join(
     host: &Host,
 ) -> Config {
     let keys::GeneralConfig { data_dir, admin, dispatcher, quotas, affinity } = general;
+    let (paths, decided) = (paths(root), decide::decide(host, &dispatcher, &quotas, &affinity));
     let on_disk = written.sinks.iter().any(|(_, keys, _)| keys.enabled && keys.buffer.is_on_disk());
-    let source =
-        |(name, keys, kind): (String, crate::sources::config::SourceKeys, SourceKind)| SourceConfig {
+    let listening = written.sources.iter().filter(|(.., kind)| threads::listens(kind)).count();
+    let share = decided.max_memory / 8 / listening.max(1);
+    let source = |(name, keys, mut kind): (String, crate::sources::config::SourceKeys, SourceKind)| {
+        let is_written = |key: &str| paths.contains(&format!("sources.{name}.{key}"));
+        modest(&mut kind, share, is_written);
+        SourceConfig {
             name,
             pipeline: keys.pipeline,
             labels: keys.labels,
             strategy: keys.strategy.unwrap_or(dispatcher.backpressure.in_force()),
             rate_limit: keys.rate_limit,
             kind: promising(kind, on_disk),
-        };
+        }
+    };
     let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {
         name,
         enabled: keys.enabled,
@@ -223,7 +236,6 @@ fn join(
     };
     Config {
         name: name.into(),
-        decided: decide::decide(host, &dispatcher, &quotas, &affinity),
         sources: written.sources.into_iter().map(source).collect(),
         pipelines: written
             .pipelines
@@ -232,12 +244,40 @@ fn join(
             .collect(),
         sinks: written.sinks.into_iter().map(sink).collect(),
         tests: written.tests,
-        written: paths(root),
+        decided,
+        written: paths,
         data_dir,
         admin,
         dispatcher,
         quotas,
         affinity,
+    }
+}
+
+/// What was not written of the memory for what has not fully arrived is no more than a share of all memory.
+fn modest(kind: &mut SourceKind, share: usize, is_written: impl Fn(&str) -> bool) {
+    let partial = |partial: &mut usize, message: usize| {
+        if !is_written("partial_memory") {
+            *partial = (*partial).min(share).max(message);
+        }
+    };
+    let bodies = |wire: &mut usize, bodies: &mut usize, inflated: &mut usize| {
+        if !is_written("max_body") {
+            *wire = (*wire).min(share / 2);
+        }
+        if !is_written("body_memory") {
+            *bodies = (*bodies).min(share).max(2 * *wire);
+        }
+        if !is_written("max_inflated") {
+            *inflated = (*inflated).min(share / 2).max(*wire);
+        }
+    };
+    match kind {
+        SourceKind::Syslog(syslog) => partial(&mut syslog.partial_memory, syslog.max_message),
+        SourceKind::Socket(socket) => partial(&mut socket.partial_memory, socket.max_message),
+        SourceKind::Http(http) => bodies(&mut http.max_body, &mut http.body_memory, &mut http.max_inflated),
+        SourceKind::Loki(loki) => bodies(&mut loki.max_body, &mut loki.body_memory, &mut loki.max_inflated),
+        SourceKind::File(_) | SourceKind::Stdin(_) | SourceKind::Submit(_) => {}
     }
 }
 

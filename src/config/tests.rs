@@ -31,7 +31,12 @@ const LANGUAGES: TextChecks = TextChecks {
 };
 
 fn host() -> Host {
-    Host { cores: vec![0, 1], parallelism: 2, memory: Some(1 << 30) }
+    Host {
+        cores: vec![0, 1],
+        machine: topology::Machine::flat(&[0, 1]),
+        parallelism: 2,
+        memory: Some(1 << 30),
+    }
 }
 
 fn parse(text: &str) -> Result<Config, Report> {

@@ -1,14 +1,16 @@
 //! What an engine has from its start to its end, and the parts a config describes.
 
 use super::StartError;
+use super::descriptors::Descriptors;
 use super::inside::{House, View};
 use super::keeper::Keeper;
 use super::letters::{Desk, has_steps};
 use super::live::{Core, Live};
-use super::memory::{self, Shares};
+use super::memory::{Claims, Reserve, Shares};
 use super::ordered::OrderedSteps;
+use super::quotas::{Quotas, fits, widest};
 use super::remote::Remote;
-use super::sources::{longest_entry, producers};
+use super::sources::producers;
 use super::steps::{compile, planned};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
@@ -45,12 +47,10 @@ const WINDOW_MIN: usize = 16;
 /// Builds what stays from start to end: takes the lock, opens the checkpoint, binds the admin address. There are no
 /// sources and no sinks yet.
 pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), StartError> {
+    fits(config)?;
     let lock = lock_data_dir(&config.data_dir)?;
-    let largest = config.sources.iter().map(longest_entry).max().unwrap_or(0);
-    // What steps give up has a lane of its own.
-    let letters = config.dispatcher.dlq.enabled && has_steps(config);
-    let lanes = lanes(config) + usize::from(letters);
-    let shares = shares(config, lanes, config.sources.iter().map(producers).sum(), largest)?;
+    let largest = widest(config);
+    let shares = claims(config, all_lanes(config), largest).share_out().map_err(StartError::Config)?;
     let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;
@@ -68,6 +68,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         desk: desk.clone(),
         ordered: Arc::clone(&ordered),
         threads: Threads::default(),
+        quotas: Quotas::default(),
         telemetry: Telemetry::new(),
         taps: Arc::default(),
         remote: Remote::default(),
@@ -82,6 +83,7 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
         _lock: lock,
         phase: AtomicU8::new(0),
         pulse: Mutex::new(Pulse::default()),
+        looks: Mutex::default(),
         vigil: Mutex::default(),
         unused_buffers: Mutex::default(),
         stuck: Mutex::default(),
@@ -94,6 +96,8 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
     Ok((
         Core {
             house,
+            descriptors: Descriptors::default(),
+            pressure: Mutex::default(),
             hallway,
             checkpoint,
             keeper,
@@ -147,18 +151,23 @@ pub(super) fn lanes(config: &Config) -> usize {
     config.enabled_sinks().map(|sink| 1 + usize::from(config.has_buffer(sink))).sum()
 }
 
-/// How the memory is shared out among `lanes` and `sources`, where blocks hold entries of `largest` bytes.
-pub(super) fn shares(
-    config: &Config,
-    lanes: usize,
-    sources: usize,
-    largest: usize,
-) -> Result<Shares, StartError> {
+/// The same with the lane of what steps give up.
+pub(super) fn all_lanes(config: &Config) -> usize {
+    lanes(config) + usize::from(config.dispatcher.dlq.enabled && has_steps(config))
+}
+
+/// What memory is shared out among `lanes`, where blocks hold entries of `largest` bytes.
+pub(super) fn claims(config: &Config, lanes: usize, largest: usize) -> Claims {
     let marks = &config.dispatcher.backpressure;
-    let low = marks.low_watermark / marks.high_watermark;
-    let threads = sources + config.decided.workers;
-    memory::share_out(config.decided.max_memory, lanes, threads, largest.max(crate::block::CLASSES[2]), low)
-        .map_err(StartError::Config)
+    let producers: usize = config.sources.iter().map(producers).sum();
+    Claims {
+        budget: config.decided.max_memory,
+        reserve: Reserve::of(config).total(),
+        lanes,
+        threads: producers + config.decided.workers,
+        largest: largest.max(crate::block::CLASSES[2]),
+        low: marks.low_watermark / marks.high_watermark,
+    }
 }
 
 fn hallway(config: &Config, shares: &Shares, blocks: Blocks) -> Hallway {

@@ -10,7 +10,8 @@ use std::fmt;
 
 /// The general keys that can change while the engine runs, by how they begin: they become part of sources and sinks, or
 /// are only looked at when their time comes. All others take a restart.
-const MAY_CHANGE: [&str; 10] = [
+const MAY_CHANGE: [&str; 11] = [
+    "quotas.",
     "dispatcher.batch_size",
     "dispatcher.batch_timeout",
     "dispatcher.max_retries",

@@ -81,6 +81,7 @@ impl Stage<'_> {
         // Plans with others are gone, or go with their last block.
         core.ordered.retain(self.config, true);
         core.share_memory(live);
+        core.enforce_quotas(&live.config);
         // Those that were told to end before the new ones begin: there is less at a time.
         live.leaving.iter().for_each(|leaving| leaving.running.ending.stop());
         self.go.say(true);
@@ -101,6 +102,7 @@ impl Drop for Stage<'_> {
             return;
         }
         self.go.say(false);
+        self.core.enforce_quotas(&self.live.config);
         self.crews.iter().for_each(|(lane, crew, ..)| lane.dismiss(*crew));
         self.lanes.iter().for_each(|lane| lane.close());
         self.opened_sinks.iter().for_each(|sink| sink.stop());

@@ -148,7 +148,8 @@ impl Stage<'_> {
         let sync_took = self.core.house.telemetry.buffer_sync(&sink.name);
         let elsewhere = self.core.keeps().map(|letters| keep_too_large(letters, sink.name.clone()));
         let appender = Appender::new(Arc::clone(&disk), opened.writer, fsync, sync_took, elsewhere);
-        let fetcher = Fetcher::new(Arc::clone(&disk), opened.reader, source, SourceKind::ALL_TYPES);
+        let (types, blocks) = (SourceKind::ALL_TYPES, &self.core.hallway.blocks);
+        let fetcher = Fetcher::new(Arc::clone(&disk), opened.reader, source, types, blocks);
         let live = LiveDisk { lane: disk, appender: Arc::default(), fetcher: Arc::default() };
         let threads = &self.core.house.threads;
         let cores = &self.config.decided.cores.senders;

@@ -2,15 +2,18 @@
 
 use super::letters::{Desk, ask};
 use super::ordered::OrderedSteps;
+use super::quotas::Quotas;
 use super::remote::Remote;
 use super::vigil::{Looked, News, Vigil};
 use crate::admin::Inside;
+use crate::admin::ThreadLook;
 use crate::admin::history::RequestStats;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{BufferStats, FileStats, LaneStats, SinkState, StepStats};
 use crate::admin::snapshot::{
     DomainStats, MemoryStats, Phase, RingStats, Snapshot, UnusedBuffer, WorkerStats,
 };
+use crate::admin::threads::Looks;
 use crate::delivery::circuit::Circuit;
 use crate::delivery::dlq::numbers::LettersStats;
 use crate::http::Response;
@@ -99,6 +102,7 @@ pub(super) struct House {
     pub desk: Option<Arc<Desk>>,
     pub ordered: Arc<OrderedSteps>,
     pub threads: Threads,
+    pub quotas: Quotas,
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
     pub remote: Remote,
@@ -115,6 +119,8 @@ pub(super) struct House {
     pub _lock: File,
     pub phase: AtomicU8,
     pub pulse: Mutex<Pulse>,
+    /// What was last seen of threads.
+    pub looks: Mutex<Looks>,
     pub vigil: Mutex<Vigil>,
     /// Buffers on disk that no sink uses.
     pub unused_buffers: Mutex<Vec<UnusedBuffer>>,
@@ -263,6 +269,7 @@ impl Inside for House {
         };
         snapshot.rate_limit_keys = self.rate.keys() as u64;
         snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
+        snapshot.quotas = self.quotas.stats(&snapshot.process, &self.threads);
         let domains = self.domains.all();
         for (stats, view) in snapshot.sources.iter_mut().zip(&view.sources) {
             stats.gate_open = view.gate.is_open() || view.removed;
@@ -329,6 +336,11 @@ impl Inside for House {
     fn tap(&self, wish: Wish) -> Result<Seen, String> {
         self.is_there(&wish.point)?;
         self.taps.ask(wish, Instant::now())
+    }
+
+    fn threads(&self) -> Vec<ThreadLook> {
+        let mut looks = self.looks.lock();
+        looks.look(&self.threads.rows(), self.begun, Instant::now())
     }
 
     fn letters(&self) -> Option<LettersStats> {

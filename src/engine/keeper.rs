@@ -1,6 +1,7 @@
 //! The keeper: checkpoints, metric upkeep, rates, idle memory, new certificates. Sleeps until one of them is due.
 
 use super::inside::House;
+use super::live::Core;
 use super::notify::Notify;
 use crate::admin::Inside;
 use crate::admin::health::Status;
@@ -42,6 +43,8 @@ pub struct Keeper {
     notify: OnceLock<Arc<Notify>>,
     nap: Mutex<bool>,
     woken: Condvar,
+    /// Whose memory is watched.
+    core: OnceLock<Weak<Core>>,
 }
 
 /// A sink whose writing positions rely on.
@@ -68,7 +71,14 @@ impl Keeper {
             notify: OnceLock::new(),
             nap: Mutex::new(false),
             woken: Condvar::new(),
+            core: OnceLock::new(),
         }
+    }
+
+    /// Has the memory of the process watched from now on.
+    pub(super) fn watch(&self, core: &Arc<Core>) {
+        // A second one is not asked for.
+        let _ = self.core.set(Arc::downgrade(core));
     }
 
     /// Positions rely on this sink from now on, and `senders` are those who use it.
@@ -134,6 +144,9 @@ impl Keeper {
                 disks.iter().for_each(|disk| complain("what a buffer delivered", disk.note_delivered()));
             }
             let now = Instant::now();
+            if let Some(core) = self.core.get().and_then(Weak::upgrade) {
+                core.watch_memory(now);
+            }
             // Relaxed: a wake-up comes with it.
             let hurried = self.hurried.swap(false, Relaxed);
             if now >= durable_at {

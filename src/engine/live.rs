@@ -1,16 +1,18 @@
 //! What runs now: the sources and sinks of the config in force, and those of earlier ones that have not ended yet.
 
-use super::build::shares;
+use super::build::claims;
+use super::descriptors::Descriptors;
 use super::disks::LiveDisk;
 use super::go::Go;
 use super::inside::{House, SinkView, SourceView};
 use super::intake::IntakeSlot;
 use super::keeper::Keeper;
 use super::letters::Desk;
+use super::memory::Pressure;
 use super::ordered::OrderedSteps;
 use super::ready::thread_refused;
 use super::repeats::Repeats;
-use super::sources::{Opened, Opener, producers};
+use super::sources::{Opened, Opener};
 use super::upkeep::Upkeep;
 use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
@@ -35,6 +37,10 @@ use std::sync::Arc;
 /// Everything there is of an engine but its workers, which know nothing of sources and sinks.
 pub(super) struct Core {
     pub house: Arc<House>,
+    /// How many descriptors each source and sink may have open.
+    pub descriptors: Descriptors,
+    /// Holds the whole process to its memory.
+    pub pressure: Mutex<Pressure>,
     pub hallway: Arc<Hallway>,
     pub checkpoint: Arc<Checkpoint>,
     pub keeper: Arc<Keeper>,
@@ -154,7 +160,8 @@ impl Core {
     ) -> (Opened, Result<(), StartError>) {
         let opened = Opened::new(wanted.gate);
         let (hallway, checkpoint, domains) = (&self.hallway, &self.checkpoint, &self.house.domains);
-        let mut opener = Opener { wanted, hallway, checkpoint, domains, window: self.window, intake, opened };
+        let (window, descriptors) = (self.window, &self.descriptors);
+        let mut opener = Opener { wanted, hallway, checkpoint, domains, window, intake, descriptors, opened };
         let came = opener.open();
         (opener.opened, came)
     }
@@ -168,7 +175,8 @@ impl Core {
     ) -> Result<Option<SourceView>, StartError> {
         let opened = Opened::new(wanted.gate);
         let (hallway, checkpoint, domains) = (&self.hallway, &self.checkpoint, &self.house.domains);
-        let mut opener = Opener { wanted, hallway, checkpoint, domains, window: self.window, intake, opened };
+        let (window, descriptors) = (self.window, &self.descriptors);
+        let mut opener = Opener { wanted, hallway, checkpoint, domains, window, intake, descriptors, opened };
         Ok(opener.prepare(seats)?.then_some(opener.opened.view))
     }
 
@@ -242,10 +250,10 @@ impl Core {
     /// Shares the memory out among the lanes there are.
     pub fn share_memory(&self, live: &Live) {
         let largest = self.hallway.blocks.class(usize::MAX);
-        let producers = live.sources.iter().map(|source| producers(&source.config)).sum();
-        let shares = shares(&live.config, live.lanes().map(LiveSink::shares).sum(), producers, largest);
+        let claims = claims(&live.config, live.lanes().map(LiveSink::shares).sum(), largest);
         // There were as many before, or it was found that they fit.
-        if let Ok(shares) = shares {
+        if let Ok(shares) = claims.share_out_but(self.pressure.lock().withheld()) {
+            self.hallway.blocks.stock().set_limit(shares.blocks);
             self.hallway.transit.set_limit(shares.transit);
             for sink in live.lanes() {
                 sink.lane.set_quota(shares.lane);

@@ -10,6 +10,7 @@
 mod build;
 pub mod changes;
 mod commit;
+mod descriptors;
 mod disks;
 mod go;
 mod inside;
@@ -21,6 +22,7 @@ mod memory;
 pub mod notify;
 mod ordered;
 mod overlap;
+mod quotas;
 mod ready;
 pub mod reload;
 mod remote;
@@ -35,6 +37,7 @@ mod upkeep;
 mod vigil;
 
 pub use changes::Changes;
+pub use quotas::fits;
 pub use reload::ReloadError;
 pub use run::run;
 
@@ -112,6 +115,7 @@ impl Engine {
         let (core, admin) = build::build(&config)?;
         let core = Arc::new(core);
         core.checkpoint.wake_when_dirty(core.keeper.alarm());
+        core.keeper.watch(&core);
         let mut engine = Engine {
             core,
             workers_done: Arc::default(),

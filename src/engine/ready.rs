@@ -1,15 +1,17 @@
 //! Makes everything ready that another config needs: opened, bound, started, and waiting.
 
 use super::StartError;
-use super::build::{lanes, manner, plan, shares};
+use super::build::{claims, lanes, manner, plan};
 use super::changes::{Change, Changes};
+use super::descriptors::{self, key};
 use super::inside::{SinkView, SourceView};
 use super::letters::wants_letters;
 use super::live::{Leaving, LiveSink, LiveSource, Running, Wanted};
 use super::overlap;
+use super::quotas::fit_threads;
 use super::reload::Stage;
 use super::sinks::{describe_sink, open_sink};
-use super::sources::{longest_entry, producers};
+use super::sources::longest_entry;
 use super::upkeep::Upkeep;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::delivery::Sender;
@@ -38,6 +40,9 @@ impl Stage<'_> {
     pub(super) fn make_ready(&mut self, changes: &Changes) -> Result<(), StartError> {
         let quota = self.share_memory()?;
         let (core, config) = (self.core, self.config);
+        fit_threads(config, changes)?;
+        core.descriptors.prepare(&descriptors::Plan::of(config).map_err(StartError::Config)?);
+        core.house.quotas.set_most_threads(&core.house.threads, config);
         for sink in config.enabled_sinks() {
             self.make_sink(sink, quota, changes)?;
         }
@@ -123,12 +128,8 @@ impl Stage<'_> {
         let going = self.live.sinks.iter().filter(going).chain(&self.live.retiring);
         let going: usize = going.map(LiveSink::shares).sum();
         let letters = wants_letters(self.core, self.config) || self.live.letters.is_some();
-        let shares = shares(
-            self.config,
-            lanes(self.config) + usize::from(letters) + going,
-            self.config.sources.iter().map(producers).sum(),
-            largest,
-        )?;
+        let lanes = lanes(self.config) + usize::from(letters) + going;
+        let shares = claims(self.config, lanes, largest).share_out().map_err(StartError::Config)?;
         let share = shares.lane.high + shares.transit;
         let now = Instant::now();
         let held = self.live.lanes().map(|sink| (&sink.config.name, sink.lane.view(now).pinned));
@@ -203,7 +204,7 @@ impl Stage<'_> {
     }
 
     fn open_sink(&mut self, sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
-        let opened = open_sink(sink)?;
+        let opened = open_sink(sink, self.core.descriptors.allowance(&key(false, &sink.name)))?;
         self.opened_sinks.push(Arc::clone(&opened));
         Ok(opened)
     }

@@ -105,7 +105,9 @@ impl Core {
             return Err(ReloadError::TakesARestart(changes.takes_a_restart));
         }
         // What `auto` came to at the start stays: it may come to something else on this host by now.
+        let max_memory = config.quotas.max_memory.set().copied();
         config.decided = live.config.decided.clone();
+        config.decided.max_memory = max_memory.unwrap_or(config.decided.max_memory);
         let config = Arc::new(config);
         if changes.is_empty() {
             return Ok(changes);

@@ -31,6 +31,7 @@ pub mod exit {
 pub fn run(config: Config, path: Option<&Path>) -> ExitCode {
     crate::logs::init(tracing::Level::INFO);
     crate::sys::raise_open_files();
+    crate::sys::keep_memory_together();
     let mut signals = match Signals::new([SIGTERM, SIGINT, SIGHUP]) {
         Ok(signals) => signals,
         Err(error) => return refuse(&StartError::start("cannot listen for signals", error)),

@@ -2,6 +2,7 @@
 
 use super::StartError;
 use crate::config::SinkConfig;
+use crate::pool::Allowance;
 use crate::sinks::Sink;
 use crate::sinks::blackhole::Blackhole;
 use crate::sinks::config::SinkKind;
@@ -12,15 +13,15 @@ use crate::sinks::loki::LokiSink;
 use crate::sinks::template::Template;
 use std::sync::Arc;
 
-/// Opens the sink's destination.
-pub(super) fn open_sink(sink: &SinkConfig) -> Result<Arc<dyn Sink>, StartError> {
+/// Opens the sink's destination; `open` is how many descriptors its files may take.
+pub(super) fn open_sink(sink: &SinkConfig, open: Allowance) -> Result<Arc<dyn Sink>, StartError> {
     let failed = |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
     let opened: Arc<dyn Sink> = match &sink.kind {
         SinkKind::File(file) => {
             let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
             let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
             let (max_files, rotate) = (file.max_files, file.rotate.clone());
-            let settings = FileSinkSettings { path, format, open_files, fsync, max_files, rotate };
+            let settings = FileSinkSettings { path, format, open_files, open, fsync, max_files, rotate };
             let opened = FileSink::new(settings);
             Arc::new(opened.map_err(|error| failed(&error))?)
         }

@@ -1,5 +1,6 @@
 //! Opens sources, one by one: ports are bound and readers made, nothing runs yet.
 
+use super::descriptors::{Descriptors, key};
 use super::inside::SourceView;
 use super::intake::IntakeSlot;
 use super::live::Wanted;
@@ -7,6 +8,7 @@ use super::{Runner, StartError};
 use crate::checkpoint::Checkpoint;
 use crate::config::SourceConfig;
 use crate::labels::{Labels, SourceId};
+use crate::pool::Allowance;
 use crate::sequencer::Sequencer;
 use crate::sinks::config::SinkKind;
 use crate::sinks::file::own_files;
@@ -52,6 +54,7 @@ pub(super) struct Opener<'a> {
     pub window: usize,
     /// The one network thread.
     pub intake: &'a mut IntakeSlot,
+    pub descriptors: &'a Descriptors,
     pub opened: Opened,
 }
 
@@ -121,24 +124,28 @@ impl Opener<'_> {
                 self.add_reader(move |row| reader.run(row));
             }
             SourceKind::Http(http) => {
-                let settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 let bound = self.open_requests(spec, settings, Arc::new(http.service()))?;
                 self.listens(&bound);
             }
             SourceKind::Loki(loki) => {
-                let settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 let bound = self.open_requests(spec, settings, Arc::new(loki.service()))?;
                 self.listens(&bound);
             }
             SourceKind::Syslog(syslog) => {
                 // Errors name the source and the address themselves.
-                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 let bound = self.on_intake(move |intake| intake.add_syslog(settings, spec));
                 let bound = bound.map_err(|error| StartError::Start(error.to_string()))?;
                 self.listens(&bound);
             }
             SourceKind::Socket(socket) => {
-                let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 let framing = socket.framing;
                 let multiline = socket_rules(socket, &source.name)?;
                 let bound =
@@ -162,21 +169,25 @@ impl Opener<'_> {
         let labels = Labels::new(source.labels.0.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let change: Box<dyn Any + Send> = match &source.kind {
             SourceKind::Syslog(syslog) => {
-                let settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = syslog.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 Box::new(syslog::source::change(settings, source.strategy))
             }
             SourceKind::Socket(socket) => {
-                let settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = socket.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 let multiline = socket_rules(socket, &source.name)?;
                 socket::source::change(socket.framing, multiline, settings, source.strategy)
             }
             SourceKind::Http(http) => {
-                let settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = http.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 let (service, strategy) = (Arc::new(http.service()), source.strategy);
                 Box::new(http::Change { settings, service, strategy })
             }
             SourceKind::Loki(loki) => {
-                let settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                let mut settings = loki.settings(&source.name, id, labels).map_err(StartError::Start)?;
+                settings.open = self.allowance();
                 let (service, strategy) = (Arc::new(loki.service()), source.strategy);
                 Box::new(http::Change { settings, service, strategy })
             }
@@ -190,6 +201,11 @@ impl Opener<'_> {
         let Some(bound) = prepared.map_err(refused)? else { return Ok(false) };
         self.listens(&bound.map_err(refused)?);
         Ok(true)
+    }
+
+    /// How many files or connections it may have open.
+    fn allowance(&self) -> Allowance {
+        self.descriptors.allowance(&key(true, &self.wanted.source.name))
     }
 
     /// A further domain of the source: one for each thread that produces its blocks.
@@ -283,6 +299,7 @@ impl Opener<'_> {
             ignore_older: config.ignore_older,
             open_files: config.open_files,
             format: config.format,
+            open: self.allowance(),
             multiline: None,
             scratch: self.wanted.config.data_dir.clone(),
             never_read: vec![self.wanted.config.data_dir.clone()],

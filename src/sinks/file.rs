@@ -28,6 +28,7 @@ use super::template::Template;
 use super::{SendError, Sink};
 use crate::batch::Batch;
 use crate::clock::unix_nanos;
+use crate::pool::Allowance;
 use crate::thread::Flag;
 use beneath::Base;
 use disk::{Disk, System};
@@ -69,6 +70,8 @@ pub struct FileSinkSettings {
     pub format: Format,
     /// Most files kept open; at least one.
     pub open_files: usize,
+    /// How many descriptors its files may take now.
+    pub open: Allowance,
     /// When it is durable.
     pub fsync: Fsync,
     /// Most different files written to within an hour.
@@ -128,7 +131,8 @@ impl FileSink {
     }
 
     fn on(disk: Box<dyn Disk>, settings: FileSinkSettings) -> io::Result<Self> {
-        let FileSinkSettings { path: template, format, open_files, fsync, max_files, rotate } = settings;
+        let FileSinkSettings { path: template, format, open_files, open, fsync, max_files, rotate } =
+            settings;
         let path = template.base().to_owned();
         let base = Base::open(&path).map_err(|error| explain(&path, "", error))?;
         let fixed_path = template.fixed_path();
@@ -150,7 +154,7 @@ impl FileSink {
         let state = State {
             grouper: Grouper::new(template, max_files.max(1)),
             writer: Writer::new(format),
-            handles: Handles::new(base, open_files, fsync != Fsync::None),
+            handles: Handles::new(base, (open_files, open), fsync != Fsync::None),
             wrote: Vec::new(),
             duplicates: 0,
         };

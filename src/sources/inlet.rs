@@ -360,7 +360,7 @@ impl<M> Inlet<M> {
         let charge = block.take_charge();
         let mut block = self.spec.hallway.blocks.fit(block);
         if let Some(mut charge) = charge {
-            charge.shrink(block.capacity());
+            charge.set(block.recount());
             block.set_charge(charge);
         }
         let whole = self.note(mark, credits);

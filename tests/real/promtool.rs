@@ -31,3 +31,14 @@ fn promtool_finds_nothing_to_complain_of_in_the_metrics() {
     assert!(said.stdout.is_empty() && said.stderr.is_empty(), "{said:?}");
     assert_eq!(instance.terminate(), 0);
 }
+
+#[test]
+fn the_alert_rules_are_sound_and_come_when_they_should() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::copy("packaging/alerts.yaml", dir.path().join("alerts.yaml")).expect("copied");
+    fs::copy("tests/real/alerts_test.yaml", dir.path().join("test.yaml")).expect("copied");
+    for args in [["check", "rules", "alerts.yaml"], ["test", "rules", "test.yaml"]] {
+        let said = finish(Command::new("promtool").args(args).current_dir(dir.path()));
+        assert!(said.status.success(), "{said:?}");
+    }
+}

@@ -10,7 +10,7 @@ use std::time::Instant;
 const CONFIG: &str = r#"
 data_dir: state
 admin: { listen: "127.0.0.1:0" }
-quotas: { max_memory: 16MiB }
+quotas: { max_memory: 36MiB }
 dispatcher: { retry_backoff: 50ms, retry_multiplier: 1, retry_jitter: none }
 sources:
   logs: { type: file, rescan: 200ms, rotate_wait: 500ms, partial_timeout: 1s, SOURCE }

@@ -39,18 +39,19 @@ enum Todo {
 
 impl Fetcher {
     /// Reads what `disk` has by `reader`. In this process its entries are of `source`; `types` are the types of source
-    /// there are.
+    /// there are. Its blocks count together with `blocks`.
     pub fn new(
         disk: Arc<DiskLane>,
         reader: Reader,
         source: SourceId,
         types: &'static [&'static str],
+        blocks: &Blocks,
     ) -> Self {
         Fetcher {
             disk,
             reader,
             decoder: Decoder::new(source, types),
-            blocks: Blocks::new(PAYLOAD_MAX),
+            blocks: blocks.beside(PAYLOAD_MAX),
             payload: Vec::new(),
             decoded: Vec::new(),
             read: 0,

@@ -136,7 +136,7 @@ fn open_with(
     disk.count_found(found.entries, &SourceLedger::default());
     let sync_took = crate::metrics::Telemetry::new().buffer_sync("out");
     let appender = Appender::new(Arc::clone(&disk), writer, fsync, sync_took, keep_elsewhere);
-    let fetcher = Fetcher::new(Arc::clone(&disk), reader, SourceId(7), &["test"]);
+    let fetcher = Fetcher::new(Arc::clone(&disk), reader, SourceId(7), &["test"], &Blocks::new(0));
     let threads = Threads::default();
     threads.spawn("x", &[], |_| ()).expect("a thread").join().expect("it ends");
     let row = Arc::clone(&threads.rows()[0]);

@@ -5,6 +5,7 @@ use super::disk::Disk;
 use super::rotate::{self, RotateConfig};
 use super::torn;
 use crate::clock::UnixNanos;
+use crate::pool::Allowance;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
@@ -58,6 +59,9 @@ pub(super) struct Handles {
     base: Arc<Base>,
     open: HashMap<Arc<str>, Open>,
     open_max: usize,
+    /// What open files, those that wait to be synced, and directories to be synced take together: half, and a quarter
+    /// each.
+    allowed: Allowance,
     /// Counts uses, to find the file that was used least recently.
     turn: u64,
     /// Whether anyone will ask for what is unsynced.
@@ -69,11 +73,12 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    pub(super) fn new(base: Base, open_max: usize, syncs: bool) -> Self {
+    pub(super) fn new(base: Base, (open_max, allowed): (usize, Allowance), syncs: bool) -> Self {
         Handles {
             base: Arc::new(base),
             open: HashMap::new(),
             open_max: open_max.max(1),
+            allowed,
             turn: 0,
             syncs,
             unsynced: Vec::new(),
@@ -135,11 +140,10 @@ impl Handles {
     pub(super) fn put(&mut self, path: &Arc<str>, mut open: Open) {
         self.turn += 1;
         open.used = self.turn;
-        if self.open.len() >= self.open_max {
+        while self.open.len() >= self.open_max.min(self.allowed.get() / 2).max(1) {
             let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(path, _)| Arc::clone(path));
-            if let Some(open) = oldest.and_then(|path| self.open.remove(&path)) {
-                self.close(open);
-            }
+            let Some(open) = oldest.and_then(|path| self.open.remove(&path)) else { break };
+            self.close(open);
         }
         self.open.insert(Arc::clone(path), open);
     }
@@ -301,7 +305,8 @@ impl Handles {
 
     /// Whether more waits to be synced than should.
     pub(super) fn is_overdue(&self) -> bool {
-        self.unsynced.len() > UNSYNCED_MAX || self.new_names.len() > DIRS_MAX
+        let most = self.allowed.get() / 4;
+        self.unsynced.len() > UNSYNCED_MAX.min(most) || self.new_names.len() > DIRS_MAX.min(most)
     }
 
     /// What was written since this was last asked.

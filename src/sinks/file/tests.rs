@@ -116,8 +116,15 @@ impl Setup {
     }
 
     fn with(path: &str, format: Format, open_files: usize, fsync: Fsync) -> Self {
-        let settings =
-            |path| FileSinkSettings { path, format, open_files, fsync, max_files: 10_000, rotate: None };
+        let settings = |path| FileSinkSettings {
+            path,
+            format,
+            open_files,
+            open: Allowance::default(),
+            fsync,
+            max_files: 10_000,
+            rotate: None,
+        };
         Setup::of(tempfile::tempdir().unwrap(), path, settings)
     }
 
@@ -134,6 +141,7 @@ impl Setup {
     /// A sink that rotates as `rotate` says, in a directory of its own or that of another.
     fn rotating(dir: Option<tempfile::TempDir>, path: &str, rotate: RotateConfig) -> Self {
         let settings = |path| FileSinkSettings {
+            open: Allowance::default(),
             path,
             format: Format::Raw,
             open_files: 4,
@@ -444,6 +452,7 @@ fn a_base_that_cannot_be_is_told_at_once() {
     let error = |path: &str| {
         let path = Template::compile(&format!("{}/{path}", temp.path().display())).unwrap();
         let settings = FileSinkSettings {
+            open: Allowance::default(),
             path,
             format: Format::Raw,
             open_files: 1,
@@ -498,6 +507,7 @@ fn the_real_disk_that_is_full_says_so() {
 fn ten_thousand_hostile_values_make_no_file_outside_the_base() {
     use proptest::prelude::*;
     let settings = |path| FileSinkSettings {
+        open: Allowance::default(),
         path,
         format: Format::Raw,
         open_files: 64,

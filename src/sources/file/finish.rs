@@ -4,6 +4,7 @@ use super::cursor::Flush;
 use super::identity::{Age, FileId};
 use super::reader::Reader;
 use super::tail::{Partial, Place, Tail, TailId};
+use crate::pool::Allowance;
 use crate::sources::multiline::TIMEOUTS_MAX;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -186,19 +187,24 @@ impl Reader {
     pub(super) fn out_of_files(&mut self, error: &io::Error) {
         let (name, open) = (&self.name, self.open_count);
         tracing::warn!("source {name}: no more than {open} files can be open, the others wait: {error}");
-        self.open_max = open_max(self.settings.open_files).min(open - open.div_ceil(8)).max(1);
+        self.open_max = self.most_open().min(open - open.div_ceil(8)).max(1);
         self.keep_to_limit();
+    }
+
+    fn most_open(&self) -> usize {
+        open_max(self.settings.open_files, &self.settings.open)
     }
 
     /// The system may give more again, or less.
     pub(super) fn more_room(&mut self) {
-        self.open_max = (2 * self.open_max).min(open_max(self.settings.open_files));
+        self.open_max = (2 * self.open_max).min(self.most_open());
         self.keep_to_limit();
     }
 
     /// Closes files that were read to their end while more are open than may be. Those with entries on their way come
     /// last, but the sink may be waiting for just this.
     pub(super) fn keep_to_limit(&mut self) {
+        self.open_max = self.open_max.min(self.settings.open.get()).max(1);
         if self.open_count > self.open_max {
             self.rest(self.open_count - self.open_max);
             self.close_first(self.open_count.saturating_sub(self.open_max), Tail::is_quiet);
@@ -278,8 +284,12 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
 }
 
 /// How many files may be open if `wanted` were asked for: sockets, sinks and checkpoints need some, too.
-pub(super) fn open_max(wanted: usize) -> usize {
+pub(super) fn open_max(wanted: usize, allowed: &Allowance) -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    wanted.min(limit.saturating_sub(256).max(limit / 2)).max(1)
+    match allowed.get() {
+        // Shared out already, the rest is kept for others.
+        shared if shared < usize::MAX => wanted.min(shared).max(1),
+        _ => wanted.min(limit.saturating_sub(256).max(limit / 2)).max(1),
+    }
 }

@@ -43,6 +43,7 @@ pub use report::{FileRow, ROWS_MAX};
 
 use crate::checkpoint::Checkpoint;
 use crate::labels::{Labels, SourceId};
+use crate::pool::Allowance;
 use crate::sources::ending::Ending;
 use crate::sources::inlet::{Inlet, InletSpec};
 use crate::sources::multiline::Rules;
@@ -95,6 +96,8 @@ pub struct FileSettings {
     pub open_files: usize,
     /// What the lines are.
     pub format: Format,
+    /// How many of these may be open now.
+    pub open: Allowance,
     /// Which lines are one event, unless each is.
     pub multiline: Option<Arc<Rules>>,
     /// Where files without a name may be made, to unpack into.

@@ -157,7 +157,7 @@ impl Reader {
             format: settings.format,
             scratch: SharedScratch::default(),
         };
-        let open_max = open_max(settings.open_files);
+        let open_max = open_max(settings.open_files, &settings.open);
         Ok(Reader {
             globs: Globs::new(&settings.include, &settings.exclude)?,
             never: NeverRead::new(settings.never_read.clone(), &settings.never_match)?,

@@ -41,6 +41,7 @@ fn rig(change: impl FnOnce(&mut FileSettings, &Path)) -> Rig {
     fs::create_dir(dir.path().join("data")).unwrap();
     let log = dir.path().join("log");
     let mut settings = FileSettings {
+        open: crate::pool::Allowance::default(),
         source: SourceId(0),
         include: vec![log.join("*.log").display().to_string()],
         exclude: vec![],

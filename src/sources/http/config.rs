@@ -4,6 +4,7 @@ use super::service::HttpService;
 use crate::auth::Auth;
 use crate::http::Patience;
 use crate::labels::{Labels, SourceId};
+use crate::pool::Allowance;
 use crate::sources::body::inflate::InflateLimits;
 use crate::sources::net::http::{HttpSettings, Promise};
 use crate::sources::net::listen::{Listen, listen_some};
@@ -100,6 +101,7 @@ impl HttpSourceConfig {
             tls: load_tls(self.tls.as_ref(), name)?,
             socket_mode: self.socket_mode,
             max_connections: self.max_connections,
+            open: Allowance::default(),
             max_connections_per_address: self.max_connections_per_address,
             patience: Patience {
                 head: self.header_timeout,

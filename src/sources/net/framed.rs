@@ -142,6 +142,9 @@ impl<F: Framing + Clone> Framed<F> {
     fn accept(&mut self, now: Instant) {
         for at in 0..self.doors.len() {
             for _ in 0..TURN_ACCEPTS {
+                if self.is_crowded() {
+                    return;
+                }
                 let Door::Connections(entrance) = &mut self.doors[at] else { break };
                 if entrance.rests.is_some_and(|until| now < until) || !entrance.ready {
                     break;
@@ -153,6 +156,11 @@ impl<F: Framing + Clone> Framed<F> {
                 }
             }
         }
+    }
+
+    /// Whether further connections have to wait until one of those that are here has gone.
+    fn is_crowded(&self) -> bool {
+        self.connections.len() >= self.connections.settings().open.get()
     }
 
     fn not_accepted(&mut self, at: usize, error: &io::Error, now: Instant) {
@@ -214,9 +222,9 @@ impl<F: Framing + Clone> Framed<F> {
     }
 
     fn next(&self, due: Option<Instant>) -> Next {
-        let doors = || self.doors.iter();
+        let (doors, crowded) = (|| self.doors.iter(), self.is_crowded());
         let ready = |door: &Door| match door {
-            Door::Connections(entrance) => entrance.ready && entrance.rests.is_none(),
+            Door::Connections(entrance) => entrance.ready && entrance.rests.is_none() && !crowded,
             Door::Datagrams(socket) => {
                 socket.is_ready() && (!self.blocked || (self.filler.is_paced() && socket.is_udp()))
             }

@@ -2,6 +2,7 @@
 
 use super::listen::Listen;
 use crate::labels::{Labels, SourceId};
+use crate::pool::Allowance;
 use crate::tls::{ServerTls, ServerTlsKeys};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct Settings {
     pub socket_mode: u32,
     /// Most connections at once; further ones are closed at once and counted.
     pub max_connections: usize,
+    /// How many of these may be open now; further ones wait outside.
+    pub open: Allowance,
     /// Most connections of one address at once. IPv6 peers count by their /64, as one host can have all of it; processes
     /// of this host count as one address.
     pub max_connections_per_address: usize,

@@ -1,6 +1,7 @@
 //! The keys of the `socket` source.
 
 use crate::labels::{Labels, SourceId};
+use crate::pool::Allowance;
 use crate::sources::multiline::config::{MultilineConfig, multiline};
 use crate::sources::net::listen::{Listen, listen_some};
 use crate::sources::net::settings::{Datagram, Settings, load_tls};
@@ -107,6 +108,7 @@ impl SocketSourceConfig {
             handshake_timeout: self.handshake_timeout,
             socket_mode: self.socket_mode,
             max_connections: self.max_connections,
+            open: Allowance::default(),
             max_connections_per_address: self.max_connections_per_address,
             idle_timeout: self.idle_timeout,
             max_message: self.max_message,

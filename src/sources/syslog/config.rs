@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::labels::{Labels, SourceId};
+use crate::pool::Allowance;
 use crate::sources::net::listen::{Listen, listen_some};
 use crate::sources::net::settings::{Datagram, Settings, load_tls};
 pub use crate::time::zone::Zone;
@@ -63,6 +64,7 @@ impl SyslogSourceConfig {
             handshake_timeout: self.handshake_timeout,
             socket_mode: self.socket_mode,
             max_connections: self.max_connections,
+            open: Allowance::default(),
             max_connections_per_address: self.max_connections_per_address,
             idle_timeout: self.idle_timeout,
             max_message: self.max_message,

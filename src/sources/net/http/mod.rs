@@ -32,6 +32,7 @@ pub use terms::Terms;
 use crate::auth::Auth;
 use crate::http::{Patience, Response};
 use crate::labels::{Labels, SourceId, Stream};
+use crate::pool::Allowance;
 use crate::pool::Charge;
 use crate::sources::body::inflate::InflateLimits;
 use crate::sources::net::listen::Listen;
@@ -70,6 +71,8 @@ pub struct HttpSettings {
     pub socket_mode: u32,
     /// Most connections at once.
     pub max_connections: usize,
+    /// How many of these may be open now; further ones wait outside.
+    pub open: Allowance,
     /// Most connections of one address at once.
     pub max_connections_per_address: usize,
     /// How long each state of a connection may last.

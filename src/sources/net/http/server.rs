@@ -156,11 +156,16 @@ impl Door {
     }
 }
 
+/// Whether further connections have to wait until one of those that are here has gone.
+fn is_crowded(clients: &Clients, desk: &Desk) -> bool {
+    clients.len() >= desk.terms.settings.open.get()
+}
+
 impl HttpServer {
     fn accept(&mut self, now: Instant) {
         for door in &mut self.doors {
             for _ in 0..TURN_ACCEPTS {
-                if !door.may_accept(now) {
+                if !door.may_accept(now) || is_crowded(&self.clients, &self.desk) {
                     break;
                 }
                 door.rests = None;
@@ -231,7 +236,8 @@ impl HttpServer {
     fn next(&self) -> Next {
         if self.clients.is_ready()
             || self.answers_left
-            || self.doors.iter().any(|door| door.ready && door.rests.is_none())
+            || (!is_crowded(&self.clients, &self.desk)
+                && self.doors.iter().any(|door| door.ready && door.rests.is_none()))
         {
             return Next::Now;
         }

@@ -113,6 +113,7 @@ impl House {
 
 fn settings() -> Settings {
     Settings {
+        open: crate::pool::Allowance::default(),
         source: SourceId(0),
         listen: vec![
             Listen::Tcp("127.0.0.1:0".parse().unwrap()),
