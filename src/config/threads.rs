@@ -41,6 +41,9 @@ pub fn planned(config: &Config) -> Vec<Planned> {
         .sources
         .iter()
         .any(|source| source.pipeline.is_some() || matches!(source.kind, SourceKind::Syslog(_)));
+    let dedupes = |step: &StepConfig| matches!(step, StepConfig::Dedupe(_));
+    let repeats = config.pipelines.iter().any(|pipeline| pipeline.steps.iter().any(dedupes));
+    add("what `dedupe` counted", "repeats".into(), usize::from(repeats), &[], false);
     let letters = usize::from(config.dispatcher.dlq.enabled);
     add("dead letters", "letters".into(), letters, &[], false);
     add("dead letters of steps", "send-dlq-0".into(), letters * usize::from(has_steps), senders, false);
