@@ -178,7 +178,7 @@ impl Checker<'_> {
             match kind {
                 SourceKind::Syslog(syslog) => {
                     self.listens(name, &syslog.listen, syslog.tls.is_some(), &mut taken);
-                    self.partial_memory(name, syslog.max_message, syslog.partial_memory);
+                    self.partial_memory(name, ("max_message", syslog.max_message), syslog.partial_memory);
                 }
                 SourceKind::Http(http) => {
                     self.listens(name, &http.listen, http.tls.is_some(), &mut taken);
@@ -190,7 +190,7 @@ impl Checker<'_> {
                 }
                 SourceKind::Socket(socket) => {
                     self.listens(name, &socket.listen, socket.tls.is_some(), &mut taken);
-                    self.partial_memory(name, socket.max_message, socket.partial_memory);
+                    self.partial_memory(name, ("max_message", socket.max_message), socket.partial_memory);
                 }
                 SourceKind::Stdin(_) => {
                     if let Some(other) = readers_of_stdin.replace(name) {
@@ -199,7 +199,10 @@ impl Checker<'_> {
                         self.problem(&["sources", name, "type"], message, label);
                     }
                 }
-                SourceKind::File(_) | SourceKind::Docker(_) | SourceKind::Submit(_) => {}
+                SourceKind::Docker(docker) => {
+                    self.partial_memory(name, ("max_line", docker.max_line), docker.partial_memory);
+                }
+                SourceKind::File(_) | SourceKind::Submit(_) => {}
             }
         }
     }
@@ -244,10 +247,10 @@ impl Checker<'_> {
         }
     }
 
-    fn partial_memory(&mut self, name: &str, max_message: usize, partial_memory: usize) {
-        if max_message > partial_memory {
-            let message = format!("`partial_memory` in source `{name}` is less than one `max_message`");
-            let label = format!("expected at least {}", crate::units::format_size(max_message as u64));
+    fn partial_memory(&mut self, name: &str, (key, longest): (&str, usize), partial_memory: usize) {
+        if longest > partial_memory {
+            let message = format!("`partial_memory` in source `{name}` is less than one `{key}`");
+            let label = format!("expected at least {}", crate::units::format_size(longest as u64));
             self.problem(&["sources", name, "partial_memory"], message, label);
         }
     }

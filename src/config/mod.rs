@@ -213,8 +213,9 @@ fn join(
     let keys::GeneralConfig { data_dir, admin, dispatcher, quotas, affinity } = general;
     let (paths, decided) = (paths(root), decide::decide(host, &dispatcher, &quotas, &affinity));
     let on_disk = written.sinks.iter().any(|(_, keys, _)| keys.enabled && keys.buffer.is_on_disk());
-    let listening = written.sources.iter().filter(|(.., kind)| threads::listens(kind)).count();
-    let share = decided.max_memory / 8 / listening.max(1);
+    let gathers = |kind: &SourceKind| threads::listens(kind) || matches!(kind, SourceKind::Docker(_));
+    let gathering = written.sources.iter().filter(|(.., kind)| gathers(kind)).count();
+    let share = decided.max_memory / 8 / gathering.max(1);
     let source = |(name, keys, mut kind): (String, crate::sources::config::SourceKeys, SourceKind)| {
         let is_written = |key: &str| paths.contains(&format!("sources.{name}.{key}"));
         modest(&mut kind, share, is_written);
@@ -275,6 +276,7 @@ fn modest(kind: &mut SourceKind, share: usize, is_written: impl Fn(&str) -> bool
     match kind {
         SourceKind::Syslog(syslog) => partial(&mut syslog.partial_memory, syslog.max_message),
         SourceKind::Socket(socket) => partial(&mut socket.partial_memory, socket.max_message),
+        SourceKind::Docker(docker) => partial(&mut docker.partial_memory, docker.max_line),
         SourceKind::Http(http) => bodies(&mut http.max_body, &mut http.body_memory, &mut http.max_inflated),
         SourceKind::Loki(loki) => bodies(&mut loki.max_body, &mut loki.body_memory, &mut loki.max_inflated),
         SourceKind::File(_) | SourceKind::Stdin(_) | SourceKind::Submit(_) => {}

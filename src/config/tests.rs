@@ -484,6 +484,13 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "",
         ),
         (
+            "sources: { s: { type: docker, partial_memory: 64KiB } }",
+            "`partial_memory` in source `s` is less than one `max_line`",
+            "1:47",
+            "^^^^^ expected at least 256KiB",
+            "",
+        ),
+        (
             "pipelines:\n  p:\n    - pars: json",
             "unknown step `pars` in pipeline `p`",
             "3:7",

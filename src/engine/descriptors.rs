@@ -90,6 +90,8 @@ fn kept(config: &Config) -> usize {
     let admin = if config.admin.listen.is_some() { ADMIN } else { 0 };
     let sources = config.sources.iter().map(|source| match &source.kind {
         SourceKind::File(_) | SourceKind::Stdin(_) | SourceKind::Submit(_) => READER,
+        // It lists, and listens for events, beside the logs.
+        SourceKind::Docker(_) => READER + 2,
         SourceKind::Syslog(syslog) => 2 * syslog.listen.len(),
         SourceKind::Socket(socket) => 2 * socket.listen.len(),
         SourceKind::Http(http) => 2 * http.listen.len(),
@@ -111,6 +113,7 @@ fn kept(config: &Config) -> usize {
 fn source_wants(source: &SourceConfig) -> usize {
     match &source.kind {
         SourceKind::File(file) => file.open_files,
+        SourceKind::Docker(docker) => docker.connections,
         SourceKind::Syslog(syslog) => syslog.max_connections,
         SourceKind::Socket(socket) => socket.max_connections,
         SourceKind::Http(http) => http.max_connections,

@@ -61,6 +61,7 @@ fn arriving(source: &SourceConfig) -> usize {
     match &source.kind {
         SourceKind::Syslog(syslog) => syslog.partial_memory,
         SourceKind::Socket(socket) => socket.partial_memory,
+        SourceKind::Docker(docker) => docker.partial_memory,
         SourceKind::Http(http) => http.body_memory + decoders(&http.decoders) * http.max_inflated,
         SourceKind::Loki(loki) => loki.body_memory + decoders(&loki.decoders) * loki.max_inflated,
         SourceKind::File(_) | SourceKind::Stdin(_) | SourceKind::Submit(_) => 0,

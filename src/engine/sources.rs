@@ -109,7 +109,8 @@ impl Opener<'_> {
             }
             SourceKind::Docker(docker) => {
                 let multiline = rules(docker.multiline.as_ref(), docker.max_line, &source.name)?;
-                let settings = docker_settings(docker, (id, &spec.source.name), multiline, labels);
+                let open = self.allowance();
+                let settings = docker_settings(docker, (id, &spec.source.name), open, multiline, labels);
                 self.opened.view.what = format!("reads containers of {}", docker.socket.display());
                 let reader = DockerReader::new(docker, settings, spec, ending, Arc::clone(self.checkpoint));
                 let reader = reader.map_err(failed)?;
@@ -312,6 +313,7 @@ impl Opener<'_> {
 fn docker_settings(
     config: &DockerSourceConfig,
     (source, name): (SourceId, &Arc<str>),
+    open: Allowance,
     multiline: Option<Arc<Rules>>,
     labels: Labels,
 ) -> DockerSettings {
@@ -325,6 +327,8 @@ fn docker_settings(
         rescan: config.rescan,
         timeout: config.timeout,
         connections: config.connections,
+        partial_memory: config.partial_memory,
+        open,
         labels,
     }
 }

@@ -1,7 +1,7 @@
 //! The `docker` source, against an engine that is played, and the `format` of the file source.
 
 use super::*;
-use support::engine::{Container, Engine, T0};
+use support::engine::{Container, Engine, Message, T0};
 
 /// Each key, and the test that shows it.
 pub const SHOWN: &[(&str, &str)] = &[
@@ -21,6 +21,10 @@ pub const SHOWN: &[(&str, &str)] = &[
     (
         "sources.docker.max_line",
         "tests/keys/docker.rs:logs_are_read_from_where_cut_where_and_joined_as_asked",
+    ),
+    (
+        "sources.docker.partial_memory",
+        "tests/keys/docker.rs:long_lines_that_have_not_ended_go_out_cut_beyond_their_memory",
     ),
     ("sources.docker.rescan", "tests/keys/docker.rs:what_no_event_tells_is_found_by_the_rescan"),
     (
@@ -217,6 +221,25 @@ fn no_more_logs_are_open_than_there_may_be_connections() {
     engine.set_running("a", false);
     engine.set_running("b", false);
     instance.wait_delivered("few", 3);
+}
+
+#[test]
+fn long_lines_that_have_not_ended_go_out_cut_beyond_their_memory() {
+    let dir = dir();
+    let engine = engine(dir.path());
+    let piece = |ends| Message { err: false, time: T0, text: "x".repeat(100 << 10), ends };
+    for id in ["a", "b", "c"] {
+        engine.add(container(id, "x", &[]));
+        engine.message(id, piece(false));
+    }
+    let sources = [("little", "partial_memory: 256KiB"), ("much", "partial_memory: 1MiB")];
+    let mut instance = start(dir.path(), &engine, &sources);
+    instance.wait_delivered("little", 1);
+    assert_eq!(number(row(&instance.stats(), "sources", "little"), "cut"), 1);
+    ["a", "b", "c"].iter().for_each(|id| engine.message(id, piece(true)));
+    instance.wait_delivered("much", 3);
+    assert_eq!(number(row(&instance.stats(), "sources", "much"), "cut"), 0);
+    assert_eq!(messages(dir.path(), "much"), vec!["x".repeat(200 << 10); 3]);
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub struct DockerSourceConfig {
     /// Longest line in bytes; a longer one is cut there and marked.
     #[serde(with = "units::line_size")]
     pub max_line: usize,
+    /// Most bytes of lines and events of all containers that are not complete; a long line beyond it goes out cut.
+    #[serde(with = "units::size")]
+    pub partial_memory: usize,
     /// Which lines are one event; absent: each is one. Standard output and standard error are put together apart.
     #[serde(deserialize_with = "multiline", skip_serializing_if = "Option::is_none")]
     pub multiline: Option<MultilineConfig>,
@@ -52,6 +55,7 @@ impl Default for DockerSourceConfig {
             container_labels: Vec::new(),
             read_from: ReadFrom::default(),
             max_line: 256 << 10,
+            partial_memory: 16 << 20,
             multiline: None,
             rescan: Duration::from_secs(30),
             timeout: Duration::from_secs(10),

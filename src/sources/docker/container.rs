@@ -378,6 +378,8 @@ mod tests {
             rescan: BACKOFF_MAX,
             timeout: BACKOFF_MAX,
             connections: 1,
+            open: crate::pool::Allowance::default(),
+            partial_memory: 1 << 20,
             labels: Labels::default(),
         };
         let stream = Stream::new(SourceId(0), "app".into(), "docker", "web", Labels::default());

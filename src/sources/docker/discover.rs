@@ -194,6 +194,7 @@ impl Reader {
         if full {
             discovery.wanted.clear();
             discovery.list_at = Some(now + self.settings.rescan);
+            self.keep_to_share();
         }
         let mut target = "/containers/json?all=1".to_owned();
         if !full {

@@ -28,6 +28,7 @@ pub use report::{ContainerRow, Containers, ROWS_MAX};
 
 use crate::checkpoint::Checkpoint;
 use crate::labels::{Labels, SourceId};
+use crate::pool::Allowance;
 use crate::sources::ending::Ending;
 use crate::sources::file::ReadFrom;
 use crate::sources::inlet::InletSpec;
@@ -57,6 +58,8 @@ pub struct DockerSettings {
     pub read_from: ReadFrom,
     /// Longest line in bytes; longer ones are cut and marked.
     pub max_line: usize,
+    /// Most bytes of open lines and events of all containers; a long line that does not fit goes out cut.
+    pub partial_memory: usize,
     /// Which lines are one event, unless each is.
     pub multiline: Option<Arc<Rules>>,
     /// How often everything is listed.
@@ -65,8 +68,17 @@ pub struct DockerSettings {
     pub timeout: Duration,
     /// Most logs open at once.
     pub connections: usize,
+    /// How many of these may be open now.
+    pub open: Allowance,
     /// Labels of every entry.
     pub labels: Labels,
+}
+
+impl DockerSettings {
+    /// How many logs may be open now.
+    fn most_open(&self) -> usize {
+        self.connections.min(self.open.get()).max(1)
+    }
 }
 
 const WAKER: Token = Token(usize::MAX);

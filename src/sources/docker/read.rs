@@ -20,8 +20,6 @@ const REFUSAL_MAX: usize = 4 << 10;
 
 /// From this many bytes on an open line is long.
 const LONG: usize = 64 << 10;
-/// Most bytes of open lines and events of all containers; a long line that does not fit goes out cut.
-const OPEN_MAX: usize = 32 << 20;
 
 /// What ended the reading of an answer.
 enum Ended {
@@ -43,7 +41,7 @@ impl Reader {
     /// Asks for the container's log.
     pub(super) fn open(&mut self, number: Number, now: Instant) {
         let Some(container) = self.containers.get_mut(&number) else { return };
-        if self.switchboard.open >= self.settings.connections {
+        if self.switchboard.open >= self.settings.most_open() {
             container.phase = Phase::Waiting;
             self.short.push_back(number);
             return;
@@ -91,12 +89,22 @@ impl Reader {
 
     /// Opens the logs of those that wait for a connection, as far as there are some.
     pub(super) fn open_short(&mut self, now: Instant) {
-        while self.switchboard.open < self.settings.connections
+        while self.switchboard.open < self.settings.most_open()
             && let Some(number) = self.short.pop_front()
         {
             if self.containers.get(&number).is_some_and(|one| matches!(one.phase, Phase::Waiting)) {
                 self.open(number, now);
             }
+        }
+    }
+
+    /// Closes logs if more are open than may be now. They wait with the others.
+    pub(super) fn keep_to_share(&mut self) {
+        let over = self.switchboard.open.saturating_sub(self.settings.most_open());
+        let open = self.containers.iter().filter(|(_, one)| one.is_open()).map(|(number, _)| *number);
+        for number in open.take(over).collect::<Vec<_>>() {
+            self.close(number, Phase::Waiting);
+            self.short.push_back(number);
         }
     }
 
@@ -143,7 +151,8 @@ impl Reader {
 
     fn read_container(&mut self, number: Number, container: &mut Container, now: Instant) -> Came {
         let (filler, dirty, others) = (&mut self.filler, &mut self.dirty, &self.containers);
-        let mut into = Into { number, filler, dirty, others, now };
+        let partial_memory = self.settings.partial_memory;
+        let mut into = Into { number, filler, dirty, others, partial_memory, now };
         let timeout = self.settings.multiline.as_ref().map(|rules| rules.timeout).unwrap_or_default();
         for half in &mut container.halves {
             if half.until.take_if(|(until, _)| *until <= now).is_some() {
@@ -236,6 +245,7 @@ struct Into<'a> {
     filler: &'a mut Filler<Marks<Number>>,
     dirty: &'a mut Vec<Number>,
     others: &'a BTreeMap<Number, Box<Container>>,
+    partial_memory: usize,
     now: Instant,
 }
 
@@ -322,7 +332,7 @@ impl Into<'_> {
     /// Whether open lines take more memory than all together may.
     fn is_too_much(&self, container: &Container) -> bool {
         let others: usize = self.others.values().map(|one| one.kept()).sum();
-        others + container.kept() > OPEN_MAX
+        others + container.kept() > self.partial_memory
     }
 
     /// Puts what is complete into blocks, something having been `added` to a stream. False: there is no room for it now.

@@ -16,6 +16,8 @@ struct Rig {
     engine: Engine,
     house: House,
     checkpoint: Arc<Checkpoint>,
+    open: Allowance,
+    rescan: Duration,
     _dir: tempfile::TempDir,
 }
 
@@ -25,7 +27,14 @@ impl Rig {
         let engine = Engine::start(&dir.path().join("engine.sock"));
         let checkpoint = Checkpoint::open(Arc::new(crate::storage_io::Disk), dir.path()).unwrap();
         engine.add(Container { id: "a".into(), name: "web".into(), ..Container::default() });
-        Rig { engine, house: House::new(100_000, 50), checkpoint: Arc::new(checkpoint), _dir: dir }
+        Rig {
+            engine,
+            house: House::new(100_000, 50),
+            checkpoint: Arc::new(checkpoint),
+            open: Allowance::default(),
+            rescan: Duration::from_secs(30),
+            _dir: dir,
+        }
     }
 
     fn start(&self) -> JoinHandle<()> {
@@ -38,9 +47,11 @@ impl Rig {
             read_from: config.read_from,
             max_line: 1000,
             multiline: None,
-            rescan: config.rescan,
+            rescan: self.rescan,
             timeout: config.timeout,
             connections: config.connections,
+            open: self.open.clone(),
+            partial_memory: config.partial_memory,
             labels: Labels::default(),
         };
         let (ending, checkpoint) = (Arc::clone(&self.house.ending), Arc::clone(&self.checkpoint));
@@ -128,5 +139,33 @@ fn a_closed_gate_keeps_logs_unread() {
     rig.say(10..20);
     let thread = rig.start();
     assert_eq!(rig.take(10, |_| Status::Delivered), lines(10..20));
+    rig.end(thread);
+}
+
+#[test]
+fn no_more_logs_are_open_than_its_share_of_descriptors_holds() {
+    let rig = Rig { rescan: Duration::from_millis(20), ..Rig::new() };
+    for id in ["b", "c"] {
+        rig.engine.add(Container { id: id.into(), name: id.into(), ..Container::default() });
+    }
+    let say = |text: &str| ["a", "b", "c"].iter().for_each(|id| rig.engine.say(id, T0, &format!("{text} {id}")));
+    let thread = rig.start();
+    say("first");
+    assert_eq!(rig.take(3, |_| Status::Delivered).len(), 3);
+    let open = || rig.house.ledger.row.streams.get();
+    // A reload takes two of them away. Nothing is said until they are closed: so only the one that is left is heard.
+    rig.open.set(1);
+    let patience = Instant::now() + Duration::from_secs(30);
+    while open() != 1 {
+        assert!(Instant::now() < patience, "{} are open", open());
+        std::thread::yield_now();
+    }
+    say("second");
+    assert_eq!(rig.take(1, |_| Status::Delivered).len(), 1);
+    // What the others said is not lost: they are read when there is room, and nothing comes twice.
+    ["a", "b", "c"].iter().for_each(|id| rig.engine.set_running(id, false));
+    let mut rest = rig.take(2, |_| Status::Delivered);
+    rest.sort();
+    assert_eq!(rest.len(), 2, "{rest:?}");
     rig.end(thread);
 }
