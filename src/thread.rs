@@ -119,6 +119,19 @@ impl Inside {
         latch.enter();
         Inside(Arc::clone(latch))
     }
+
+    /// `body`, inside of the latch until it has ended and all it holds is let go of: who waits for the latch may want to have
+    /// that to himself, such as the lock of the data directory.
+    pub fn until_the_end_of(
+        latch: &Arc<Latch>,
+        body: impl FnOnce(&Row) + Send + 'static,
+    ) -> impl FnOnce(&Row) + Send + 'static {
+        let inside = Inside::new(latch);
+        move |row| {
+            let _inside = inside;
+            body(row);
+        }
+    }
 }
 
 impl Drop for Inside {

@@ -182,14 +182,13 @@ impl Core {
 
     /// Starts a thread of a source, which waits for the word.
     pub fn spawn_source(&self, runner: Runner, done: &Arc<Latch>, go: &Arc<Go>) -> Result<(), StartError> {
-        let (go, done) = (Arc::clone(go), Inside::new(done));
-        let spawned = self.house.threads.spawn(runner.name, &runner.cores, move |row| {
-            let _done = done;
+        let (go, run) = (Arc::clone(go), runner.body);
+        let body = Inside::until_the_end_of(done, move |row| {
             if go.wait() {
-                (runner.body)(row);
+                run(row);
             }
         });
-        spawned.map(drop).map_err(thread_refused)
+        self.house.threads.spawn(runner.name, &runner.cores, body).map(drop).map_err(thread_refused)
     }
 
     /// What holds for entries of a source whose own limit is `rate`.
@@ -206,12 +205,9 @@ impl Core {
             return Ok(());
         }
         let done = Arc::<Latch>::default();
-        let (pacer, inside) = (Arc::clone(&self.pacer), Inside::new(&done));
-        let spawned = self.house.threads.spawn("pacer", &[], move |row| {
-            let _inside = inside;
-            pacer.run(row);
-        });
-        spawned.map_err(thread_refused)?;
+        let pacer = Arc::clone(&self.pacer);
+        let body = Inside::until_the_end_of(&done, move |row| pacer.run(row));
+        self.house.threads.spawn("pacer", &[], body).map_err(thread_refused)?;
         live.pacer_done = Some(done);
         Ok(())
     }
@@ -219,11 +215,8 @@ impl Core {
     /// Starts the intake thread, if there is an intake and it does not run.
     pub fn run_intake(&self, live: &mut Live, config: &Config) -> Result<(), StartError> {
         let Some(intake) = live.intake.runner(&config.decided.cores.intake) else { return Ok(()) };
-        let done = Inside::new(&live.intake_done);
-        let spawned = self.house.threads.spawn(intake.name, &intake.cores, move |row| {
-            let _done = done;
-            (intake.body)(row);
-        });
+        let body = Inside::until_the_end_of(&live.intake_done, intake.body);
+        let spawned = self.house.threads.spawn(intake.name, &intake.cores, body);
         spawned.map(drop).map_err(|error| {
             live.intake = IntakeSlot::None;
             thread_refused(error)

@@ -160,20 +160,14 @@ impl Engine {
             });
             spawned.map_err(ready::thread_refused)?;
         }
-        let (keeper, done) = (Arc::clone(&core.keeper), InLatch::new(&self.keeper_done));
-        let spawned = core.house.threads.spawn("keeper", &[], move |row| {
-            let _done = done;
-            keeper.run(row);
-        });
+        let keeper = Arc::clone(&core.keeper);
+        let body = InLatch::until_the_end_of(&self.keeper_done, move |row| keeper.run(row));
+        let spawned = core.house.threads.spawn("keeper", &[], body);
         spawned.map(drop).map_err(ready::thread_refused)?;
         let Some(desk) = core.desk.clone() else { return Ok(()) };
-        let (core, done) = (Arc::clone(core), InLatch::new(&desk.done));
-        let spawned = self.core.house.threads.spawn("letters", &[], move |row| {
-            let _done = done;
-            // Let go of before it is done: whoever waits for that may want the data directory's lock.
-            let (desk, core) = (desk, core);
-            desk.run(&core, row);
-        });
+        let (core, done) = (Arc::clone(core), Arc::clone(&desk.done));
+        let body = InLatch::until_the_end_of(&done, move |row| desk.run(&core, row));
+        let spawned = self.core.house.threads.spawn("letters", &[], body);
         spawned.map(drop).map_err(ready::thread_refused)
     }
 
@@ -181,14 +175,13 @@ impl Engine {
         let Some(admin) = admin else { return Ok(()) };
         let stop = Flag::default();
         self.admin_stop = Some((stop.clone(), admin.waker()));
-        let (house, done) = (Arc::clone(&self.core.house), InLatch::new(&self.admin_done));
-        let spawned = self.core.house.threads.spawn("admin", &[], move |row| {
-            let _done = done;
+        let house = Arc::clone(&self.core.house);
+        let body = InLatch::until_the_end_of(&self.admin_done, move |row| {
             if let Err(error) = admin.run(row, &*house, &stop) {
                 tracing::error!("admin: no more answers: {error}");
             }
         });
-        spawned.map(drop)
+        self.core.house.threads.spawn("admin", &[], body).map(drop)
     }
 
     /// Has the service manager hear how it is, and signs of life if it wants them.

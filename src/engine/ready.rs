@@ -263,12 +263,9 @@ impl Stage<'_> {
                 telemetry: self.core.house.telemetry.sink(&sink.config.name),
                 taps: Arc::clone(&self.core.house.taps),
             };
-            let done = Inside::new(&sink.senders);
             let name = format!("send-{}-{number}", sink.config.name);
-            let spawned = self.core.house.threads.spawn(name, cores, move |row| {
-                let _done = done;
-                sender.run(row);
-            });
+            let body = Inside::until_the_end_of(&sink.senders, move |row| sender.run(row));
+            let spawned = self.core.house.threads.spawn(name, cores, body);
             spawned.map_err(thread_refused)?;
         }
         if sink.upkeep.is_none() {
@@ -414,14 +411,13 @@ impl Stage<'_> {
     }
 
     fn spawn_helper(&self, name: String, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-        let (go, done) = (Arc::clone(&self.go), Inside::new(&self.core.helpers));
-        let spawned = self.core.house.threads.spawn(name, &[], move |_| {
-            let _done = done;
+        let go = Arc::clone(&self.go);
+        let body = Inside::until_the_end_of(&self.core.helpers, move |_| {
             if go.wait() {
                 body();
             }
         });
-        spawned.map(drop).map_err(thread_refused)
+        self.core.house.threads.spawn(name, &[], body).map(drop).map_err(thread_refused)
     }
 }
 
