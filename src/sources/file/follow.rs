@@ -295,7 +295,10 @@ impl Reader {
                 self.checkpoint.set(key, position);
                 key
             }
-            None => self.checkpoint.add(&self.name, position),
+            None => {
+                self.unnoted = true;
+                self.checkpoint.add(&self.name, position)
+            }
         };
         self.open_count += 1;
         let id = self.tails.add(tail);

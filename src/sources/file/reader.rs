@@ -123,6 +123,8 @@ pub struct Reader {
     /// Files of this run that were read to their end and forgotten, newest last: a rotation may still rename them.
     pub(super) finished: VecDeque<FileId>,
     pub(super) scans: u64,
+    /// There are files the checkpoint has not written down.
+    pub(super) unnoted: bool,
     /// The first scan of this run is under way.
     pub(super) is_first_scan: bool,
     pub(super) next_scan: Option<Instant>,
@@ -185,6 +187,7 @@ impl Reader {
             refused: HashMap::new(),
             finished: VecDeque::new(),
             scans: 0,
+            unnoted: false,
             is_first_scan: false,
             next_scan: None,
             ready: VecDeque::new(),
@@ -217,6 +220,7 @@ impl Reader {
         self.open_short(now);
         self.keep_to_limit();
         self.ring_timers(now);
+        self.note_new_files();
         let mut did = self.read(now);
         self.peek(now);
         let due = self.last_ship.map(|at| at + PACE).filter(|due| *due > now);
@@ -241,6 +245,15 @@ impl Reader {
             self.scan(now);
             // With tens of thousands of files looking takes long: most of the time is for reading.
             self.next_scan = Some(now + self.settings.rescan.max(SCAN_SHARE * begun.elapsed()));
+        }
+    }
+
+    /// New files are written down before anything of them is handed on. Killed after that, and renamed to what no glob wants
+    /// while we are down, they would be files nobody knows.
+    fn note_new_files(&mut self) {
+        if std::mem::take(&mut self.unnoted) {
+            // The keeper tries again, and complains.
+            let _ = self.checkpoint.flush_fast();
         }
     }
 

@@ -51,21 +51,29 @@ impl Reader {
     pub(super) fn find_rotated(&mut self, origin: &Arc<Path>, positions: Vec<(Key, Position)>, now: Instant) {
         let seen = positions.iter().map(|(_, at)| at.last_seen).max().unwrap_or_default();
         let numbers: Vec<_> = positions.iter().map(|(_, at)| position_id(at)).collect();
-        let mut newest = None;
-        for (key, at) in positions {
-            let found = self
-                .find(origin, &at)
-                .filter(|(_, opened)| !self.by_inode.contains_key(&FileId::of(&opened.meta)));
-            let Some((path, opened)) = found else {
-                self.not_found(origin, key, &at);
-                continue;
-            };
-            let (age, id) = (discover::age(&path, &opened.meta), FileId::of(&opened.meta));
-            if let Ok(begin) = resumed(key, &at, &opened) {
-                self.positions.remove(key);
-                self.adopt_rotated(&path, opened, begin, now);
+        let (mut newest, mut missing) = (None, positions);
+        // Looked at once for all of them: with thousands of rotated files beside thousands of positions that is a second
+        // instead of minutes. Whoever rotates meanwhile gives them other names: those are looked for once more.
+        for last in [false, true] {
+            let files = if missing.is_empty() { Vec::new() } else { self.rotations(origin) };
+            for (key, at) in std::mem::take(&mut missing) {
+                let found = self
+                    .find_among(&files, &at)
+                    .filter(|(_, opened)| !self.by_inode.contains_key(&FileId::of(&opened.meta)));
+                let Some((path, opened)) = found else {
+                    match last {
+                        true => self.not_found(origin, key, &at),
+                        false => missing.push((key, at)),
+                    }
+                    continue;
+                };
+                let (age, id) = (discover::age(&path, &opened.meta), FileId::of(&opened.meta));
+                if let Ok(begin) = resumed(key, &at, &opened) {
+                    self.positions.remove(key);
+                    self.adopt_rotated(&path, opened, begin, now);
+                }
+                newest = newest.into_iter().chain([(age, id)]).max_by(|(a, _), (b, _)| a.compare(b));
             }
-            newest = newest.into_iter().chain([(age, id)]).max_by(|(a, _), (b, _)| a.compare(b));
         }
         let current = self.by_path.get(origin).and_then(|id| self.tails.get(*id));
         let resumed = current.is_some_and(|tail| tail.origin == *origin && tail.cursor.read > 0);

@@ -68,23 +68,33 @@ impl Reader {
 
     /// The file among the rotated names of `path` that `position` speaks of: by its number, or by its content.
     pub(super) fn find(&self, path: &Path, position: &Position) -> Option<(PathBuf, Opened)> {
+        self.find_among(&self.rotations(path), position)
+    }
+
+    /// The same among `files`.
+    pub(super) fn find_among(
+        &self,
+        files: &[(PathBuf, Metadata)],
+        position: &Position,
+    ) -> Option<(PathBuf, Opened)> {
         let own = FileId { dev: position.dev, inode: position.inode };
-        let mut files = self.rotations(path);
-        files.retain(|(_, meta)| FileId::of(meta) == own || !self.by_inode.contains_key(&FileId::of(meta)));
-        files.sort_by_key(|(_, meta)| FileId::of(meta) != own);
-        files.into_iter().find_map(|(path, meta)| {
+        let is_own = |(_, meta): &&(PathBuf, Metadata)| FileId::of(meta) == own;
+        let is_other = |(_, meta): &&(PathBuf, Metadata)| {
+            FileId::of(meta) != own && !self.by_inode.contains_key(&FileId::of(meta))
+        };
+        files.iter().filter(is_own).chain(files.iter().filter(is_other)).find_map(|(path, meta)| {
             // A short beginning is enough for a copy that was made since the file was last looked at.
-            let least = if written(&meta) >= position.last_seen { HEAD_ENOUGH_FRESH } else { HEAD_ENOUGH };
-            let may = FileId::of(&meta) == own || position.head_len >= least;
+            let least = if written(meta) >= position.last_seen { HEAD_ENOUGH_FRESH } else { HEAD_ENOUGH };
+            let may = FileId::of(meta) == own || position.head_len >= least;
             if !may {
                 return None;
             }
-            if is_unpackable(&path) {
-                let opened = unpack::open(&path, Some(position), &self.settings.scratch).ok().flatten()?;
-                return Some((path, opened));
+            if is_unpackable(path) {
+                let opened = unpack::open(path, Some(position), &self.settings.scratch).ok().flatten()?;
+                return Some((path.clone(), opened));
             }
-            let opened = discover::open(&path).ok()?;
-            agrees(&opened.file, position).ok()?.then_some((path, opened))
+            let opened = discover::open(path).ok()?;
+            agrees(&opened.file, position).ok()?.then(|| (path.clone(), opened))
         })
     }
 

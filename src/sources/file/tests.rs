@@ -361,6 +361,24 @@ fn what_was_rotated_away_while_we_were_down_is_found_by_its_name() {
 }
 
 #[test]
+fn a_file_that_was_rotated_away_after_a_death_was_known_before_anything_of_it_was_handed_on() {
+    let mut rig = rig(|_, _| {});
+    let (text, mut lines) = numbered(0..50);
+    rig.append("a.log", &text);
+    assert_eq!(rig.lines(), lines);
+    // Nobody else wrote anything down.
+    rig.kill(false);
+    let (more, others) = numbered(50..60);
+    rig.append("a.log", &more);
+    rig.rotate("a.log", 9);
+    rig.append("a.log", "new\n");
+    rig.start();
+    lines.extend(others);
+    lines.push("new".into());
+    assert_eq!(rig.lines(), lines);
+}
+
+#[test]
 fn a_file_cut_in_place_is_read_from_its_beginning_and_its_rest_from_the_copy() {
     for matched in [false, true] {
         let mut rig = rig(|settings, log| {
