@@ -22,7 +22,7 @@ const LEN: usize = 999;
 
 fn config(source: &str, strategy: &str) -> String {
     // A buffer on disk has a lane before it and one behind.
-    let memory = if strategy == "spill" { "24MiB" } else { "16MiB" };
+    let memory = if strategy == "spill" { "60MiB" } else { "40MiB" };
     format!(
         "data_dir: state\nadmin: {{ listen: '127.0.0.1:0' }}\nquotas: {{ max_memory: {memory} }}\n\
          dispatcher: {{ drain_timeout: 60s }}\n\

@@ -228,13 +228,8 @@ fn join(
             kind: promising(kind, on_disk),
         }
     };
-    let sink = |(name, keys, kind): (String, SinkKeys, SinkKind)| SinkConfig {
-        name,
-        enabled: keys.enabled,
-        lane: lane(&dispatcher, &keys, &kind),
-        when: keys.when,
-        kind,
-    };
+    let mut sinks: Vec<_> = written.sinks.into_iter().map(|sink| in_full(&dispatcher, sink)).collect();
+    modest_senders(&mut sinks, decided.max_memory / 32);
     Config {
         name: name.into(),
         sources: written.sources.into_iter().map(source).collect(),
@@ -243,7 +238,7 @@ fn join(
             .into_iter()
             .map(|(name, steps)| PipelineConfig { name, steps })
             .collect(),
-        sinks: written.sinks.into_iter().map(sink).collect(),
+        sinks,
         tests: written.tests,
         decided,
         written: paths,
@@ -283,6 +278,21 @@ fn modest(kind: &mut SourceKind, share: usize, is_written: impl Fn(&str) -> bool
     }
 }
 
+fn in_full(dispatcher: &DispatcherConfig, (name, keys, kind): (String, SinkKeys, SinkKind)) -> SinkConfig {
+    SinkConfig { name, enabled: keys.enabled, lane: lane(dispatcher, &keys, &kind), when: keys.when, kind }
+}
+
+/// Where nobody said how many requests are out at once, all of them together take no more than a share of all memory, as
+/// far as one each does.
+fn modest_senders(sinks: &mut [SinkConfig], share: usize) {
+    let is_auto = |sink: &SinkConfig| sink.enabled && matches!(sink.lane.concurrency, Concurrency::Auto(_));
+    let count = sinks.iter().filter(|sink| is_auto(sink)).count();
+    for sink in sinks.iter_mut().filter(|sink| is_auto(sink)) {
+        let most = share / count / sink.lane.batch.request_memory().max(1);
+        sink.lane.concurrency = Concurrency::Auto(most.clamp(1, Concurrency::AUTO_MOST));
+    }
+}
+
 /// The source with what it promises, if that was not written: as much as the sinks can keep.
 fn promising(mut kind: SourceKind, on_disk: bool) -> SourceKind {
     let promise = if on_disk { Promise::Persisted } else { Promise::Delivered };
@@ -304,7 +314,7 @@ pub(crate) fn lane(dispatcher: &DispatcherConfig, keys: &SinkKeys, kind: &SinkKi
             max_bytes: keys.batch.max_bytes.unwrap_or(BatchConfig::MAX_BYTES),
         },
         concurrency: match keys.concurrency.unwrap_or_else(|| kind.concurrency()) {
-            Auto::Auto => Concurrency::Auto,
+            Auto::Auto => Concurrency::Auto(Concurrency::AUTO_MOST),
             Auto::Set(most) => Concurrency::Set(most),
         },
         ordering: keys.ordering,

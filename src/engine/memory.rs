@@ -70,8 +70,7 @@ fn arriving(source: &SourceConfig) -> usize {
 
 fn per_sender(sink: &SinkConfig) -> usize {
     match &sink.kind {
-        // The body, and the same packed.
-        SinkKind::Http(_) | SinkKind::Loki(_) => 2 * sink.lane.batch.max_bytes,
+        SinkKind::Http(_) | SinkKind::Loki(_) => sink.lane.batch.request_memory(),
         SinkKind::File(_) | SinkKind::Console(_) => 1 << 20,
         SinkKind::Blackhole(_) | SinkKind::Custom(_) => 0,
     }
@@ -279,6 +278,22 @@ mod tests {
         };
         assert_eq!(kinds("4GiB"), [(16 * MIB, 0, 0), (64 * MIB, 10 * MIB, 64 * MIB), (15 * MIB, 0, 0)]);
         assert_eq!(kinds("96MiB"), [(4 * MIB, 0, 0), (4 * MIB, 2 * MIB, 2 * MIB), (15 * MIB, 0, 0)]);
+    }
+
+    #[test]
+    fn as_many_requests_are_out_where_nobody_said_as_their_bodies_fit_a_share_of_little_memory() {
+        let most = |memory: &str| {
+            let text = format!(
+                "quotas: {{ max_memory: {memory} }}\nsources: {{ in: {{ type: stdin }} }}\nsinks:\n  a: {{ type: http, url: \
+                 'http://127.0.0.1:1/' }}\n  b: {{ type: loki, url: 'http://127.0.0.1:1/', batch: {{ max_bytes: 512KiB }} }}\n  \
+                 c: {{ type: http, url: 'http://127.0.0.1:1/', concurrency: 5 }}\n  d: {{ type: blackhole }}\n"
+            );
+            let config = Config::parse("test", &text, &|_| None).unwrap();
+            config.sinks.iter().map(|sink| sink.lane.concurrency.most()).collect::<Vec<_>>()
+        };
+        assert_eq!(most("1GiB"), [8, 8, 5, 1]);
+        assert_eq!(most("256MiB"), [2, 4, 5, 1]);
+        assert_eq!(most("64MiB"), [1, 1, 5, 1]);
     }
 
     #[test]

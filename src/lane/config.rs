@@ -44,8 +44,8 @@ pub struct LaneConfig {
 /// How many batches may be out at once. With flow control fewer are while a sink suffers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concurrency {
-    /// As many as help, beginning with one, [`Concurrency::AUTO_MOST`] at most.
-    Auto,
+    /// As many as help, beginning with one, so many at most.
+    Auto(usize),
     /// So many at first and at most.
     Set(usize),
 }
@@ -58,14 +58,13 @@ impl Concurrency {
     /// Most batches out at once, and senders.
     pub fn most(self) -> usize {
         match self {
-            Concurrency::Auto => Self::AUTO_MOST,
-            Concurrency::Set(most) => most,
+            Concurrency::Auto(most) | Concurrency::Set(most) => most,
         }
     }
 
     /// The bounds for the batcher.
     pub fn limits(self) -> InFlightLimits {
-        let start = if self == Concurrency::Auto { 1 } else { self.most() };
+        let start = if matches!(self, Concurrency::Auto(_)) { 1 } else { self.most() };
         InFlightLimits { start, most: self.most() }
     }
 }
@@ -73,7 +72,7 @@ impl Concurrency {
 impl Serialize for Concurrency {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Concurrency::Auto => serializer.serialize_str("auto"),
+            Concurrency::Auto(_) => serializer.serialize_str("auto"),
             Concurrency::Set(most) => serializer.serialize_u64(*most as u64),
         }
     }
@@ -100,6 +99,11 @@ impl BatchConfig {
     /// 4 MiB its text had left the caches by then, and writing a file cost up to half more. A quarter of what a file may
     /// have on its way, so that its reader need not stop while a batch is out.
     pub const MAX_BYTES: usize = 1 << 20;
+
+    /// What a sender that makes a request of it takes beside its blocks: the body, and the same packed. In bytes.
+    pub fn request_memory(&self) -> usize {
+        2 * self.max_bytes
+    }
 }
 
 /// When sources are told that there is no room.

@@ -69,7 +69,7 @@ impl Rig {
 
     /// Gives it other `quotas.max_memory`.
     pub fn set_memory(&mut self, size: &str) {
-        self.config = self.config.replace("16MiB", size);
+        self.config = self.config.replace("36MiB", size);
     }
 
     pub fn start(&mut self) {

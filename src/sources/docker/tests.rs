@@ -148,7 +148,8 @@ fn no_more_logs_are_open_than_its_share_of_descriptors_holds() {
     for id in ["b", "c"] {
         rig.engine.add(Container { id: id.into(), name: id.into(), ..Container::default() });
     }
-    let say = |text: &str| ["a", "b", "c"].iter().for_each(|id| rig.engine.say(id, T0, &format!("{text} {id}")));
+    let say =
+        |text: &str| ["a", "b", "c"].iter().for_each(|id| rig.engine.say(id, T0, &format!("{text} {id}")));
     let thread = rig.start();
     say("first");
     assert_eq!(rig.take(3, |_| Status::Delivered).len(), 3);
