@@ -6,7 +6,7 @@
 
 use crate::admin::{Health, Snapshot};
 use crate::config::keys::GeneralConfig;
-use crate::config::{Config, PipelineConfig, Report, SinkConfig, SourceConfig};
+use crate::config::{Config, PipelineConfig, PipelineKeys, Report, SinkConfig, SourceConfig};
 use crate::engine::{Ended, Engine, StartError};
 use crate::sinks::Sink;
 use crate::sinks::config::{SinkKeys, SinkKind};
@@ -176,7 +176,11 @@ impl Dispatcher {
         let step = StepConfig::Custom(CustomStep(step));
         match self.config.pipelines.iter_mut().find(|pipeline| pipeline.name == SUBMIT) {
             Some(pipeline) => pipeline.steps.push(step),
-            None => self.config.pipelines.push(PipelineConfig { name: SUBMIT.into(), steps: vec![step] }),
+            None => self.config.pipelines.push(PipelineConfig {
+                name: SUBMIT.into(),
+                workers: PipelineKeys::default(),
+                steps: vec![step],
+            }),
         }
         for source in self.config.sources.iter_mut().filter(|source| source.name == SUBMIT) {
             source.pipeline = Some(SUBMIT.into());
@@ -245,15 +249,12 @@ impl Dispatcher {
     /// A few numbers; all zero while it does not run.
     pub fn stats(&self) -> Stats {
         let snapshot = self.snapshot();
-        let mean = |name| self.running.as_ref().map_or(0.0, |(engine, _)| engine.mean_seconds(name));
-        let latency = mean("dispatcher_queue_wait_duration_seconds")
-            + mean("dispatcher_processing_duration_seconds")
-            + mean("dispatcher_sink_delivery_duration_seconds");
+        let latency = self.running.as_ref().map(|(engine, _)| engine.mean_latency());
         let (sources, sinks) = (&snapshot.sources, &snapshot.sinks);
         Stats {
             queue_utilization: snapshot.ring.utilization,
             throughput_per_second: snapshot.rates.processed,
-            average_latency: Duration::from_secs_f64(latency),
+            average_latency: latency.unwrap_or_default(),
             received: sources.iter().map(|source| source.received).sum(),
             delivered: sinks.iter().map(|sink| sink.delivered).sum(),
             dropped: sources.iter().flat_map(|source| source.dropped.values()).sum::<u64>()

@@ -74,12 +74,13 @@ impl Telemetry {
         Telemetry { handle: recorder.handle(), recorder: Arc::new(recorder) }
     }
 
-    /// What all workers record.
-    pub fn workers(&self) -> WorkerTelemetry {
+    /// What the workers of the pool called `pool` record.
+    pub fn workers(&self, pool: &str) -> WorkerTelemetry {
+        let label = || vec![Label::new("pool", pool.to_owned())];
         WorkerTelemetry {
-            processing: self.histogram(PROCESSING, Vec::new()),
-            queue_wait: self.histogram(QUEUE_WAIT, Vec::new()),
-            task: self.histogram(TASK, Vec::new()),
+            processing: self.histogram(PROCESSING, label()),
+            queue_wait: self.histogram(QUEUE_WAIT, label()),
+            task: self.histogram(TASK, label()),
         }
     }
 
@@ -108,7 +109,7 @@ impl Telemetry {
     }
 
     /// The mean of all samples of the histogram called `name`, whatever its labels; 0 without any.
-    pub fn mean(&self, name: &str) -> f64 {
+    fn mean(&self, name: &str) -> f64 {
         let text = self.handle.render();
         let total = |suffix: &str| -> f64 {
             let of_it = |line: &&str| {
@@ -122,6 +123,11 @@ impl Telemetry {
         if count > 0.0 { total("_sum") / count } else { 0.0 }
     }
 
+    /// How long a request to a sink takes, in seconds: the mean over all of them; 0 before the first.
+    pub fn mean_delivery(&self) -> f64 {
+        self.mean(DELIVERY)
+    }
+
     /// The answer to a scrape, in the Prometheus text format 0.0.4: the histograms, and what `fill` puts on the page.
     pub fn render(&self, fill: impl FnOnce(&Page)) -> String {
         let page = Page(PrometheusBuilder::new().build_recorder());
@@ -129,6 +135,17 @@ impl Telemetry {
         let mut text = page.0.handle().render();
         text.push_str(&self.handle.render());
         text
+    }
+}
+
+impl WorkerTelemetry {
+    /// Records nothing.
+    pub fn none() -> Self {
+        WorkerTelemetry {
+            processing: Histogram::noop(),
+            queue_wait: Histogram::noop(),
+            task: Histogram::noop(),
+        }
     }
 }
 
@@ -182,10 +199,10 @@ mod tests {
     fn every_histogram_moves_in_its_buckets() {
         assert!(builder().is_ok());
         let telemetry = Telemetry::new();
-        let (workers, sink) = (telemetry.workers(), telemetry.sink("out"));
+        let (workers, sink) = (telemetry.workers("general"), telemetry.sink("out"));
         let before = telemetry.render(|_| ());
         for name in [PROCESSING, QUEUE_WAIT, TASK] {
-            assert!(has(&before, &format!("{name}_count 0")), "{name} in\n{before}");
+            assert!(has(&before, &format!("{name}_count{{pool=\"general\"}} 0")), "{name} in\n{before}");
         }
         workers.processing.record(0.000_02);
         workers.queue_wait.record(0.5);
@@ -196,11 +213,11 @@ mod tests {
         sink.batch_entries.record(100.0);
         let after = telemetry.render(|_| ());
         for line in [
-            "dispatcher_processing_duration_seconds_bucket{le=\"0.00001\"} 0",
-            "dispatcher_processing_duration_seconds_bucket{le=\"0.00003\"} 1",
-            "dispatcher_queue_wait_duration_seconds_sum 0.5",
-            "dispatcher_worker_task_duration_seconds_bucket{le=\"60\"} 0",
-            "dispatcher_worker_task_duration_seconds_bucket{le=\"+Inf\"} 1",
+            "dispatcher_processing_duration_seconds_bucket{pool=\"general\",le=\"0.00001\"} 0",
+            "dispatcher_processing_duration_seconds_bucket{pool=\"general\",le=\"0.00003\"} 1",
+            "dispatcher_queue_wait_duration_seconds_sum{pool=\"general\"} 0.5",
+            "dispatcher_worker_task_duration_seconds_bucket{pool=\"general\",le=\"60\"} 0",
+            "dispatcher_worker_task_duration_seconds_bucket{pool=\"general\",le=\"+Inf\"} 1",
             "dispatcher_sink_delivery_duration_seconds_count{sink=\"out\"} 1",
             "dispatcher_sink_batch_entries_bucket{sink=\"out\",le=\"30\"} 0",
             "dispatcher_sink_batch_entries_bucket{sink=\"out\",le=\"100\"} 1",
@@ -213,10 +230,16 @@ mod tests {
     #[test]
     fn engines_in_one_process_do_not_see_each_other_s_numbers() {
         let (one, other) = (Telemetry::new(), Telemetry::new());
-        one.workers().task.record(1.0);
-        other.workers();
-        assert!(has(&one.render(|_| ()), "dispatcher_worker_task_duration_seconds_count 1"));
-        assert!(has(&other.render(|_| ()), "dispatcher_worker_task_duration_seconds_count 0"));
+        one.workers("general").task.record(1.0);
+        other.workers("general");
+        assert!(has(
+            &one.render(|_| ()),
+            "dispatcher_worker_task_duration_seconds_count{pool=\"general\"} 1"
+        ));
+        assert!(has(
+            &other.render(|_| ()),
+            "dispatcher_worker_task_duration_seconds_count{pool=\"general\"} 0"
+        ));
     }
 
     #[test]

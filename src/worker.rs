@@ -2,6 +2,12 @@
 //!
 //! A worker never waits for a lane or a sink; it waits for the ring to have something and, if it runs far ahead, for its
 //! domain's sequencer to have room. Everything it counts, it counts once per block.
+//!
+//! Workers stand in pools: those of one pool take from one ring. How many they are is decided in [`elastic`] and done by
+//! the engine; each shows what it does at its [`seat`].
+
+pub mod elastic;
+pub mod seat;
 
 use crate::ack::{Hold, Status};
 use crate::block::{Block, selected};
@@ -14,11 +20,12 @@ use crate::ring::Pop;
 use crate::ring::wait::Sleeper;
 use crate::route::{Routes, Routing};
 use crate::sequencer::{Deposit, Sequencer};
-use crate::sources::inlet::{DomainId, Hallway, Shipment, Strategy};
+use crate::sources::inlet::{DomainId, Drained, Hallway, Shipment, Strategy};
 use crate::steps::pipeline::{Outcome, Pipeline};
 use crate::tap::{Point, Taps};
 use crate::thread::{Doing, Inside, Row};
 use arc_swap::ArcSwap;
+use seat::Seat;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -74,6 +81,8 @@ pub struct Domain {
     pub source: Named<SourceLedger>,
     /// Puts its blocks back into order.
     pub sequencer: Sequencer<Worked>,
+    /// How far it has come, for the inlet.
+    pub drained: Arc<Drained>,
     /// What its entries go through. Another may be put here at any time: a block keeps the one it was begun with.
     pub plan: ArcSwap<Plan>,
     /// How often the source had begun to give entries again, as of the last block that was decided.
@@ -81,9 +90,10 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// One of which nothing was shipped yet.
-    pub fn new(source: Named<SourceLedger>, sequencer: Sequencer<Worked>, plan: Arc<Plan>) -> Self {
-        Domain { source, sequencer, plan: ArcSwap::new(plan), replays: Count::default() }
+    /// One of which nothing was shipped yet; its sequencer lets `window` blocks run ahead.
+    pub fn new(source: Named<SourceLedger>, window: usize, plan: Arc<Plan>) -> Self {
+        let (sequencer, drained) = (Sequencer::new(window), Drained::new(window));
+        Domain { source, sequencer, drained, plan: ArcSwap::new(plan), replays: Count::default() }
     }
 }
 
@@ -141,6 +151,10 @@ enum Kind {
 
 /// One worker thread's equipment.
 pub struct Worker {
+    /// Where it shows what it does, and is told to leave.
+    pub seat: Arc<Seat>,
+    /// What it sleeps on; its seat has the bell.
+    pub sleeper: Sleeper,
     /// The hallway it takes blocks from.
     pub hallway: Arc<Hallway>,
     /// All domains, by number.
@@ -152,28 +166,29 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Works until the ring is closed and empty.
-    pub fn run(&self, row: &Row) {
-        let mut sleeper = Sleeper::new();
+    /// Works until the ring is closed and empty, or it is told to leave.
+    pub fn run(mut self, row: &Row) {
         let mut routing = Routing::default();
-        loop {
+        // Looked at between two blocks: nothing is in its hands when it leaves, and no wake-up was meant for it alone,
+        // since one that was is passed on in `pop_wait_unless`.
+        while !self.seat.is_told() {
             let shipment = match self.hallway.ring.pop() {
                 Some(shipment) => shipment,
                 None => {
                     row.set(Doing::Idle);
-                    match self.hallway.ring.pop_wait(&mut sleeper) {
+                    match self.hallway.ring.pop_wait_unless(&mut self.sleeper, || self.seat.is_told()) {
                         Pop::Item(shipment) => shipment,
-                        Pop::Nudged => continue,
+                        Pop::Nudged | Pop::Told => continue,
                         Pop::Closed => return,
                     }
                 }
             };
             row.set(Doing::Working);
-            self.turn(shipment, &mut routing, &mut sleeper);
+            self.turn(shipment, &mut routing, row);
         }
     }
 
-    fn turn(&self, shipment: Shipment, routing: &mut Routing, sleeper: &mut Sleeper) {
+    fn turn(&mut self, shipment: Shipment, routing: &mut Routing, row: &Row) {
         let begun = Instant::now();
         let Shipment { mut block, whole, domain, ticket, credits, shipped, strategy } = shipment;
         let domains = self.domains.0.load();
@@ -183,6 +198,7 @@ impl Worker {
         self.telemetry.queue_wait.record((begun - shipped).as_secs_f64());
         let mut charge = block.take_charge();
         let entries = credits.0 as u64;
+        self.seat.begin(entries, begun - shipped, begun);
         let kind = if whole.claim().take() {
             self.hallway.give_back(entries, credits.1 as u64);
             // Loaded once per block: it is handed out to the lanes it was routed to, whatever plan is next.
@@ -197,9 +213,12 @@ impl Worker {
         } else {
             Kind::GivenUp
         };
-        deposit(domain, ticket, Worked { kind, whole, charge, entries }, sleeper);
+        let worked = Worked { kind, whole, charge, entries };
+        deposit(domain, ticket, worked, &self.seat, &mut self.sleeper, row);
         drain(domain);
-        self.telemetry.task.record(begun.elapsed().as_secs_f64());
+        let ended = Instant::now();
+        self.seat.rest(ended);
+        self.telemetry.task.record((ended - begun).as_secs_f64());
     }
 }
 
@@ -262,8 +281,7 @@ impl std::fmt::Debug for Excerpt<'_> {
     }
 }
 
-fn deposit(domain: &Domain, ticket: u64, worked: Worked, sleeper: &mut Sleeper) {
-    let mut worked = worked;
+fn deposit(domain: &Domain, ticket: u64, mut worked: Worked, seat: &Seat, sleeper: &mut Sleeper, row: &Row) {
     loop {
         match domain.sequencer.deposit(ticket, worked) {
             Deposit::Accepted => return,
@@ -272,7 +290,12 @@ fn deposit(domain: &Domain, ticket: u64, worked: Worked, sleeper: &mut Sleeper) 
             Deposit::Early(early) => {
                 worked = early;
                 drain(domain);
+                // Not busy meanwhile: another worker would only wait beside it.
+                row.set(Doing::Blocked);
+                seat.rest(Instant::now());
                 domain.sequencer.wait_room(ticket, sleeper);
+                seat.go_on(Instant::now());
+                row.set(Doing::Working);
             }
         }
     }
@@ -281,7 +304,13 @@ fn deposit(domain: &Domain, ticket: u64, worked: Worked, sleeper: &mut Sleeper) 
 /// Hands what is next in order to its lanes, unless another worker is at it.
 fn drain(domain: &Domain) {
     let now = Instant::now();
-    domain.sequencer.drain(|_, worked| hand_out(domain, worked, now));
+    let drained = domain.sequencer.drain(|ticket, worked| {
+        hand_out(domain, worked, now);
+        domain.drained.pass(ticket);
+    });
+    if drained {
+        domain.drained.call();
+    }
 }
 
 fn hand_out(domain: &Domain, worked: Worked, now: Instant) {

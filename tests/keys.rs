@@ -20,6 +20,8 @@ mod http;
 mod net;
 #[path = "keys/ordered.rs"]
 mod ordered;
+#[path = "keys/pools.rs"]
+mod pools;
 #[path = "keys/reload.rs"]
 mod reload;
 #[path = "keys/sinks.rs"]
@@ -259,6 +261,7 @@ const OTHERS: &[&[(&str, &str)]] = &[
     http::SHOWN,
     net::SHOWN,
     ordered::SHOWN,
+    pools::SHOWN,
     reload::SHOWN,
     sinks::SHOWN,
     steps::SHOWN,
@@ -280,7 +283,11 @@ fn keys_of_the_example() -> BTreeSet<String> {
                     );
                 }
                 "pipelines" => {
-                    let steps = part.as_array().expect("steps").iter().filter_map(Value::as_object);
+                    for key in ["pool", "needs"].iter().filter(|key| part.get(**key).is_some()) {
+                        keys.insert(format!("pipelines.{key}"));
+                    }
+                    let steps = part.get("steps").unwrap_or(part).as_array().expect("steps");
+                    let steps = steps.iter().filter_map(Value::as_object);
                     for (verb, options) in steps.flatten() {
                         let path = format!("pipelines.{verb}");
                         keys.insert(path.clone());

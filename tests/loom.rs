@@ -245,6 +245,77 @@ fn a_nudge_and_an_item_at_once_find_two_sleepers() {
     });
 }
 
+/// A worker that may be told to leave: it takes items until then.
+fn take_until_told((ring, told): &(Ring<u32>, AtomicUsize), sleeper: &mut Sleeper) -> usize {
+    let mut taken = 0;
+    loop {
+        match ring.pop_wait_unless(sleeper, || told.load(Relaxed) == 1) {
+            Pop::Item(_) => taken += 1,
+            Pop::Told | Pop::Closed => return taken,
+            Pop::Nudged => {}
+        }
+    }
+}
+
+#[test]
+fn a_consumer_that_is_told_to_leave_leaves_also_if_it_is_falling_asleep() {
+    check(6, || {
+        let shared = Arc::new((Ring::<u32>::new(2), AtomicUsize::new(0)));
+        let mut sleeper = Sleeper::new();
+        let bell = sleeper.bell();
+        let leaving = spawn(&shared, move |shared| take_until_told(shared, &mut sleeper));
+        shared.1.store(1, Relaxed);
+        shared.0.wake_this(&bell);
+        assert_eq!(leaving.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_consumer_that_leaves_takes_no_wake_up_with_it() {
+    // The push may have picked the one that leaves to be woken: then the other has to hear of the item from it.
+    check(2, || {
+        let shared = Arc::new((Ring::<u32>::new(2), AtomicUsize::new(0)));
+        let mut sleeper = Sleeper::new();
+        let bell = sleeper.bell();
+        let leaving = spawn(&shared, move |shared| take_until_told(shared, &mut sleeper));
+        let staying = spawn(&shared, |(ring, _)| drain_to_the_end(ring));
+        let teller = spawn(&shared, move |(ring, told)| {
+            told.store(1, Relaxed);
+            ring.wake_this(&bell);
+        });
+        shared.0.push(1).unwrap();
+        let left_with = leaving.join().unwrap();
+        teller.join().unwrap();
+        shared.0.close();
+        assert_eq!(left_with + staying.join().unwrap(), 1);
+    });
+}
+
+#[test]
+fn an_item_is_taken_without_the_end_of_the_ring_though_a_consumer_leaves() {
+    // As above, and nobody closes the ring before the item is out: a wake-up that was lost leaves a sleeper for ever.
+    check(2, || {
+        let shared = Arc::new((Ring::<u32>::new(4), AtomicUsize::new(0)));
+        let mut sleeper = Sleeper::new();
+        let bell = sleeper.bell();
+        let leaving = spawn(&shared, move |shared| {
+            let taken = take_until_told(shared, &mut sleeper);
+            // What it took counts for the one that stays, which waits for two.
+            (0..taken).for_each(|_| shared.0.push(9).unwrap());
+        });
+        let staying = spawn(&shared, |(ring, _)| {
+            let mut sleeper = Sleeper::new();
+            item(ring.pop_wait(&mut sleeper)) + item(ring.pop_wait(&mut sleeper))
+        });
+        shared.0.push(9).unwrap();
+        shared.1.store(1, Relaxed);
+        shared.0.wake_this(&bell);
+        shared.0.push(9).unwrap();
+        leaving.join().unwrap();
+        assert_eq!(staying.join().unwrap(), 18);
+    });
+}
+
 #[test]
 fn credits_never_exceed_a_limit_and_balance_to_zero() {
     check(6, || {

@@ -67,6 +67,8 @@ const STILL: &[(&str, &str)] = &[
         "dispatcher_sink_breaker_transitions_total",
         "no sink here is out of reach for long: tests/delivery.rs moves it",
     ),
+    ("dispatcher_worker_pool_grown_total", "the number of workers is fixed here: tests/pools.rs moves it"),
+    ("dispatcher_worker_pool_shrunk_total", "the number of workers is fixed here: tests/pools.rs moves it"),
     ("dispatcher_threads_stuck", "a fault of ours, or a disk that hangs, would move it"),
     ("dispatcher_source_files_rotated_total", "no file is rotated here: tests/tailing/ moves it"),
     ("dispatcher_source_files_truncated_total", "no file is cut here: tests/tailing/ moves it"),
@@ -82,6 +84,8 @@ const CONSTANT: &[&str] = &[
     "dispatcher_queue_limit_bytes",
     "dispatcher_quota_limit",
     "dispatcher_transit_limit_bytes",
+    "dispatcher_worker_pool_workers",
+    "dispatcher_worker_pool_workers_max",
     "process_max_fds",
     "process_start_time_seconds",
     "process_threads",
@@ -372,7 +376,11 @@ fn every_metric_moves_and_has_the_right_number() {
         .sum::<u64>();
     for name in ["processing_duration_seconds", "queue_wait_duration_seconds", "worker_task_duration_seconds"]
     {
-        assert_eq!(page.get(&format!("dispatcher_{name}_count")), blocks as f64, "{name}");
+        assert_eq!(
+            page.get(&format!("dispatcher_{name}_count{{pool=\"general\"}}")),
+            blocks as f64,
+            "{name}"
+        );
     }
     for sink in ["out", "none", "dead", "broken"] {
         let label = format!("sink=\"{sink}\"");
@@ -382,6 +390,9 @@ fn every_metric_moves_and_has_the_right_number() {
         assert_eq!(of("sink_batch_entries_sum", &label), of("sink_delivered_total", &label), "{sink}");
     }
     assert_eq!(page.get("dispatcher_workers_active") + page.get("dispatcher_workers_idle"), 3.0);
+    for name in ["workers", "workers_max"] {
+        assert_eq!(page.get(&format!("dispatcher_worker_pool_{name}{{pool=\"general\"}}")), 3.0, "{name}");
+    }
     let delivered = of("sink_delivered_total", "sink=\"dead\"");
     every_name_has_its_story(&page, &watch);
     assert_eq!(instance.terminate(), 0);

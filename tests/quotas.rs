@@ -235,9 +235,9 @@ fn the_plan_for_a_machine_given_as_a_tree_keeps_siblings_apart_and_warns_of_thos
             &format!("{},{}\n", core % 4, core % 4 + 4),
         );
     }
-    let config = |affinity: &str| {
+    let config = |affinity: &str, pools: &str| {
         let text = format!(
-            "dispatcher: {{ worker_count: 2 }}\naffinity: {{ {affinity} }}\nsources: {{ in: {{ type: stdin }} }}\n\
+            "dispatcher: {{ worker_count: 2{pools} }}\naffinity: {{ {affinity} }}\nsources: {{ in: {{ type: stdin }} }}\n\
              sinks: {{ out: {{ type: blackhole }} }}\n"
         );
         fs::write(dir.path().join("config.yaml"), text).expect("written");
@@ -245,15 +245,19 @@ fn the_plan_for_a_machine_given_as_a_tree_keeps_siblings_apart_and_warns_of_thos
         assert_eq!(code, 0, "{error}");
         out
     };
-    let out = config("");
+    let out = config("", "");
     assert!(out.starts_with("machine: 1 sockets, 1 nodes, 4 physical cores, 8 to run on"), "{out}");
     assert!(out.contains("socket 0, node 0, cache of 0: 0+4 1+5 2+6 3+7"), "{out}");
-    let place = |thread: &str| {
+    let place = |out: &str, thread: &str| {
         let line = out.lines().find(|line| line.trim_start().starts_with(thread)).expect("a line");
         line.split_whitespace().nth(1).expect("cores").to_string()
     };
-    assert_eq!([place("reader-in"), place("worker-0"), place("worker-1")], ["[1]", "[2]", "[3]"]);
+    assert_eq!(["reader-in", "worker-0", "worker-1"].map(|name| place(&out, name)), ["[1]", "[2]", "[3]"]);
     assert!(out.ends_with("no warnings\n"), "{out}");
-    let out = config("readers: [1], workers: [5, 2]");
+    let out = config("readers: [1], workers: [5, 2]", "");
     assert!(out.contains("readers (core 1) and workers (core 5) share a physical core"), "{out}");
+    let out = config("", ", worker_pool: { pools: { NET: { workers: { min: 1, max: 2 }, cores: [2, 6] } } }");
+    assert_eq!(["worker-NET-0", "worker-NET-1"].map(|name| place(&out, name)), ["[2]", "[6]"]);
+    // What is kept for a pool, the others keep away from.
+    assert_eq!(["worker-0", "worker-1"].map(|name| place(&out, name)), ["[3]", "[7]"]);
 }

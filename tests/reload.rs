@@ -80,35 +80,6 @@ impl Round {
     }
 }
 
-fn put(dir: &Path, config: &str) {
-    // As an editor does: the file is there at any moment.
-    fs::write(dir.join("config.new"), config).expect("written");
-    fs::rename(dir.join("config.new"), dir.join("config.yaml")).expect("renamed");
-}
-
-/// Signals a reload, and waits for what is said of it: the first line after the signal that contains one of `words`.
-fn reload(instance: &mut Instance, words: &[&str]) -> String {
-    let before = lines_with(&instance.log(), words);
-    instance.signal("HUP");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let log = instance.log();
-        if lines_with(&log, words) > before {
-            let found = log.lines().rfind(|line| words.iter().any(|word| line.contains(word)));
-            return found.unwrap_or_default().to_owned();
-        }
-        assert!(Instant::now() < deadline, "no word of the reload: {words:?}\n{log}");
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-}
-
-fn lines_with(log: &str, words: &[&str]) -> usize {
-    log.lines().filter(|line| words.iter().any(|word| line.contains(word))).count()
-}
-
-/// What is said at the end of every reload, good or bad.
-const SAID: [&str; 3] = [": in force", ": nothing changed", ": refused"];
-
 #[test]
 fn reloads_under_load_lose_nothing_double_nothing_and_keep_the_order() {
     let seed = std::env::var("RINGMAIN_SEED")

@@ -10,6 +10,7 @@ use super::ordered::OrderedStats;
 use super::process::{ProcessStats, ThreadStats};
 use super::rows::{BufferStats, DroppedStats, SinkState, SinkStats, SourceStats, StepStats};
 use super::snapshot::Snapshot;
+use super::workers;
 use crate::metrics::{Page, Telemetry};
 
 /// The answer to a scrape: the snapshot's numbers and the histograms.
@@ -94,8 +95,7 @@ fn queue_and_workers(page: &Page, snapshot: &Snapshot) {
         &[],
         snapshot.rate_limit_keys as f64,
     );
-    page.gauge("dispatcher_workers_active", "Workers with a block.", &[], snapshot.workers.active as f64);
-    page.gauge("dispatcher_workers_idle", "Workers without a block.", &[], snapshot.workers.idle as f64);
+    workers::rows(page, &snapshot.workers);
     page.gauge(
         "dispatcher_threads_stuck",
         "Threads that are at the same thing for too long.",
@@ -514,7 +514,21 @@ mod tests {
         (snapshot.memory.blocks_bytes, snapshot.memory.blocks_limit_bytes) = (7, 8);
         snapshot.quotas = vec![QuotaStats { name: "memory", limit: Some(9), used: 7, peak: 8 }];
         snapshot.memory.pools = vec![PoolStats { class_bytes: 4096, made: 3, free: 1 }];
-        snapshot.workers = snapshot::WorkerStats { active: 1, idle: 2 };
+        snapshot.workers = workers::WorkerStats {
+            active: 1,
+            idle: 2,
+            pools: vec![workers::WorkerPoolStats {
+                name: "heavy".into(),
+                workers: 3,
+                max: 4,
+                active: 1,
+                grown: 5,
+                shrunk: 6,
+                ring: snapshot::RingStats::of((7, 1), (70, 100)),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
         snapshot.threads_stuck = 1;
         snapshot.domains = vec![DomainStats { waiting: 3, ..Default::default() }];
         snapshot.process.cpu_seconds = 2.9;
@@ -585,7 +599,7 @@ mod tests {
     #[test]
     fn every_promised_name_is_there_with_its_type() {
         let telemetry = Telemetry::new();
-        let _handles = (telemetry.workers(), telemetry.sink("out"));
+        let _handles = (telemetry.workers("general"), telemetry.sink("out"));
         let text = render(&telemetry, &Snapshot::default());
         checked(&text);
         for (name, kind) in
@@ -652,6 +666,13 @@ mod tests {
             // A step's errors and panics, the sink's dead letters and refusals.
             ("dispatcher_entries_failed_total", 19.0 + 1.0 + 35.0 + 1.0),
             ("dispatcher_queue_utilization", 0.8),
+            ("dispatcher_worker_pool_workers{pool=\"heavy\"}", 3.0),
+            ("dispatcher_worker_pool_workers_busy{pool=\"heavy\"}", 1.0),
+            ("dispatcher_worker_pool_workers_max{pool=\"heavy\"}", 4.0),
+            ("dispatcher_worker_pool_grown_total{pool=\"heavy\"}", 5.0),
+            ("dispatcher_worker_pool_shrunk_total{pool=\"heavy\"}", 6.0),
+            ("dispatcher_worker_pool_queue_size{pool=\"heavy\"}", 7.0),
+            ("dispatcher_worker_pool_queue_utilization{pool=\"heavy\"}", 0.1),
             ("dispatcher_pool_bytes{class=\"4096\",state=\"used\"}", 8192.0),
             ("dispatcher_thread_cpu_seconds_total{thread=\"worker-0\"}", 1.0),
         ] {

@@ -162,7 +162,7 @@ fn of_threads(snapshot: &Snapshot) -> (Status, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::super::process::ThreadStats;
-    use super::super::snapshot::WorkerStats;
+    use super::super::workers::WorkerStats;
     use super::*;
 
     fn running() -> Snapshot {
@@ -170,7 +170,7 @@ mod tests {
         let sink = SinkStats { name: "out".into(), ..Default::default() };
         Snapshot {
             phase: Phase::Running,
-            workers: WorkerStats { active: 0, idle: 1 },
+            workers: WorkerStats { active: 0, idle: 1, ..Default::default() },
             sources: vec![source],
             sinks: vec![sink],
             ..Default::default()

@@ -20,6 +20,7 @@ pub mod server;
 pub mod snapshot;
 pub mod tap;
 pub mod threads;
+pub mod workers;
 
 pub use health::{Health, Status};
 pub use pulse::Pulse;

@@ -185,7 +185,8 @@ impl AdminServer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::{Phase, WorkerStats};
+    use super::super::snapshot::Phase;
+    use super::super::workers::WorkerStats;
     use super::super::{Pulse, Snapshot};
     use super::*;
     use crate::http::{Response, Status};
@@ -208,7 +209,8 @@ mod tests {
 
     impl Inside for House {
         fn snapshot(&self) -> Snapshot {
-            let workers = WorkerStats { active: 0, idle: u64::from(self.well.load(Relaxed)) };
+            let workers =
+                WorkerStats { active: 0, idle: u64::from(self.well.load(Relaxed)), ..Default::default() };
             Snapshot { phase: Phase::Running, workers, ..Snapshot::of(&self.ledger, &Pulse::default(), &[]) }
         }
 

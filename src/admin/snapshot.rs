@@ -8,6 +8,7 @@ use super::ordered::OrderedStats;
 use super::process::{self, ProcessStats, ThreadStats};
 use super::pulse::{Pulse, Rates};
 use super::rows::{SinkStats, SourceStats};
+use super::workers::WorkerStats;
 use crate::block::Blocks;
 use crate::delivery::dlq::numbers::LettersStats;
 use crate::ledger::{Ledger, Named, Reason};
@@ -29,7 +30,7 @@ pub struct Snapshot {
     pub data_dir: String,
     /// The config file, or what stands for it.
     pub config: String,
-    /// The queue between sources and workers.
+    /// The queues between sources and workers, all rings together.
     pub ring: RingStats,
     /// Label values with a rate limit of their own, of the limit of all sources.
     pub rate_limit_keys: u64,
@@ -100,7 +101,7 @@ pub enum Phase {
     Stopping,
 }
 
-/// The queue between sources and workers.
+/// The queue between sources and workers, or all of them together.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RingStats {
     /// Entries in it.
@@ -125,6 +126,19 @@ impl RingStats {
         let share = |used: u64, limit: u64| used as f64 / limit.max(1) as f64;
         let utilization = share(entries, entries_limit).max(share(bytes, bytes_limit)).min(1.0);
         RingStats { entries, entries_limit, bytes, bytes_limit, utilization, ..RingStats::default() }
+    }
+
+    /// Two as one: as full as the fuller one.
+    pub fn with(self, other: RingStats) -> Self {
+        RingStats {
+            entries: self.entries + other.entries,
+            entries_limit: self.entries_limit + other.entries_limit,
+            bytes: self.bytes + other.bytes,
+            bytes_limit: self.bytes_limit + other.bytes_limit,
+            utilization: self.utilization.max(other.utilization),
+            congested: self.congested || other.congested,
+            backpressure_triggered: self.backpressure_triggered + other.backpressure_triggered,
+        }
     }
 }
 
@@ -157,12 +171,14 @@ pub struct MemoryStats {
 }
 
 impl MemoryStats {
-    /// What the budget and the pools say.
-    pub fn of(transit: &Budget, blocks: &Blocks) -> Self {
+    /// What the budgets and the pools say.
+    pub fn of<'a>(transit: impl Iterator<Item = &'a Budget>, blocks: &Blocks) -> Self {
+        let (used, limit) =
+            transit.fold((0, 0), |sum, budget| (sum.0 + budget.used(), sum.1 + budget.limit()));
         let pool = |(class_bytes, made, free)| PoolStats { class_bytes, made, free };
         MemoryStats {
-            transit_bytes: transit.used() as u64,
-            transit_limit_bytes: transit.limit() as u64,
+            transit_bytes: used as u64,
+            transit_limit_bytes: limit as u64,
             blocks_bytes: blocks.stock().bytes() as u64,
             blocks_limit_bytes: blocks.stock().limit() as u64,
             pools: blocks.census().into_iter().map(pool).collect(),
@@ -249,15 +265,6 @@ pub struct DomainStats {
     pub waiting: u64,
 }
 
-/// The workers.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct WorkerStats {
-    /// How many have a block.
-    pub active: u64,
-    /// How many wait for one.
-    pub idle: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,6 +274,11 @@ mod tests {
         let utilization = |entries, bytes| RingStats::of((entries, bytes), (100, 4)).utilization;
         assert_eq!([utilization(10, 3), utilization(90, 3), utilization(1000, 0)], [0.75, 0.9, 1.0]);
         assert_eq!(RingStats::of((0, 0), (0, 0)).utilization, 0.0);
+        let congested =
+            RingStats { congested: true, backpressure_triggered: 2, ..RingStats::of((90, 1), (100, 4)) };
+        let both = RingStats::of((10, 3), (100, 4)).with(congested);
+        assert_eq!((both.entries, both.entries_limit, both.bytes, both.bytes_limit), (100, 200, 4, 8));
+        assert_eq!((both.utilization, both.congested, both.backpressure_triggered), (0.9, true, 2));
     }
 
     #[test]

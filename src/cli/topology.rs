@@ -3,7 +3,7 @@
 use super::{exit, fail, print, refuse};
 use crate::config::threads::{Planned, planned};
 use crate::config::topology::{Core, Machine};
-use crate::config::{Config, EXAMPLE, EXAMPLE_NAME, Host, Report, TextChecks};
+use crate::config::{Config, EXAMPLE, EXAMPLE_NAME, Host, PoolPlan, Report, TextChecks};
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -92,12 +92,18 @@ fn answer(host: &Host, config: &Config) -> Answer {
         all.len()
     };
     let decided = &config.decided.cores;
-    let kinds: [(&str, &[usize]); 4] = [
-        ("intake", &decided.intake),
-        ("readers", &decided.readers),
-        ("workers", &decided.workers[..decided.workers.len().min(config.decided.workers)]),
-        ("senders", &decided.senders),
-    ];
+    let mut kinds: Vec<(&str, &[usize])> =
+        vec![("intake", &decided.intake), ("readers", &decided.readers), ("senders", &decided.senders)];
+    let pools = &config.decided.pools;
+    let name = |(at, pool): (usize, &PoolPlan)| match at {
+        0 => "workers".to_owned(),
+        _ => format!("workers of {}", pool.name),
+    };
+    let names: Vec<String> = pools.iter().enumerate().map(name).collect();
+    for (pool, name) in pools.iter().zip(&names) {
+        // One core for each worker there may be: what is more is not used.
+        kinds.push((name, &pool.cores[..pool.cores.len().min(pool.max)]));
+    }
     let mut warnings = machine.warnings(&kinds);
     let bound = kinds.iter().any(|(_, cores)| !cores.is_empty());
     if host.parallelism < machine.cores.len() {
@@ -134,7 +140,8 @@ fn places(planned: &Planned, machine: &Machine) -> Vec<Place> {
     }
     let one = |number: usize| {
         let core = cores[number % cores.len()];
-        let name = name.replace('N', &number.to_string());
+        // Only the last letter stands for it: a pool may have the letter in its name.
+        let name = name.strip_suffix('N').map_or_else(|| name.clone(), |name| format!("{name}{number}"));
         Place { thread: name, cores: vec![core], why: near(&core) }
     };
     (0..*count).map(one).collect()

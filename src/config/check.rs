@@ -2,9 +2,11 @@
 
 mod buffers;
 mod cases;
+mod cores;
 mod fallbacks;
 mod languages;
 mod metrics;
+mod pools;
 mod steps;
 
 pub use languages::{TextCheck, TextChecks};
@@ -13,7 +15,7 @@ use std::ops::Range;
 
 use super::decide::Host;
 use super::keys::GeneralConfig;
-use super::read::{Written, place, spot, subject};
+use super::read::{Written, place, spot, subject, with_bare_steps};
 use super::report::{Problem, did_you_mean};
 use super::tree::{Body, Node};
 use crate::delivery::dlq::{self, config::DlqConfig};
@@ -26,6 +28,13 @@ use crate::steps::ordered::dedupe;
 /// The most sinks at once: a block names its lanes in one word of 64 bits.
 pub const SINKS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
+const NAME_EXPECTED: &str = "expected 1 to 64 of the letters A-Z a-z 0-9 _ -";
+
+/// Whether something can be called `name`.
+fn is_name(name: &str) -> bool {
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(letters)
+}
 
 /// Looks at all sections together; what does not fit goes to `problems`.
 pub fn check(
@@ -35,7 +44,9 @@ pub fn check(
     languages: &TextChecks,
     problems: &mut Vec<Problem>,
 ) {
-    let mut checker = Checker { root, problems };
+    Checker { root, problems }.pools(written);
+    let plain = with_bare_steps(root);
+    let mut checker = Checker { root: &plain, problems };
     checker.names();
     checker.pipelines();
     checker.addresses(written);
@@ -98,12 +109,10 @@ impl Checker<'_> {
         let root = self.root;
         for shelf in ["sources", "pipelines", "sinks"] {
             for (key, _) in root.get(shelf).map_or(&[][..], |shelf| shelf.entries()) {
-                let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-                if key.name.is_empty() || key.name.len() > NAME_BYTES_MAX || !key.name.bytes().all(letters) {
+                if !is_name(&key.name) {
                     let message =
                         format!("`{}` cannot be the name of a {}", key.name, shelf.trim_end_matches('s'));
-                    let label = "expected 1 to 64 of the letters A-Z a-z 0-9 _ -";
-                    self.problems.push(Problem::at(key.span.clone(), message, label));
+                    self.problems.push(Problem::at(key.span.clone(), message, NAME_EXPECTED));
                 }
             }
         }
@@ -384,26 +393,6 @@ impl Checker<'_> {
                 );
                 let key = if keys.retry.backoff.is_some() { "backoff" } else { "backoff_max" };
                 self.problem(&["sinks", name, "retry", key], message, "`backoff_max` must not be shorter");
-            }
-        }
-    }
-
-    fn cores(&mut self, general: &GeneralConfig, host: &Host) {
-        let affinity = &general.affinity;
-        let kinds = [
-            ("intake", &affinity.intake),
-            ("readers", &affinity.readers),
-            ("workers", &affinity.workers),
-            ("senders", &affinity.senders),
-        ];
-        let known: Vec<String> = host.cores.iter().map(usize::to_string).collect();
-        for (kind, cores) in kinds {
-            for (index, core) in cores.set().into_iter().flatten().enumerate() {
-                if !host.cores.contains(core) {
-                    let message = format!("there is no core {core} for `{kind}` in `affinity`");
-                    let label = format!("cores this process may use: {}", known.join(", "));
-                    self.problem(&["affinity", kind, &index.to_string()], message, label);
-                }
             }
         }
     }

@@ -1,9 +1,13 @@
 //! What `auto` comes to on this host: a pure function of what the host has and what the user wrote.
 
-use super::keys::{AffinityConfig, DispatcherConfig, QuotasConfig};
+use super::keys::{AffinityConfig, DispatcherConfig, PoolConfig, QuotasConfig};
 use super::topology::Machine;
 use crate::units::Auto;
 use std::path::Path;
+use std::time::Duration;
+
+/// What the pool of all pipelines is called that are assigned to no other, and what its workers can.
+pub const GENERAL: &str = "general";
 
 /// What the host offers this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +54,44 @@ fn meminfo_total(meminfo: &str) -> Option<u64> {
 /// Every `auto` replaced by a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
-    /// How many workers.
+    /// How many workers the general pool has at the start.
     pub workers: usize,
+    /// What `auto` comes to for the workers of the general pool: at the start, and at most.
+    pub auto_workers: (usize, usize),
+    /// The pools of workers, the general one first.
+    pub pools: Vec<PoolPlan>,
     /// Most memory for blocks, in bytes.
     pub max_memory: usize,
     /// The cores of each kind of thread; an empty list pins nothing.
     pub cores: Cores,
+}
+
+/// What one pool of workers is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolPlan {
+    /// Its name.
+    pub name: String,
+    /// How many workers it has at the start.
+    pub start: usize,
+    /// The least.
+    pub min: usize,
+    /// The most.
+    pub max: usize,
+    /// How long one that has nothing to do is kept.
+    pub idle_timeout: Duration,
+    /// Their cores, one each in turn; an empty list binds them to none.
+    pub cores: Vec<usize>,
+    /// What pipelines can ask for.
+    pub capabilities: Vec<String>,
+}
+
+impl Decided {
+    /// The same for another config on the same host: what is written counts as it is written now, what `auto` came to
+    /// stays.
+    pub fn again(&self, dispatcher: &DispatcherConfig) -> Decided {
+        let pools = pools(self.auto_workers, dispatcher, &self.cores.workers);
+        Decided { pools, ..self.clone() }
+    }
 }
 
 /// The cores of each kind of thread; an empty list pins nothing.
@@ -78,17 +114,67 @@ pub fn decide(
     quotas: &QuotasConfig,
     affinity: &AffinityConfig,
 ) -> Decided {
-    let workers = match (&dispatcher.worker_count, &affinity.workers) {
-        (Auto::Set(count), _) => *count,
-        (Auto::Auto, Auto::Set(cores)) if !cores.is_empty() => cores.len(),
-        // Up to two cores, a second worker only takes turns with the first, or takes the core of those that feed it.
+    let start = match &affinity.workers {
+        Auto::Set(cores) if !cores.is_empty() => cores.len(),
+        // Up to two cores, a second worker mostly takes turns with the first, or takes the core of those that feed it.
         _ => match host.parallelism {
             0..=2 => 1,
             3 => 2,
-            more => (more - 2).min(64),
+            more => (more - 2).min(AUTO_MAX),
         },
     };
-    Decided { workers, max_memory: max_memory(host, quotas), cores: cores(host, affinity, workers) }
+    let workers = general(dispatcher, (start, start)).0;
+    let cores = cores(host, affinity, &dispatcher.worker_pool.pools.0, workers);
+    // Each worker on a core of its own is all there can be; where none is bound to any, as many as can run at once.
+    let most = if cores.workers.is_empty() { host.parallelism.min(AUTO_MAX).max(start) } else { start };
+    Decided {
+        workers,
+        auto_workers: (start, most),
+        pools: pools((start, most), dispatcher, &cores.workers),
+        max_memory: max_memory(host, quotas),
+        cores,
+    }
+}
+
+/// The most workers that `auto` comes to.
+const AUTO_MAX: usize = 64;
+
+/// How many workers the general pool has: at the start, at least and at most.
+fn general(dispatcher: &DispatcherConfig, (start, most): (usize, usize)) -> (usize, usize, usize) {
+    let pool = &dispatcher.worker_pool;
+    let written = dispatcher.worker_count.set().copied();
+    let (least, limit) = (pool.min_workers.set().copied(), pool.max_workers.set().copied());
+    // Who writes a number gets it, unless they write between which it may move.
+    let max = limit.unwrap_or(written.unwrap_or(most).max(least.unwrap_or(1)));
+    let fixed = written.filter(|_| limit.is_none());
+    let min = least.unwrap_or(fixed.unwrap_or(1)).min(max);
+    (written.unwrap_or(start).clamp(min, max), min, max)
+}
+
+/// The pools that `dispatcher` wants, where `auto` comes to so many workers in the general one.
+fn pools(auto: (usize, usize), dispatcher: &DispatcherConfig, cores: &[usize]) -> Vec<PoolPlan> {
+    let pool = &dispatcher.worker_pool;
+    let idle_timeout = pool.idle_timeout;
+    let (start, min, max) = general(dispatcher, auto);
+    let general = PoolPlan {
+        name: GENERAL.into(),
+        start,
+        min,
+        max,
+        idle_timeout,
+        cores: cores.to_vec(),
+        capabilities: vec![GENERAL.into()],
+    };
+    let named = pool.pools.0.iter().map(|(name, pool)| PoolPlan {
+        name: name.clone(),
+        start: pool.workers.min,
+        min: pool.workers.min,
+        max: pool.workers.max,
+        idle_timeout,
+        cores: pool.cores.set().cloned().unwrap_or_default(),
+        capabilities: pool.capabilities.clone(),
+    });
+    std::iter::once(general).chain(named).collect()
 }
 
 fn max_memory(host: &Host, quotas: &QuotasConfig) -> usize {
@@ -99,10 +185,12 @@ fn max_memory(host: &Host, quotas: &QuotasConfig) -> usize {
     }
 }
 
-fn cores(host: &Host, affinity: &AffinityConfig, workers: usize) -> Cores {
+fn cores(host: &Host, affinity: &AffinityConfig, pools: &[(String, PoolConfig)], workers: usize) -> Cores {
     let AffinityConfig { intake, readers, workers: worker_cores, senders } = affinity;
     let kinds = [intake, readers, worker_cores, senders];
-    let taken: Vec<usize> = kinds.iter().filter_map(|kind| kind.set()).flatten().copied().collect();
+    let of_pools = pools.iter().map(|(_, pool)| &pool.cores);
+    let written = kinds.into_iter().chain(of_pools).filter_map(|kind| kind.set());
+    let taken: Vec<usize> = written.flatten().copied().collect();
     let free = host.machine.order(&taken);
     let mut auto = Cores::default();
     // Under a quota the kernel stops all threads together when it is spent, whatever core they are pinned to, and on
@@ -143,6 +231,60 @@ mod tests {
             let decided = decided(count, count.max(1), AffinityConfig::default());
             assert_eq!((decided.workers, decided.cores), (1, Cores::default()), "{count} cores");
         }
+    }
+
+    /// Start, least and most of the general pool on a host of so many cores.
+    fn workers(cores: usize, parallelism: usize, dispatcher: &str) -> [usize; 3] {
+        let ids: Vec<usize> = (0..cores).collect();
+        let host = Host { machine: Machine::flat(&ids), cores: ids, parallelism, memory: None };
+        let dispatcher: DispatcherConfig = serde_yaml::from_str(dispatcher).unwrap();
+        let decided = decide(&host, &dispatcher, &QuotasConfig::default(), &AffinityConfig::default());
+        let PoolPlan { start, min, max, .. } = decided.pools[0];
+        assert_eq!(decided.workers, start);
+        [start, min, max]
+    }
+
+    #[test]
+    fn auto_is_one_to_as_many_as_can_run_at_once_or_have_a_core_each() {
+        let auto = |cores, parallelism| workers(cores, parallelism, "{}");
+        assert_eq!([auto(1, 1), auto(2, 2), auto(3, 3)], [[1, 1, 1], [1, 1, 2], [2, 1, 2]]);
+        assert_eq!([auto(8, 8), auto(128, 128)], [[6, 1, 6], [64, 1, 64]]);
+        // Under a quota nothing is bound to a core.
+        assert_eq!([auto(16, 4), auto(2, 1)], [[2, 1, 4], [1, 1, 1]]);
+    }
+
+    #[test]
+    fn a_written_number_of_workers_is_what_there_is_unless_they_may_move() {
+        let of = |keys: &str| workers(8, 8, keys);
+        assert_eq!(of("worker_count: 3"), [3, 3, 3]);
+        assert_eq!(of("{ worker_count: 3, worker_pool: { min_workers: 2 } }"), [3, 2, 3]);
+        assert_eq!(of("{ worker_count: 3, worker_pool: { max_workers: 9 } }"), [3, 1, 9]);
+        assert_eq!(of("{ worker_pool: { min_workers: 2, max_workers: 4 } }"), [4, 2, 4]);
+        assert_eq!(of("{ worker_pool: { min_workers: 9 } }"), [9, 9, 9]);
+        assert_eq!(of("{ worker_pool: { max_workers: 2 } }"), [2, 1, 2]);
+    }
+
+    #[test]
+    fn a_reload_takes_what_is_written_and_keeps_what_auto_came_to() {
+        let before = decided(8, 8, AffinityConfig::default());
+        let text = "{ worker_pool: { min_workers: 2, idle_timeout: 1s, pools: { p: { workers: { min: 1, max: 3 } } } } }";
+        let after = before.again(&serde_yaml::from_str(text).unwrap());
+        let bounds = |pool: &PoolPlan| (pool.name.clone(), pool.min, pool.max, pool.idle_timeout.as_secs());
+        let pools: Vec<_> = after.pools.iter().map(bounds).collect();
+        assert_eq!(pools, [("general".into(), 2, 6, 1), ("p".into(), 1, 3, 1)]);
+        assert_eq!(before.again(&DispatcherConfig::default()), before);
+    }
+
+    #[test]
+    fn cores_of_a_pool_are_its_own() {
+        let text = "{ worker_pool: { pools: { p: { cores: [2, 3] } } } }";
+        let dispatcher: DispatcherConfig = serde_yaml::from_str(text).unwrap();
+        let ids: Vec<usize> = (0..8).collect();
+        let host = Host { machine: Machine::flat(&ids), cores: ids, parallelism: 8, memory: None };
+        let decided = decide(&host, &dispatcher, &QuotasConfig::default(), &AffinityConfig::default());
+        assert_eq!(decided.pools[1].cores, [2, 3]);
+        // Six of the others would not have a core each.
+        assert_eq!((decided.cores.workers, decided.cores.readers), (vec![], vec![1]));
     }
 
     #[test]

@@ -43,6 +43,8 @@ fn general(config: &Config, out: &mut String) {
     let decided = &config.decided;
     let auto = |key: &str| match key {
         "dispatcher.worker_count" => Some(decided.workers.to_string()),
+        "dispatcher.worker_pool.min_workers" => Some(decided.pools[0].min.to_string()),
+        "dispatcher.worker_pool.max_workers" => Some(decided.pools[0].max.to_string()),
         "quotas.max_memory" => Some(format_size(decided.max_memory as u64)),
         "affinity.intake" => Some(cores(&decided.cores.intake)),
         "affinity.readers" => Some(cores(&decided.cores.readers)),
@@ -106,7 +108,9 @@ fn pipelines(config: &Config, out: &mut String) {
         let users = config.sources.iter().filter(|source| source.pipeline.as_ref() == Some(&pipeline.name));
         let users: Vec<&str> = users.map(|source| source.name.as_str()).collect();
         let used = if users.is_empty() { "no source: it does nothing".into() } else { users.join(", ") };
-        let _ = writeln!(out, "\npipeline {} (used by {used})", pipeline.name);
+        let pool = pipeline.workers.pool_among(&config.decided.pools).unwrap_or(0);
+        let pool = &config.decided.pools[pool].name;
+        let _ = writeln!(out, "\npipeline {} (used by {used}; workers of pool {pool})", pipeline.name);
         if pipeline.steps.is_empty() {
             out.push_str("  no steps\n");
         }

@@ -11,7 +11,7 @@ use crate::lane::config::{BackpressureConfig, FlowControlConfig};
 use crate::secret::Secret;
 use crate::sinks::config::{BreakerConfig, Jitter, RetryConfig};
 use crate::sources::rate::config::RateLimitConfig;
-use crate::units::{self, Auto};
+use crate::units::{self, Auto, Pairs};
 
 /// The sections whose keys are read as they stand; `sources`, `pipelines` and `sinks` are read by name.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -84,7 +84,7 @@ pub struct DispatcherConfig {
     /// Entries each ring may hold.
     #[serde(with = "units::count")]
     pub queue_size: usize,
-    /// Workers; `auto` goes by the cores (see [`super::decide`]).
+    /// Workers at the start; `auto` goes by the cores (see [`super::decide`]).
     #[serde(with = "units::threads_or_auto")]
     pub worker_count: Auto<usize>,
     /// Entries in a batch: the fixed size without flow control, where adaptation starts with it.
@@ -166,18 +166,110 @@ impl Default for DispatcherConfig {
     }
 }
 
-/// The workers together.
+/// The workers together: how many there may be in the general pool, and the pools of specialised ones beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerPoolConfig {
+    /// The least workers of the general pool; `auto`: one, or `worker_count` where that is written and `max_workers` not.
+    #[serde(with = "units::threads_or_auto")]
+    pub min_workers: Auto<usize>,
+    /// The most; `auto`: `worker_count` if that is written, else it goes by the cores (see [`super::decide`]).
+    #[serde(with = "units::threads_or_auto")]
+    pub max_workers: Auto<usize>,
+    /// How long a worker that has nothing to do is kept.
+    #[serde(with = "units::positive_duration")]
+    pub idle_timeout: Duration,
     /// Entries worked on and not yet back in order; never less than two blocks per worker.
     #[serde(with = "units::count")]
     pub queue_size: usize,
+    /// Whether each pool has histograms of how long blocks wait and are worked on.
+    pub enable_metrics: bool,
+    /// Pools of workers for certain pipelines, each with a ring of its own.
+    pub pools: Pairs<PoolConfig>,
 }
 
 impl Default for WorkerPoolConfig {
     fn default() -> Self {
-        WorkerPoolConfig { queue_size: 1000 }
+        WorkerPoolConfig {
+            min_workers: Auto::Auto,
+            max_workers: Auto::Auto,
+            idle_timeout: Duration::from_secs(300),
+            queue_size: 1000,
+            enable_metrics: true,
+            pools: Pairs::default(),
+        }
+    }
+}
+
+/// Specialised workers: a pool with a ring of its own, for the pipelines that name it or need what it can.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolConfig {
+    /// How many: a number, or from `min` to `max` as the load wants.
+    pub workers: PoolWorkers,
+    /// Their cores, one each in turn: a list of core ids; `auto` and `[]` bind them to none.
+    #[serde(with = "cores")]
+    pub cores: Auto<Vec<usize>>,
+    /// What pipelines can ask for with `needs`, in any words.
+    pub capabilities: Vec<String>,
+}
+
+/// How many workers a pool has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolWorkers {
+    /// The least, and how many at the start.
+    pub min: usize,
+    /// The most.
+    pub max: usize,
+}
+
+impl Default for PoolWorkers {
+    fn default() -> Self {
+        PoolWorkers { min: 1, max: 1 }
+    }
+}
+
+impl<'de> Deserialize<'de> for PoolWorkers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::{Error, MapAccess, Unexpected, Visitor, value::MapAccessDeserializer};
+
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Range {
+            #[serde(with = "units::threads_or_auto")]
+            min: Auto<usize>,
+            #[serde(with = "units::threads_or_auto")]
+            max: Auto<usize>,
+        }
+        struct Count;
+        impl<'de> Visitor<'de> for Count {
+            type Value = PoolWorkers;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a whole number from 1 to 256, or a map of `min` and `max`")
+            }
+            fn visit_u64<E: Error>(self, count: u64) -> Result<PoolWorkers, E> {
+                match usize::try_from(count) {
+                    Ok(count @ 1..=256) => Ok(PoolWorkers { min: count, max: count }),
+                    _ => Err(E::invalid_value(Unexpected::Unsigned(count), &self)),
+                }
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PoolWorkers, A::Error> {
+                match Range::deserialize(MapAccessDeserializer::new(map))? {
+                    Range { min: Auto::Set(min), max: Auto::Set(max) } => Ok(PoolWorkers { min, max }),
+                    _ => Err(A::Error::custom("expected whole numbers from 1 to 256")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Count)
+    }
+}
+
+impl Serialize for PoolWorkers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.min == self.max {
+            true => serializer.serialize_u64(self.min as u64),
+            false => serializer.collect_map([("min", self.min), ("max", self.max)]),
+        }
     }
 }
 

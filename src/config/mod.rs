@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 
 pub use cases::TestConfig;
 pub use check::TextChecks;
-pub use decide::{Cores, Decided, Host};
-pub use keys::{AdminConfig, AffinityConfig, DispatcherConfig, QuotasConfig, WorkerPoolConfig};
+pub use decide::{Cores, Decided, GENERAL, Host, PoolPlan};
+pub use keys::{AdminConfig, AffinityConfig, DispatcherConfig, PoolConfig, QuotasConfig, WorkerPoolConfig};
 pub use report::{Problem, Report};
 
 use crate::lane::config::{BatchConfig, Concurrency, LaneConfig};
@@ -36,6 +36,7 @@ use crate::sources::net::http::Promise;
 use crate::sources::rate::config::RateLimitConfig;
 use crate::steps::config::StepConfig;
 use crate::units::{Auto, Pairs};
+use serde::{Deserialize, Serialize};
 use tree::{Body, FILE_BYTES_MAX, Node};
 
 /// The config that runs when none is named, and the manual of all keys.
@@ -94,8 +95,33 @@ pub struct SourceConfig {
 pub struct PipelineConfig {
     /// Its name in the file.
     pub name: String,
+    /// Which workers it is for.
+    pub workers: PipelineKeys,
     /// Its steps in order.
     pub steps: Vec<StepConfig>,
+}
+
+/// Which workers a pipeline is for; by default those of the general pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PipelineKeys {
+    /// Those of the pool of this name.
+    pub pool: Option<String>,
+    /// Those of the first pool that can do all of this.
+    pub needs: Vec<String>,
+}
+
+impl PipelineKeys {
+    /// Which of `pools` they are of, the first of which is the general one; `None` if there is none such.
+    pub fn pool_among(&self, pools: &[PoolPlan]) -> Option<usize> {
+        let can = |pool: &PoolPlan| self.needs.iter().all(|need| pool.capabilities.contains(need));
+        match &self.pool {
+            Some(name) => pools.iter().position(|pool| pool.name == *name),
+            None if self.needs.is_empty() => Some(0),
+            // The specialised ones first: the general one is for what nobody else can.
+            None => (1..pools.len()).chain(0..1).find(|at| can(&pools[*at])),
+        }
+    }
 }
 
 /// One sink with its lane.
@@ -183,6 +209,13 @@ impl Config {
         self.pipelines.iter().find(|pipeline| pipeline.name == name)
     }
 
+    /// The place among the pools of the one whose workers the source's entries are for.
+    pub fn pool_of(&self, source: &SourceConfig) -> usize {
+        let pipeline = source.pipeline.as_ref().and_then(|name| self.pipeline(name));
+        // One that needs what nobody can was refused when the file was read.
+        pipeline.and_then(|pipeline| pipeline.workers.pool_among(&self.decided.pools)).unwrap_or(0)
+    }
+
     /// Whether sinks in memory go to disk when they are full.
     pub fn spills(&self) -> bool {
         self.sources.iter().any(|source| source.strategy == Strategy::Spill)
@@ -236,7 +269,7 @@ fn join(
         pipelines: written
             .pipelines
             .into_iter()
-            .map(|(name, steps)| PipelineConfig { name, steps })
+            .map(|(name, workers, steps)| PipelineConfig { name, workers, steps })
             .collect(),
         sinks,
         tests: written.tests,

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
+use super::PipelineKeys;
 use super::cases::TestConfig;
 use super::de::{Error, ErrorKind, known_keys};
 use super::keys::GeneralConfig;
@@ -26,7 +27,7 @@ pub struct Written {
     /// Sources by name.
     pub sources: Vec<(String, SourceKeys, SourceKind)>,
     /// Pipelines by name.
-    pub pipelines: Vec<(String, Vec<StepConfig>)>,
+    pub pipelines: Vec<(String, PipelineKeys, Vec<StepConfig>)>,
     /// Sinks by name.
     pub sinks: Vec<(String, SinkKeys, SinkKind)>,
     /// Cases for `ringmain test` by name.
@@ -54,10 +55,8 @@ pub fn read(root: &Node, problems: &mut Vec<Problem>) -> Written {
         written.sources.extend(component.map(|(keys, kind)| (key.name.clone(), keys, kind)));
     }
     for (key, node) in reader.shelf(root, "pipelines") {
-        let path = ["pipelines", &key.name];
-        let section = Section { path: &path, anchor: key.span.clone(), more_keys: &[] };
-        let steps = reader.section(node, &section, |node| Vec::<StepConfig>::deserialize(node));
-        written.pipelines.extend(steps.map(|steps| (key.name.clone(), steps)));
+        let pipeline = reader.pipeline(key, node);
+        written.pipelines.extend(pipeline.map(|(keys, steps)| (key.name.clone(), keys, steps)));
     }
     for (key, node) in reader.shelf(root, "tests") {
         let path = ["tests", &key.name];
@@ -71,6 +70,24 @@ pub fn read(root: &Node, problems: &mut Vec<Problem>) -> Written {
         written.sinks.extend(component.map(|(keys, kind)| (key.name.clone(), keys, kind)));
     }
     written
+}
+
+/// The key of a pipeline's steps, where it is a map.
+const STEPS: &str = "steps";
+
+/// `root` with the steps alone of each pipeline: where they stand does not depend on how it is written then.
+pub fn with_bare_steps(root: &Node) -> Node {
+    let mut root = root.clone();
+    let Body::Map(shelves) = &mut root.body else { return root };
+    for (_, shelf) in shelves.iter_mut().filter(|(key, _)| key.name == "pipelines") {
+        let Body::Map(pipelines) = &mut shelf.body else { continue };
+        for (_, pipeline) in pipelines {
+            if let Some(steps) = pipeline.get(STEPS).cloned() {
+                *pipeline = steps;
+            }
+        }
+    }
+    root
 }
 
 struct Reader<'a> {
@@ -97,6 +114,29 @@ impl Reader<'_> {
             self.problems.push(unexpected(&[name.into()], &place, "expected a map of names"));
         }
         node.entries()
+    }
+
+    /// A pipeline: a list of steps, or a map of them and of which workers they are for.
+    fn pipeline(&mut self, key: &Key, node: &Node) -> Option<(PipelineKeys, Vec<StepConfig>)> {
+        let path = ["pipelines", key.name.as_str()];
+        let section = |more_keys| Section { path: &path, anchor: key.span.clone(), more_keys };
+        let (mut keys, mut steps) = (PipelineKeys::default(), node);
+        if let Body::Map(_) = &node.body {
+            let Some(written) = node.get(STEPS) else {
+                let found = Found { span: spot(node, &key.span), path: vec![], map: 0, node: Some(node) };
+                let expected = "expected a list of steps, or a map with `steps`";
+                self.problems.push(unexpected(&path.map(String::from), &found, expected));
+                return None;
+            };
+            let mut others = node.clone();
+            if let Body::Map(entries) = &mut others.body {
+                entries.retain(|(key, _)| key.name != STEPS);
+            }
+            keys = self.section(&others, &section(&[STEPS]), |node| PipelineKeys::deserialize(node))?;
+            steps = written;
+        }
+        let steps = self.section(steps, &section(&[]), |node| Vec::<StepConfig>::deserialize(node))?;
+        Some((keys, steps))
     }
 
     /// A source or a sink: the common keys, and those of its type.

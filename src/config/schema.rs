@@ -6,6 +6,7 @@
 mod probe;
 mod words;
 
+use super::PipelineKeys;
 use super::cases::TestConfig;
 use super::keys::GeneralConfig;
 use crate::sinks::config::{SinkKeys, SinkKind};
@@ -39,9 +40,16 @@ pub fn schema() -> Value {
     };
     let sinks = component::<SinkKeys>(SinkKind::TYPES, "sinks", &words, &sink);
     let step = shape(&|probe| StepConfig::deserialize(probe), &mut Vec::new());
+    let steps = json!({ "type": ["array", "null"], "items": step });
+    let mut pipeline = shape(&|probe| PipelineKeys::deserialize(probe), &mut Vec::new());
+    if let Some(properties) = pipeline["properties"].as_object_mut() {
+        properties.insert("steps".into(), steps.clone());
+    }
+    pipeline["type"] = "object".into();
+    pipeline["required"] = json!(["steps"]);
     let shelves = [
         ("sources", shelf(sources)),
-        ("pipelines", shelf(json!({ "type": ["array", "null"], "items": step }))),
+        ("pipelines", shelf(json!({ "anyOf": [steps, pipeline] }))),
         ("sinks", shelf(sinks)),
         ("tests", shelf(shape(&|probe| TestConfig::deserialize(probe), &mut Vec::new()))),
     ];

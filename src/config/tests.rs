@@ -557,7 +557,7 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "pipelines: { p: { parse: json } }",
             "pipeline `p` cannot be a map",
             "1:17",
-            "^^^^^^^^^^^^^^^ expected a list",
+            "^^^^^^^^^^^^^^^ expected a list of steps, or a map with `steps`",
             "",
         ),
         (
@@ -754,10 +754,11 @@ fn the_example_still_loads_with_everything_in_it_switched_on_and_says_the_defaul
     let config = parse_example(&EXAMPLE.replace("#:", ""));
     let defaults = parse(SMALL).unwrap();
     assert!(config.dispatcher.rate_limit.is_some(), "by default there is none");
-    let unlimited = DispatcherConfig { rate_limit: None, ..config.dispatcher.clone() };
-    assert_eq!(unlimited, defaults.dispatcher);
+    let mut dispatcher = DispatcherConfig { rate_limit: None, ..config.dispatcher.clone() };
+    assert_eq!(std::mem::take(&mut dispatcher.worker_pool.pools).0.len(), 1, "an example");
+    assert_eq!(dispatcher, defaults.dispatcher);
     assert_eq!((&config.quotas, &config.affinity), (&defaults.quotas, &defaults.affinity));
-    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (8, 1, 5));
+    assert_eq!((config.sources.len(), config.pipelines.len(), config.sinks.len()), (8, 3, 5));
     let plain = parse_example(EXAMPLE);
     assert_eq!(config.sources[1], plain.sources[1], "the commented keys of syslog are the defaults");
     let mut lane = config.sinks[0].lane.clone();
@@ -967,7 +968,9 @@ sinks:
         "strategy                                   drop_oldest                  (set)",
         "retry.backoff                              2s                           (from dispatcher)",
         "retry.jitter                               none                         (set)",
-        "pipeline p (used by no source: it does nothing)",
+        "pipeline p (used by no source: it does nothing; workers of pool general)",
+        "dispatcher.worker_pool.min_workers         3                            (auto)",
+        "dispatcher.worker_pool.max_workers         3                            (auto)",
         "1. parse: json",
         "3. set: { env: prod }",
         "workers                                    3                            cores any",
@@ -979,6 +982,149 @@ sinks:
         assert!(plan.lines().any(|line| line.trim() == part), "{part}\n{plan}");
     }
     assert!(!plan.contains("sink off, when full"));
+}
+
+#[test]
+fn pipelines_are_for_the_workers_of_the_pool_they_name_or_that_can_what_they_need() {
+    let text = "
+dispatcher:
+  worker_pool:
+    min_workers: 2
+    max_workers: 5
+    pools:
+      heavy: { workers: { min: 1, max: 3 }, cores: [1], capabilities: [enrichment, geo] }
+      light: { capabilities: [filter, geo] }
+sources:
+  a: { type: stdin, pipeline: named }
+sinks:
+  out: { type: blackhole }
+pipelines:
+  plain: [ { parse: json } ]
+  bare: { steps: [ { parse: json } ] }
+  named: { pool: heavy, steps: [ { parse: json }, { discard: 'a == 1' } ] }
+  first: { needs: [geo], steps: [] }
+  both: { needs: [geo, filter], steps: [] }
+  back: { pool: general, steps: [] }
+  any: { needs: [general], steps: [] }
+";
+    let config = parse(text).unwrap();
+    let pools = &config.decided.pools;
+    let mut assigned = Vec::new();
+    for PipelineConfig { name, workers, steps } in &config.pipelines {
+        let at = workers.pool_among(pools).unwrap();
+        assigned.push((name.as_str(), pools[at].name.as_str(), steps.len()));
+    }
+    let expected = [
+        ("plain", "general", 1),
+        ("bare", "general", 1),
+        ("named", "heavy", 2),
+        ("first", "heavy", 0),
+        ("both", "light", 0),
+        ("back", "general", 0),
+        ("any", "general", 0),
+    ];
+    assert_eq!(assigned, expected);
+    assert_eq!(config.pool_of(&config.sources[0]), 1);
+    // The quotas count as many as there may be.
+    let planned = threads::planned(&config);
+    let workers = planned.iter().filter(|one| one.name.starts_with("worker"));
+    let workers: Vec<_> = workers.map(|one| (one.name.as_str(), one.count, &*one.cores)).collect();
+    let expected: [(_, _, &[usize]); 3] =
+        [("worker-N", 5, &[]), ("worker-heavy-N", 3, &[1]), ("worker-light-N", 1, &[])];
+    assert_eq!(workers, expected);
+    let plan = describe::plan(&config);
+    for part in [
+        "pipeline named (used by a; workers of pool heavy)",
+        "dispatcher.worker_pool.pools.heavy.workers.max 3                            (set)",
+        "workers                                    5                            cores any",
+        "workers of heavy                           3                            cores [1]",
+        "workers of light                           1                            cores any",
+    ] {
+        assert!(plan.lines().any(|line| line.trim() == part), "{part}\n{plan}");
+    }
+}
+
+#[test]
+fn workers_and_pools_that_do_not_fit_are_refused_with_what_would() {
+    let pool = |pool: &str| format!("dispatcher: {{ worker_pool: {{ {pool} }} }}\n{SMALL}");
+    let pipeline = |keys: &str| {
+        let pools = "pools: { heavy: { capabilities: [geo] }, light: { capabilities: [filter] } }";
+        pool(pools) + &format!("\npipelines: {{ p: {{ {keys} }} }}\n")
+    };
+    let count = |count: usize, pool: &str| {
+        format!("dispatcher: {{ worker_count: {count}, worker_pool: {{ {pool} }} }}\n{SMALL}")
+    };
+    let cases: &[(String, &[&str])] = &[
+        (
+            pipeline("pool: hevy, steps: []"),
+            &[
+                "no pool `hevy` of workers for pipeline `p`",
+                "did you mean `heavy`?",
+                "known pools: general, heavy, light",
+            ],
+        ),
+        (
+            pipeline("needs: [geos], steps: []"),
+            &[
+                "no pool of workers can `geos`, which pipeline `p` needs",
+                "did you mean `geo`?",
+                "heavy (geo), light (filter)",
+            ],
+        ),
+        (
+            pipeline("needs: [geo, filter], steps: []"),
+            &["can all of `geo`, `filter`", "each is in another pool"],
+        ),
+        (
+            pipeline("pool: heavy, needs: [geo], steps: []"),
+            &["has a `pool` and `needs`", "expected one of them"],
+        ),
+        (pipeline("pool: heavy"), &["pipeline `p` cannot be a map", "or a map with `steps`"]),
+        (
+            pipeline("pol: heavy, steps: []"),
+            &["unknown key `pol` in pipeline `p`", "known keys: steps, pool, needs"],
+        ),
+        (pipeline("steps: [ { discrd: x } ]"), &["unknown step `discrd` in pipeline `p`"]),
+        (pipeline("steps: [ { discard: 'a ?' } ]"), &["cannot read `discard` in step 1 of pipeline `p`"]),
+        (
+            pool("pools: { general: {} }"),
+            &["`general` cannot be the name of one of the pools", "`worker_count`"],
+        ),
+        (
+            pool("pools: { 'a b': {} }"),
+            &["`a b` cannot be the name of a pool", "expected 1 to 64 of the letters"],
+        ),
+        (
+            pool("pools: { p: { workers: 0 } }"),
+            &["`workers` in `dispatcher.worker_pool.pools.p` cannot be `0`"],
+        ),
+        (
+            pool("pools: { p: { workers: { min: 3, max: 2 } } }"),
+            &["`min` of the workers of pool `p` is 3 and `max` 2"],
+        ),
+        (pool("pools: { p: { cores: [9] } }"), &["there is no core 9 for pool `p`", "0, 1"]),
+        (pool("pools: { p: { capabilities: ['x y'] } }"), &["pool `p` cannot be able to `x y`"]),
+        (pool("pools: { p: { wrkers: 1 } }"), &["unknown key `wrkers`", "did you mean `workers`?"]),
+        (
+            pool("min_workers: 3, max_workers: 2"),
+            &["`min_workers` in `dispatcher.worker_pool` is 3 and `max_workers` 2"],
+        ),
+        (
+            count(5, "max_workers: 4"),
+            &["`worker_count` in `dispatcher` is 5, more than `max_workers`", "expected 4 or fewer"],
+        ),
+        (
+            count(1, "min_workers: 2"),
+            &["`worker_count` in `dispatcher` is 1, fewer than `min_workers`", "expected 2 or more"],
+        ),
+        (pool("idle_timeout: 0s"), &["`idle_timeout` in `dispatcher.worker_pool` cannot be `0s`"]),
+    ];
+    for (text, parts) in cases {
+        let report = parse(text).unwrap_err().to_string();
+        for part in *parts {
+            assert!(report.contains(part), "{part} in\n{report}");
+        }
+    }
 }
 
 /// Every key any struct knows stands in the plan: what cannot be seen by `check` cannot be trusted.

@@ -28,7 +28,7 @@ const HELPERS: usize = 2;
 /// All threads of `config`, from those that are always there to those of its sinks.
 pub fn planned(config: &Config) -> Vec<Planned> {
     let mut all = Vec::new();
-    let Cores { intake, readers, workers, senders } = &config.decided.cores;
+    let Cores { intake, readers, senders, .. } = &config.decided.cores;
     let mut add = |kind: &str, name: String, count: usize, cores: &[usize], one_each: bool| {
         if count > 0 {
             all.push(Planned { kind: kind.into(), name, count, cores: cores.to_vec(), one_each });
@@ -69,7 +69,13 @@ pub fn planned(config: &Config) -> Vec<Planned> {
             _ => add(&format!("reader of {name}"), format!("reader-{name}"), 1, readers, false),
         }
     }
-    add("workers", "worker-N".into(), config.decided.workers, workers, true);
+    for (at, pool) in config.decided.pools.iter().enumerate() {
+        let (kind, name) = match at {
+            0 => ("workers".to_owned(), "worker-N".to_owned()),
+            _ => (format!("workers of {}", pool.name), format!("worker-{}-N", pool.name)),
+        };
+        add(&kind, name, pool.max, &pool.cores, true);
+    }
     for sink in config.enabled_sinks() {
         let name = &sink.name;
         add(

@@ -6,8 +6,9 @@ use super::inside::{House, View};
 use super::keeper::Keeper;
 use super::letters::{Desk, has_steps};
 use super::live::{Core, Live};
-use super::memory::{Claims, Reserve, Shares};
+use super::memory::{Claims, Reserve};
 use super::ordered::OrderedSteps;
+use super::pools::{Means, Pools};
 use super::quotas::{Quotas, fits, widest};
 use super::remote::Remote;
 use super::sources::producers;
@@ -21,17 +22,13 @@ use crate::lane::Lane;
 use crate::lane::Manner;
 use crate::lane::batcher::{BatchLimits, FlowControl};
 use crate::metrics::Telemetry;
-use crate::pool::Budget;
-use crate::ring::Ring;
-use crate::ring::credits::{Amount, Credits, Watermarks};
 use crate::route::Routes;
 use crate::sinks::config::Ordering;
 use crate::sources::config::SourceKind;
-use crate::sources::inlet::Hallway;
 use crate::steps::parse::input::Input;
 use crate::steps::pipeline::{Pipeline, Planned, StepSpec};
 use crate::storage_io::Disk;
-use crate::thread::{Latch, Threads, WaitList};
+use crate::thread::{Latch, Threads};
 use crate::worker::{Domains, Plan};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
@@ -51,7 +48,6 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
     let lock = lock_data_dir(&config.data_dir)?;
     let largest = widest(config);
     let shares = claims(config, all_lanes(config), largest).share_out().map_err(StartError::Config)?;
-    let hallway = Arc::new(hallway(config, &shares, Blocks::new(largest)));
     let checkpoint = Checkpoint::open(Arc::new(Disk), &config.data_dir);
     let checkpoint = checkpoint.map_err(|error| StartError::start(config.data_dir.display(), error))?;
     let checkpoint = Arc::new(checkpoint);
@@ -64,17 +60,25 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
     };
     let desk = desk(config)?;
     let ordered = Arc::<OrderedSteps>::default();
+    let (threads, telemetry, taps) = (Threads::default(), Telemetry::new(), Arc::default());
+    let domains = Arc::new(Domains::default());
+    let means = Means {
+        threads: threads.clone(),
+        domains: Arc::clone(&domains),
+        taps: Arc::clone(&taps),
+        done: Arc::default(),
+    };
     let house = Arc::new(House {
         desk: desk.clone(),
         ordered: Arc::clone(&ordered),
-        threads: Threads::default(),
+        pools: Pools::new(config, &shares, Blocks::new(largest), &telemetry, means),
+        threads,
         quotas: Quotas::default(),
-        telemetry: Telemetry::new(),
-        taps: Arc::default(),
+        telemetry,
+        taps,
         remote: Remote::default(),
-        hallway: Arc::clone(&hallway),
         rate: Arc::default(),
-        domains: Arc::new(Domains::default()),
+        domains,
         view: ArcSwap::from_pointee(View::default()),
         config: config.name.clone(),
         data_dir: config.data_dir.display().to_string(),
@@ -92,13 +96,11 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
     let live = Mutex::new(Live::of_nothing(config));
     let working = Latch::default();
     working.enter();
-    let window = window(config, hallway.block_entries);
     Ok((
         Core {
             house,
             descriptors: Descriptors::default(),
             pressure: Mutex::default(),
-            hallway,
             checkpoint,
             keeper,
             desk,
@@ -106,7 +108,6 @@ pub(super) fn build(config: &Config) -> Result<(Core, Option<AdminServer>), Star
             pacer: Arc::default(),
             live,
             ended: Condvar::new(),
-            window,
             outlets: Arc::default(),
             helpers: Arc::default(),
             working,
@@ -156,47 +157,34 @@ pub(super) fn all_lanes(config: &Config) -> usize {
     lanes(config) + usize::from(config.dispatcher.dlq.enabled && has_steps(config))
 }
 
-/// What memory is shared out among `lanes`, where blocks hold entries of `largest` bytes.
+/// What memory is shared out among `lanes` and the pools of workers, where blocks hold entries of `largest` bytes.
 pub(super) fn claims(config: &Config, lanes: usize, largest: usize) -> Claims {
     let marks = &config.dispatcher.backpressure;
-    let producers: usize = config.sources.iter().map(producers).sum();
+    let mut threads: Vec<usize> = config.decided.pools.iter().map(|pool| pool.max).collect();
+    for source in &config.sources {
+        threads[config.pool_of(source)] += producers(source);
+    }
     Claims {
         budget: config.decided.max_memory,
         reserve: Reserve::of(config).total(),
         lanes,
-        threads: producers + config.decided.workers,
+        threads,
         largest: largest.max(crate::block::CLASSES[2]),
         low: marks.low_watermark / marks.high_watermark,
     }
 }
 
-fn hallway(config: &Config, shares: &Shares, blocks: Blocks) -> Hallway {
-    let queue_size = config.dispatcher.queue_size;
-    let pressure = &config.dispatcher.backpressure;
-    // Without watermarks congestion begins where the ring is full.
-    let marks = match pressure.enabled {
-        true => Watermarks { high: pressure.high_watermark, low: pressure.low_watermark },
-        false => Watermarks { high: 1.0, low: 1.0 },
-    };
-    let limit = Amount { entries: queue_size as u64, bytes: shares.transit as u64 / 2 };
-    // A short spin pays only where a worker has a core to itself.
-    let spare_core =
-        config.decided.workers < std::thread::available_parallelism().map_or(1, |count| count.get());
-    let spins = if spare_core && config.decided.workers > 1 { crate::ring::wait::SPINS_MAX } else { 0 };
-    Hallway {
-        ring: Ring::with_spins((queue_size / 16).clamp(64, 4096), spins),
-        credits: Credits::new(limit, marks),
-        freed: WaitList::default(),
-        transit: Budget::new(shares.transit),
-        blocks,
-        block_entries: (queue_size / 16).clamp(1, ENTRIES_MAX),
-    }
+/// The most entries a block may have.
+pub(super) fn block_entries(config: &Config) -> usize {
+    (config.dispatcher.queue_size / 16).clamp(1, ENTRIES_MAX)
 }
 
-/// How many blocks a sequencer lets run ahead: as many as hold `worker_pool.queue_size` entries, two per worker at least.
-fn window(config: &Config, block_entries: usize) -> usize {
-    let blocks = config.dispatcher.worker_pool.queue_size / block_entries;
-    blocks.max(2 * config.decided.workers).max(WINDOW_MIN)
+/// How many blocks a sequencer lets run ahead: as many as hold `worker_pool.queue_size` entries, two for each worker
+/// that its pool may have at least: whichever that is, a reload may choose another.
+pub(super) fn window(config: &Config) -> usize {
+    let blocks = config.dispatcher.worker_pool.queue_size / block_entries(config);
+    let workers = config.decided.pools.iter().map(|pool| pool.max).max().unwrap_or(1);
+    blocks.max(2 * workers).max(WINDOW_MIN)
 }
 
 /// How the lane of the sink goes about its batches.
@@ -286,14 +274,17 @@ mod tests {
 
     #[test]
     fn a_larger_worker_pool_queue_lets_more_blocks_run_ahead_and_two_per_worker_always_may() {
-        let blocks = |queue_size: usize, workers: usize, block_entries| {
+        let blocks = |queue_size: usize, workers: &str, block_entries: usize| {
             let text = format!(
-                "dispatcher: {{ worker_count: {workers}, worker_pool: {{ queue_size: {queue_size} }} }}\n\
-                 sources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: blackhole }} }}\n"
+                "dispatcher: {{ queue_size: {}, worker_pool: {{ queue_size: {queue_size}, {workers} }} }}\n\
+                 sources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: blackhole }} }}\n",
+                16 * block_entries
             );
-            window(&Config::parse("test", &text, &|_| None).unwrap(), block_entries)
+            window(&Config::parse("test", &text, &|_| None).unwrap())
         };
-        assert_eq!([blocks(1000, 1, 10), blocks(2000, 1, 10)], [100, 200]);
-        assert_eq!([blocks(1, 1, 10), blocks(1, 20, 10)], [WINDOW_MIN, 40]);
+        let one = "max_workers: 1";
+        assert_eq!([blocks(1000, one, 10), blocks(2000, one, 10)], [100, 200]);
+        assert_eq!([blocks(1, one, 10), blocks(1, "max_workers: 20", 10)], [WINDOW_MIN, 40]);
+        assert_eq!(blocks(1, "pools: { p: { workers: 30 } }", 10), 60);
     }
 }

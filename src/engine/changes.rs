@@ -10,7 +10,7 @@ use std::fmt;
 
 /// The general keys that can change while the engine runs, by how they begin: they become part of sources and sinks, or
 /// are only looked at when their time comes. All others take a restart.
-const MAY_CHANGE: [&str; 11] = [
+const MAY_CHANGE: [&str; 14] = [
     "quotas.",
     "dispatcher.batch_size",
     "dispatcher.batch_timeout",
@@ -22,7 +22,21 @@ const MAY_CHANGE: [&str; 11] = [
     "dispatcher.flow_control.",
     "dispatcher.circuit_breaker.",
     "dispatcher.rate_limit",
+    "dispatcher.worker_pool.min_workers",
+    "dispatcher.worker_pool.max_workers",
+    "dispatcher.worker_pool.idle_timeout",
 ];
+/// Where pools of workers stand, and which of their keys can change.
+const POOLS: (&str, [&str; 2]) = ("dispatcher.worker_pool.pools.", ["workers", "capabilities"]);
+
+/// Whether a general key can change while the engine runs.
+fn may_change(key: &str) -> bool {
+    let (pools, keys) = POOLS;
+    // A pool that comes or goes does so with all its keys, and so with some that cannot change.
+    let of_pool = key.strip_prefix(pools).and_then(|pool| pool.split_once('.'));
+    MAY_CHANGE.iter().any(|may| key.starts_with(may))
+        || of_pool.is_some_and(|(_, own)| keys.iter().any(|may| own.starts_with(may)))
+}
 
 /// What becomes of one named thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,8 +80,7 @@ impl Changes {
     pub fn between(old: &Config, new: &Config) -> Changes {
         let mut changes = Changes::default();
         for key in differences(&general(old), &general(new)) {
-            let may = MAY_CHANGE.iter().any(|may| key.starts_with(may));
-            if may { &mut changes.general } else { &mut changes.takes_a_restart }.push(key);
+            if may_change(&key) { &mut changes.general } else { &mut changes.takes_a_restart }.push(key);
         }
         changes.takes_a_restart.extend(buffers(old, new));
         // What must not be shown can differ all the same.
@@ -199,7 +212,8 @@ fn of_source(source: &SourceConfig) -> Keys {
 
 fn of_pipeline(pipeline: &PipelineConfig) -> Keys {
     let steps = pipeline.steps.iter().enumerate();
-    steps.map(|(at, step)| (format!("step {}", at + 1), format!("{step:?}"))).collect()
+    let steps = steps.map(|(at, step)| (format!("step {}", at + 1), format!("{step:?}")));
+    flat(&pipeline.workers).into_iter().chain(steps).collect()
 }
 
 fn of_sink(sink: &SinkConfig) -> Keys {
@@ -308,6 +322,28 @@ sinks:
         assert_eq!(changes.general, ["dispatcher.batch_size 10 -> 20"]);
         let changes = change(&[("data_dir: d", "data_dir: e\nadmin: { listen: off }")]);
         assert_eq!(changes.takes_a_restart.len(), 2, "{changes}");
+    }
+
+    #[test]
+    fn workers_may_be_more_or_fewer_and_able_to_other_things_and_pools_take_a_restart() {
+        let pools = |pools: &str| format!("queue_size: 5000, worker_pool: {{ pools: {{ {pools} }} }}");
+        let with = |text: &str| BASE.replace("queue_size: 5000", text);
+        let between = |old: &str, new: &str| Changes::between(&config(&with(old)), &config(&with(new)));
+        let pool = pools("p: { workers: 2 }");
+        let changes = between(&pool, &pools("p: { workers: { min: 1, max: 4 }, capabilities: [a] }"));
+        assert!(changes.takes_a_restart.is_empty(), "{changes}");
+        assert!(changes.to_string().contains("pools.p.capabilities [] -> [a]"), "{changes}");
+        for other in ["queue_size: 5000".to_owned(), pools("q: { workers: 2 }"), pools("p: { cores: [0] }")] {
+            assert!(!between(&pool, &other).takes_a_restart.is_empty(), "{other}");
+            assert!(!between(&other, &pool).takes_a_restart.is_empty(), "{other}");
+        }
+        let bounds = "queue_size: 5000, worker_pool: { min_workers: 1, max_workers: 2, idle_timeout: 1s }";
+        assert_eq!(between("queue_size: 5000", bounds).general.len(), 3);
+        let moved = change(&[
+            ("{ web: [ {", "{ web: { pool: general, steps: [ {"),
+            ("== 'b'\" } ] }", "== 'b'\" } ] } }"),
+        ]);
+        assert!(moved.to_string().contains("~ pipeline web: pool none -> general\n"), "{moved}");
     }
 
     #[test]

@@ -44,8 +44,10 @@ impl Stage<'_> {
         }
         let now = Instant::now();
         core.house.rate.set(self.config.dispatcher.rate_limit.as_ref(), now);
+        core.house.pools.set_bounds(&self.config.decided);
         for source in &self.sources {
             source.rate.set(source.config.rate_limit.as_ref(), now);
+            source.assigned.assign(&core.house.pools.of(self.config, &source.config).hallway);
             for id in source.running.iter().flat_map(|running| &running.domains) {
                 if let Some(domain) = core.house.domains.get(*id) {
                     domain.plan.store(Arc::clone(&source.plan));

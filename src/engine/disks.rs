@@ -110,7 +110,7 @@ impl Stage<'_> {
             quota,
             ordered,
             gates: Vec::new(),
-            blocks: self.core.hallway.blocks.clone(),
+            blocks: self.core.house.pools.blocks.clone(),
             batcher,
         };
         let Manner { ordered, limits, flow, in_flight } = manner(sink);
@@ -148,7 +148,7 @@ impl Stage<'_> {
         let sync_took = self.core.house.telemetry.buffer_sync(&sink.name);
         let elsewhere = self.core.keeps().map(|letters| keep_too_large(letters, sink.name.clone()));
         let appender = Appender::new(Arc::clone(&disk), opened.writer, fsync, sync_took, elsewhere);
-        let (types, blocks) = (SourceKind::ALL_TYPES, &self.core.hallway.blocks);
+        let (types, blocks) = (SourceKind::ALL_TYPES, &self.core.house.pools.blocks);
         let fetcher = Fetcher::new(Arc::clone(&disk), opened.reader, source, types, blocks);
         let live = LiveDisk { lane: disk, appender: Arc::default(), fetcher: Arc::default() };
         let threads = &self.core.house.threads;

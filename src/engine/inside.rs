@@ -2,6 +2,7 @@
 
 use super::letters::{Desk, ask};
 use super::ordered::OrderedSteps;
+use super::pools::Pools;
 use super::quotas::Quotas;
 use super::remote::Remote;
 use super::vigil::{Looked, News, Vigil};
@@ -10,9 +11,7 @@ use crate::admin::ThreadLook;
 use crate::admin::history::RequestStats;
 use crate::admin::pulse::Pulse;
 use crate::admin::rows::{BufferStats, FileStats, LaneStats, SinkState, StepStats};
-use crate::admin::snapshot::{
-    DomainStats, MemoryStats, Phase, RingStats, Snapshot, UnusedBuffer, WorkerStats,
-};
+use crate::admin::snapshot::{DomainStats, Phase, Snapshot, UnusedBuffer};
 use crate::admin::threads::Looks;
 use crate::delivery::circuit::Circuit;
 use crate::delivery::dlq::numbers::LettersStats;
@@ -24,10 +23,10 @@ use crate::metrics::Telemetry;
 use crate::sinks::Sink;
 use crate::sources::docker::Containers;
 use crate::sources::file::FileRow;
-use crate::sources::inlet::{Gate, Hallway};
+use crate::sources::inlet::Gate;
 use crate::sources::rate::RateLimit;
 use crate::tap::{Point, Seen, Taps, Wish};
-use crate::thread::{Doing, Threads};
+use crate::thread::Threads;
 use crate::worker::{Domain, Domains};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -106,7 +105,7 @@ pub(super) struct House {
     pub telemetry: Telemetry,
     pub taps: Arc<Taps>,
     pub remote: Remote,
-    pub hallway: Arc<Hallway>,
+    pub pools: Pools,
     /// The rate limit of all sources together.
     pub rate: Arc<RateLimit>,
     pub domains: Arc<Domains>,
@@ -261,14 +260,9 @@ impl Inside for House {
         snapshot.uptime_seconds = self.begun.elapsed().as_secs_f64();
         snapshot.data_dir = self.data_dir.clone();
         snapshot.config = self.config.clone();
-        let (used, limit) = (self.hallway.credits.used(), self.hallway.credits.limit());
-        snapshot.ring = RingStats {
-            congested: self.hallway.credits.congested(),
-            backpressure_triggered: self.hallway.credits.triggers(),
-            ..RingStats::of((used.entries, used.bytes), (limit.entries, limit.bytes))
-        };
         snapshot.rate_limit_keys = self.rate.keys() as u64;
-        snapshot.memory = MemoryStats::of(&self.hallway.transit, &self.hallway.blocks);
+        snapshot.ring = self.pools.ring_stats();
+        snapshot.memory = self.pools.memory_stats();
         snapshot.quotas = self.quotas.stats(&snapshot.process, &self.threads);
         let domains = self.domains.all();
         for (stats, view) in snapshot.sources.iter_mut().zip(&view.sources) {
@@ -319,9 +313,7 @@ impl Inside for House {
         let Looked { stuck, slow, count, .. } = self.stuck.lock().clone();
         (snapshot.stuck, snapshot.slow, snapshot.threads_stuck) = (stuck, slow, count);
         snapshot.dlq = self.desk.as_ref().map(|desk| desk.stats(now));
-        let workers = rows.iter().filter(|row| row.name.starts_with("worker-"));
-        let active = workers.clone().filter(|row| row.doing() == Doing::Working).count() as u64;
-        snapshot.workers = WorkerStats { active, idle: workers.count() as u64 - active };
+        snapshot.workers = self.pools.worker_stats(now);
         snapshot
     }
 

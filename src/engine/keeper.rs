@@ -1,4 +1,5 @@
-//! The keeper: checkpoints, metric upkeep, rates, idle memory, new certificates. Sleeps until one of them is due.
+//! The keeper: checkpoints, how many workers there are, metric upkeep, rates, idle memory, new certificates. Sleeps until
+//! one of them is due.
 
 use super::inside::House;
 use super::live::Core;
@@ -125,6 +126,7 @@ impl Keeper {
         let (mut sign_at, mut status_at) = (Instant::now(), Instant::now());
         let mut trim_at = Instant::now() + TRIM;
         let mut certificates_at = Instant::now() + CERTIFICATES;
+        let mut pools_at = Instant::now();
         while !self.stop.is_raised() {
             row.set(Doing::Idle);
             let has_news = || self.disks.lock().iter().any(|disk| disk.has_news());
@@ -135,7 +137,7 @@ impl Keeper {
                 durable_at
             };
             let until = self.sign_due(sign_at).map_or(until, |sign| until.min(sign));
-            self.sleep(until);
+            self.sleep(until.min(pools_at));
             row.set(Doing::Working);
             // Relaxed: only this thread writes and reads it.
             if !self.unsafe_since_sync.load(Relaxed) {
@@ -144,6 +146,10 @@ impl Keeper {
                 disks.iter().for_each(|disk| complain("what a buffer delivered", disk.note_delivered()));
             }
             let now = Instant::now();
+            // First: what follows may have to wait for a disk.
+            if now >= pools_at {
+                pools_at = self.house.pools.look(now);
+            }
             if let Some(core) = self.core.get().and_then(Weak::upgrade) {
                 core.watch_memory(now);
             }
@@ -167,7 +173,7 @@ impl Keeper {
             }
             if now >= trim_at {
                 trim_at = now + TRIM;
-                self.house.hallway.blocks.trim();
+                self.house.pools.blocks.trim();
             }
             if now >= certificates_at {
                 certificates_at = now + CERTIFICATES;

@@ -24,7 +24,7 @@ use crate::lane::{Crew, Lane};
 use crate::ledger::{Ledger, Named, SourceLedger};
 use crate::sinks::Sink;
 use crate::sources::ending::Ending;
-use crate::sources::inlet::{DomainId, Gate, Hallway};
+use crate::sources::inlet::{Assigned, DomainId, Gate};
 use crate::sources::rate::pacer::Pacer;
 use crate::sources::rate::{Limits, RateLimit};
 use crate::sources::submit::Submitter;
@@ -41,7 +41,6 @@ pub(super) struct Core {
     pub descriptors: Descriptors,
     /// Holds the whole process to its memory.
     pub pressure: Mutex<Pressure>,
-    pub hallway: Arc<Hallway>,
     pub checkpoint: Arc<Checkpoint>,
     pub keeper: Arc<Keeper>,
     /// The dead letters, unless the config wants none.
@@ -54,8 +53,6 @@ pub(super) struct Core {
     pub live: Mutex<Live>,
     /// Something that was to end has ended.
     pub ended: Condvar,
-    /// How many blocks a sequencer lets run ahead.
-    pub window: usize,
     /// The sinks in force, for those they are a fallback of.
     pub outlets: Arc<Outlets>,
     /// Short-lived threads that see something off.
@@ -98,6 +95,8 @@ pub(super) struct LiveSource {
     pub gate: Arc<Gate>,
     /// Its own rate limit: that of its name, whoever has it.
     pub rate: Arc<RateLimit>,
+    /// Which workers its blocks go to.
+    pub assigned: Arc<Assigned>,
     pub plan: Arc<Plan>,
     pub running: Option<Running>,
     pub submitter: Option<Submitter>,
@@ -149,6 +148,28 @@ pub(super) struct Wanted<'a> {
     pub plan: &'a Arc<Plan>,
     pub gate: &'a Arc<Gate>,
     pub limits: &'a Limits,
+    pub assigned: &'a Arc<Assigned>,
+}
+
+/// What stands behind a source.
+pub(super) struct Ways {
+    pub plan: Arc<Plan>,
+    pub gate: Arc<Gate>,
+    pub assigned: Arc<Assigned>,
+    pub limits: Limits,
+}
+
+impl Ways {
+    pub fn wanted<'a>(
+        &'a self,
+        config: &'a Config,
+        source: &'a SourceConfig,
+        id: SourceId,
+        named: &'a Named<SourceLedger>,
+    ) -> Wanted<'a> {
+        let Ways { plan, gate, assigned, limits } = self;
+        Wanted { config, source, id, named, plan, gate, assigned, limits }
+    }
 }
 
 impl Core {
@@ -159,9 +180,8 @@ impl Core {
         wanted: Wanted<'_>,
     ) -> (Opened, Result<(), StartError>) {
         let opened = Opened::new(wanted.gate);
-        let (hallway, checkpoint, domains) = (&self.hallway, &self.checkpoint, &self.house.domains);
-        let (window, descriptors) = (self.window, &self.descriptors);
-        let mut opener = Opener { wanted, hallway, checkpoint, domains, window, intake, descriptors, opened };
+        let (checkpoint, domains, descriptors) = (&self.checkpoint, &self.house.domains, &self.descriptors);
+        let mut opener = Opener { wanted, checkpoint, domains, intake, descriptors, opened };
         let came = opener.open();
         (opener.opened, came)
     }
@@ -174,9 +194,8 @@ impl Core {
         seats: &Range<usize>,
     ) -> Result<Option<SourceView>, StartError> {
         let opened = Opened::new(wanted.gate);
-        let (hallway, checkpoint, domains) = (&self.hallway, &self.checkpoint, &self.house.domains);
-        let (window, descriptors) = (self.window, &self.descriptors);
-        let mut opener = Opener { wanted, hallway, checkpoint, domains, window, intake, descriptors, opened };
+        let (checkpoint, domains, descriptors) = (&self.checkpoint, &self.house.domains, &self.descriptors);
+        let mut opener = Opener { wanted, checkpoint, domains, intake, descriptors, opened };
         Ok(opener.prepare(seats)?.then_some(opener.opened.view))
     }
 
@@ -242,12 +261,13 @@ impl Core {
 
     /// Shares the memory out among the lanes there are.
     pub fn share_memory(&self, live: &Live) {
-        let largest = self.hallway.blocks.class(usize::MAX);
+        let pools = &self.house.pools;
+        let largest = pools.blocks.class(usize::MAX);
         let claims = claims(&live.config, live.lanes().map(LiveSink::shares).sum(), largest);
         // There were as many before, or it was found that they fit.
         if let Ok(shares) = claims.share_out_but(self.pressure.lock().withheld()) {
-            self.hallway.blocks.stock().set_limit(shares.blocks);
-            self.hallway.transit.set_limit(shares.transit);
+            pools.blocks.stock().set_limit(shares.blocks);
+            pools.set_limits(&live.config.decided, &shares);
             for sink in live.lanes() {
                 sink.lane.set_quota(shares.lane);
                 sink.disk.iter().for_each(|disk| disk.lane.front.set_quota(shares.lane));

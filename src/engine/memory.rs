@@ -2,7 +2,8 @@
 //! each lane.
 //!
 //! Transit is everything between a source and a lane: open blocks, the ring, the workers, the sequencers. A lane's gate
-//! closes while all that is in transit still fits its quota, so that workers never wait for a lane.
+//! closes while all that is in transit still fits its quota, so that workers never wait for a lane. Each pool of workers
+//! has a share of transit to itself, so that what waits for one keeps no memory from the others.
 //!
 //! What is bounded but not made of blocks is set aside from the beginning. What nobody counted shows in what the system
 //! says of the whole process: then there is as much less for blocks ([`Pressure`]).
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// The least that may be in transit, in bytes.
 pub const TRANSIT_MIN: usize = 4 << 20;
+/// The least of it for one of several pools of workers.
+pub const POOL_MIN: usize = 2 << 20;
 /// The most, in bytes: more would only wait longer.
 pub const TRANSIT_MAX: usize = 32 << 20;
 /// The program itself: its code as far as it runs, its tables. Measured: 12 to 14 MiB, 21 MiB without optimization.
@@ -77,18 +80,20 @@ fn per_sender(sink: &SinkConfig) -> usize {
 }
 
 /// The shares, in bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Shares {
     /// What all blocks may take together.
     pub blocks: usize,
     /// What may be between sources and lanes.
     pub transit: usize,
+    /// Of this, what may be on its way through each pool.
+    pub pools: Vec<usize>,
     /// Each lane's marks.
     pub lane: Quota,
 }
 
 /// What is to be shared out, and among whom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Claims {
     /// `quotas.max_memory`.
     pub budget: usize,
@@ -96,8 +101,8 @@ pub struct Claims {
     pub reserve: usize,
     /// How many lanes there are.
     pub lanes: usize,
-    /// How many threads may hold two blocks each.
-    pub threads: usize,
+    /// For each pool of workers, how many threads may hold two blocks each: its own, and those that make blocks for them.
+    pub threads: Vec<usize>,
     /// The largest class of blocks.
     pub largest: usize,
     /// A lane's low mark, as a part of its high one.
@@ -105,10 +110,16 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The least that blocks need.
+    /// The least that must be in transit through each pool.
+    fn needs(&self) -> Vec<usize> {
+        let floor = if self.threads.len() > 1 { POOL_MIN } else { TRANSIT_MIN };
+        self.threads.iter().map(|threads| floor.max(2 * threads * self.largest)).collect()
+    }
+
+    /// The least that blocks need: how often, and what.
     fn least(&self) -> (usize, usize) {
         // Each lane must be able to take in all of transit, and hold on to as much again.
-        (2 * self.lanes.max(1) + 1, TRANSIT_MIN.max(2 * self.threads * self.largest))
+        (2 * self.lanes.max(1) + 1, TRANSIT_MIN.max(self.needs().iter().sum()))
     }
 
     /// Shares the budget out.
@@ -119,12 +130,17 @@ impl Claims {
         let blocks = self.budget.saturating_sub(self.reserve);
         if blocks / shares < least {
             let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+            let of_pools = match self.threads.len() {
+                0 | 1 => String::new(),
+                pools => format!(" of {pools} pools"),
+            };
             return Err(format!(
-                "`quotas.max_memory` of {} MiB is too small: {} sinks and {} threads with blocks of {} KiB need {} MiB, \
+                "`quotas.max_memory` of {} MiB is too small: {} sinks and {} threads{} with blocks of {} KiB need {} MiB, \
                  and the program beside them {} MiB: {} MiB in all",
                 self.budget >> 20,
                 self.lanes.max(1),
-                self.threads,
+                self.threads.iter().sum::<usize>(),
+                of_pools,
                 self.largest >> 10,
                 mib(shares * least),
                 mib(self.reserve),
@@ -147,7 +163,11 @@ impl Claims {
         let transit = (blocks / 8).min(TRANSIT_MAX).min(blocks / shares).max(least);
         let quota = (blocks - transit) / self.lanes.max(1);
         let high = quota - transit;
-        Shares { blocks, transit, lane: Quota { high, low: (high as f64 * self.low) as usize } }
+        let needs = self.needs();
+        // What is more than the least, all have in equal parts.
+        let more = (transit - needs.iter().sum::<usize>()) / needs.len().max(1);
+        let pools = needs.iter().map(|need| need + more).collect();
+        Shares { blocks, transit, pools, lane: Quota { high, low: (high as f64 * self.low) as usize } }
     }
 }
 
@@ -211,7 +231,8 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn claims(budget: usize, lanes: usize, threads: usize) -> Claims {
+    fn claims(budget: usize, lanes: usize, threads: &[usize]) -> Claims {
+        let threads = threads.to_vec();
         Claims { budget, reserve: 20 * MIB, lanes, threads, largest: 260 << 10, low: 0.75 }
     }
 
@@ -219,7 +240,8 @@ mod tests {
     fn all_shares_together_are_the_budget_and_each_lane_has_room_for_all_transit() {
         for (budget, lanes, threads) in [(64 * MIB, 1, 3), (256 * MIB, 3, 10), (4096 * MIB, 64, 8)] {
             for withheld in [0, 10 * MIB, budget] {
-                let shares = claims(budget, lanes, threads).share_out_but(withheld).unwrap();
+                let shares = claims(budget, lanes, &[threads]).share_out_but(withheld).unwrap();
+                assert_eq!(shares.pools, [shares.transit]);
                 // Past its high mark a lane can still be given everything that is in transit.
                 let all = shares.transit + lanes * (shares.lane.high + shares.transit);
                 assert!(all <= shares.blocks && shares.blocks <= budget - 20 * MIB);
@@ -229,10 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn every_pool_has_what_its_threads_may_hold_and_an_equal_part_of_the_rest() {
+        let claims = |budget, threads| Claims { largest: 256 << 10, ..claims(budget, 2, threads) };
+        let shares = claims(1044 * MIB, &[3, 20, 1]).share_out().unwrap();
+        assert_eq!(shares.transit, 32 * MIB);
+        let more = 32 * MIB - 14 * MIB;
+        assert_eq!(shares.pools, [2 * MIB + more / 3, 10 * MIB + more / 3, 2 * MIB + more / 3]);
+        assert!(shares.pools.iter().sum::<usize>() <= shares.transit);
+        let error = claims(35 * MIB, &[1, 1]).share_out().unwrap_err();
+        assert!(error.contains("2 threads of 2 pools") && error.contains("need 20 MiB"), "{error}");
+    }
+
+    #[test]
     fn a_budget_that_cannot_hold_them_is_refused_with_the_one_that_would() {
-        let error = claims(47 * MIB, 3, 4).share_out().unwrap_err();
+        let error = claims(47 * MIB, 3, &[4]).share_out().unwrap_err();
         assert!(error.contains("need 28 MiB") && error.contains("48 MiB in all"), "{error}");
-        assert!(claims(48 * MIB, 3, 4).share_out().is_ok());
+        assert!(claims(48 * MIB, 3, &[4]).share_out().is_ok());
     }
 
     #[test]

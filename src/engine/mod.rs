@@ -22,6 +22,7 @@ mod memory;
 pub mod notify;
 mod ordered;
 mod overlap;
+mod pools;
 mod quotas;
 mod ready;
 pub mod reload;
@@ -46,7 +47,6 @@ use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::sources::submit::Submitter;
 use crate::thread::{Flag, Inside as InLatch, Latch, Row, Wake};
-use crate::worker::Worker;
 use live::Core;
 use notify::Notify;
 use std::io;
@@ -84,7 +84,6 @@ struct Runner {
 /// A running engine.
 pub struct Engine {
     core: Arc<Core>,
-    workers_done: Arc<Latch>,
     keeper_done: Arc<Latch>,
     admin_stop: Option<(Flag, Arc<dyn Wake>)>,
     admin_done: Arc<Latch>,
@@ -116,13 +115,8 @@ impl Engine {
         let core = Arc::new(core);
         core.checkpoint.wake_when_dirty(core.keeper.alarm());
         core.keeper.watch(&core);
-        let mut engine = Engine {
-            core,
-            workers_done: Arc::default(),
-            keeper_done: Arc::default(),
-            admin_stop: None,
-            admin_done: Arc::default(),
-        };
+        let mut engine =
+            Engine { core, keeper_done: Arc::default(), admin_stop: None, admin_done: Arc::default() };
         let started = engine.start_threads(&config).and_then(|()| match engine.core.apply(config) {
             Ok(_) => Ok(()),
             Err(ReloadError::Start(error)) => Err(error),
@@ -140,26 +134,8 @@ impl Engine {
 
     /// Starts those who are there whatever the config says.
     fn start_threads(&self, config: &Config) -> Result<(), StartError> {
-        let (core, cores) = (&self.core, &config.decided.cores);
-        for number in 0..config.decided.workers {
-            let worker = Worker {
-                hallway: Arc::clone(&core.hallway),
-                domains: Arc::clone(&core.house.domains),
-                telemetry: core.house.telemetry.workers(),
-                taps: Arc::clone(&core.house.taps),
-            };
-            // One core each: a worker keeps its cache.
-            let own: Vec<usize> = match cores.workers.len() {
-                0 => Vec::new(),
-                count => vec![cores.workers[number % count]],
-            };
-            let done = InLatch::new(&self.workers_done);
-            let spawned = core.house.threads.spawn(format!("worker-{number}"), &own, move |row| {
-                let _done = done;
-                worker.run(row);
-            });
-            spawned.map_err(ready::thread_refused)?;
-        }
+        let core = &self.core;
+        core.house.pools.start(&config.decided)?;
         let keeper = Arc::clone(&core.keeper);
         let body = InLatch::until_the_end_of(&self.keeper_done, move |row| keeper.run(row));
         let spawned = core.house.threads.spawn("keeper", &[], body);
@@ -241,9 +217,10 @@ impl Engine {
         self.core.house.health()
     }
 
-    /// The mean of what its histograms hold, in seconds, of the metric called `name`.
-    pub fn mean_seconds(&self, name: &str) -> f64 {
-        self.core.house.telemetry.mean(name)
+    /// What blocks took on average since the start: the wait in a ring, the work on them, and one request to a sink.
+    pub fn mean_latency(&self) -> Duration {
+        let (waited, worked) = self.core.house.pools.means(Instant::now());
+        waited + worked + Duration::from_secs_f64(self.core.house.telemetry.mean_delivery())
     }
 
     /// The ledger as it is now: what became of every entry. A reload may add rows to it.
@@ -282,8 +259,8 @@ impl Engine {
             repeats.ending.stop();
             repeats.ending.wait_shipped(deadline);
         }
-        core.hallway.ring.close();
-        self.workers_done.wait(deadline);
+        core.house.pools.close();
+        core.house.pools.wait(deadline);
         lanes.iter().for_each(|sink| sink.entrance().close());
         core.drain_disks(&lanes, deadline);
         let senders_done = |deadline| lanes.iter().all(|sink| sink.senders.wait(deadline));
@@ -322,7 +299,7 @@ impl Engine {
         all_ended &= self.admin_done.wait(Instant::now() + GRACE);
         all_ended &= core.helpers.wait(Instant::now() + GRACE);
         let now = Instant::now();
-        all_ended &= self.workers_done.wait(now) && senders_done(now);
+        all_ended &= core.house.pools.wait(now) && senders_done(now);
         core.keeper.let_go_all();
         core.desk.iter().for_each(|desk| desk.close());
         self.ended(all_ended)

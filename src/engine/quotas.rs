@@ -111,12 +111,12 @@ impl Core {
             return;
         }
         let budget = self.house.quotas.in_force.lock().1;
-        let blocks = self.hallway.blocks.stock();
+        let blocks = self.house.pools.blocks.stock();
         let room = blocks.limit().saturating_add(pressure.withheld()).min(budget);
         let relief = pressure.look(crate::sys::resident_memory(), budget, room, now);
         drop(pressure);
         if relief.trim {
-            self.hallway.blocks.trim_all();
+            self.house.pools.blocks.trim_all();
             crate::sys::trim_memory();
         }
         // Whoever holds it changes what runs, and shares the memory out at the end.

@@ -6,7 +6,7 @@ use super::changes::{Change, Changes};
 use super::descriptors::{self, key};
 use super::inside::{SinkView, SourceView};
 use super::letters::wants_letters;
-use super::live::{Leaving, LiveSink, LiveSource, Running, Wanted};
+use super::live::{Leaving, LiveSink, LiveSource, Running, Ways};
 use super::overlap;
 use super::quotas::fit_threads;
 use super::reload::Stage;
@@ -25,8 +25,7 @@ use crate::ledger::Named;
 use crate::sinks::Sink;
 use crate::sinks::config::{Jitter, RetryConfig};
 use crate::sources::config::SourceKind;
-use crate::sources::inlet::Gate;
-use crate::sources::rate::Limits;
+use crate::sources::inlet::Assigned;
 use crate::sources::submit::Submitter;
 use crate::thread::Inside;
 use crate::worker::Plan;
@@ -114,7 +113,7 @@ impl Stage<'_> {
 
     /// What each lane may hold on to.
     fn share_memory(&mut self) -> Result<Quota, StartError> {
-        let largest = self.core.hallway.blocks.class(usize::MAX);
+        let largest = self.core.house.pools.blocks.class(usize::MAX);
         let too_long = |source: &&SourceConfig| longest_entry(source) > largest;
         if let Some(source) = self.config.sources.iter().find(too_long) {
             return Err(StartError::Config(format!(
@@ -242,7 +241,7 @@ impl Stage<'_> {
             quota,
             ordered,
             gates: Vec::new(),
-            blocks: self.core.hallway.blocks.clone(),
+            blocks: self.core.house.pools.blocks.clone(),
             batcher: Batcher::new(limits, flow).with_in_flight(in_flight),
         }))
     }
@@ -311,14 +310,15 @@ impl Stage<'_> {
             StartError::Config("there were 65536 sources since the start: more take a restart".into())
         })?);
         let gate = old.map(|old| Arc::clone(&old.gate)).unwrap_or_default();
+        let pool = self.core.house.pools.of(self.config, source);
+        let assigned = old.map(|old| Arc::clone(&old.assigned));
+        let assigned = assigned.unwrap_or_else(|| Assigned::to(&pool.hallway));
         let rate = old.map(|old| Arc::clone(&old.rate)).unwrap_or_default();
-        let limits = self.core.limits(&rate);
+        let ways = Ways { plan, gate, assigned, limits: self.core.limits(&rate) };
         let runs = old.map(|old| (old.running.clone(), old.submitter.clone()));
         let predecessor = old.and_then(|old| Leaving::of(old, &self.live.config));
         let stays = match old {
-            Some(old) => {
-                self.goes_on(old, source) || self.prepare_source(source, id, &plan, &gate, &limits)?
-            }
+            Some(old) => self.goes_on(old, source) || self.prepare_source(source, id, &ways)?,
             None => false,
         };
         let waits = || {
@@ -330,12 +330,22 @@ impl Stage<'_> {
             _ if waits() => {
                 let what = "waits until what it took in before is delivered".into();
                 self.leaving.extend(predecessor);
-                self.view_source(row, SourceView { what, ..SourceView::new(&gate) });
+                self.view_source(row, SourceView { what, ..SourceView::new(&ways.gate) });
                 (None, None)
             }
-            _ => self.open_source(source, id, &plan, &gate, &limits)?,
+            _ => self.open_source(source, id, &ways)?,
         };
-        self.sources.push(LiveSource { config: source.clone(), id, gate, rate, plan, running, submitter });
+        let Ways { plan, gate, assigned, .. } = ways;
+        self.sources.push(LiveSource {
+            config: source.clone(),
+            id,
+            gate,
+            rate,
+            assigned,
+            plan,
+            running,
+            submitter,
+        });
         Ok(())
     }
 
@@ -344,9 +354,7 @@ impl Stage<'_> {
         &mut self,
         source: &SourceConfig,
         id: SourceId,
-        plan: &Arc<Plan>,
-        gate: &Arc<Gate>,
-        limits: &Limits,
+        ways: &Ways,
     ) -> Result<bool, StartError> {
         let row = usize::from(id.0);
         let old = self.live.sources.iter().find(|old| old.config.name == source.name);
@@ -355,8 +363,7 @@ impl Stage<'_> {
         let Some(seats) = running.filter(|_| same_type).map(|running| running.seats.clone()) else {
             return Ok(false);
         };
-        let named = &self.ledger.sources[row];
-        let wanted = Wanted { config: self.config, source, id, named, plan, gate, limits };
+        let wanted = ways.wanted(self.config, source, id, &self.ledger.sources[row]);
         let Some(view) = self.core.prepare_source(&mut self.live.intake, wanted, &seats)? else {
             return Ok(false);
         };
@@ -369,13 +376,10 @@ impl Stage<'_> {
         &mut self,
         source: &SourceConfig,
         id: SourceId,
-        plan: &Arc<Plan>,
-        gate: &Arc<Gate>,
-        limits: &Limits,
+        ways: &Ways,
     ) -> Result<(Option<Running>, Option<Submitter>), StartError> {
         let row = usize::from(id.0);
-        let named = &self.ledger.sources[row];
-        let wanted = Wanted { config: self.config, source, id, named, plan, gate, limits };
+        let wanted = ways.wanted(self.config, source, id, &self.ledger.sources[row]);
         let (opened, came) = self.core.open_source(&mut self.live.intake, wanted);
         let (view, running) = (opened.view.clone(), Running::of(&opened));
         let submitter = opened.submitter.clone();

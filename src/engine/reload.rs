@@ -106,7 +106,7 @@ impl Core {
         }
         // What `auto` came to at the start stays: it may come to something else on this host by now.
         let max_memory = config.quotas.max_memory.set().copied();
-        config.decided = live.config.decided.clone();
+        config.decided = live.config.decided.again(&config.dispatcher);
         config.decided.max_memory = max_memory.unwrap_or(config.decided.max_memory);
         let config = Arc::new(config);
         if changes.is_empty() {

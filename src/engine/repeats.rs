@@ -15,9 +15,8 @@ use crate::config::SinkConfig;
 use crate::lane::Lane;
 use crate::ledger::Named;
 use crate::pool::Owned;
-use crate::sequencer::Sequencer;
 use crate::sources::ending::Ending;
-use crate::sources::inlet::{Gate, Inlet, InletSpec, Strategy};
+use crate::sources::inlet::{Assigned, Gate, Inlet, InletSpec, Strategy};
 use crate::sources::rate::Limits;
 use crate::steps::ordered::dedupe::{Dedupe, Repeat};
 use crate::thread::{Bell, Doing, Inside, Latch, Row, Wake};
@@ -73,7 +72,7 @@ impl Stage<'_> {
         let what = "gives what `dedupe` counted".into();
         self.view.sources.push(SourceView { what, ..SourceView::new(&gate) });
         let id =
-            core.house.domains.add(Domain::new(named.clone(), Sequencer::new(core.window), Arc::new(plan)));
+            core.house.domains.add(Domain::new(named.clone(), build::window(self.config), Arc::new(plan)));
         let Some(domain) = core.house.domains.get(id) else { return Ok(()) };
         let (ending, done, bell) =
             (Arc::<Ending>::default(), Arc::<Latch>::default(), Arc::<Bell>::default());
@@ -83,7 +82,8 @@ impl Stage<'_> {
             source: named,
             strategy: Strategy::Block,
             gate: Arc::clone(&gate),
-            hallway: Arc::clone(&core.hallway),
+            assigned: Assigned::to(&core.house.pools.general().hallway),
+            drained: Arc::clone(&domain.drained),
             // What they are counts of was admitted before.
             limits: Limits::default(),
         };

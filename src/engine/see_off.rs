@@ -130,6 +130,7 @@ impl Core {
             plan: &source.plan,
             gate: &source.gate,
             limits: &limits,
+            assigned: &source.assigned,
         };
         let (mut opened, came) = self.open_source(&mut live.intake, wanted);
         let go = Arc::new(Go::default());

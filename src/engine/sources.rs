@@ -1,5 +1,6 @@
 //! Opens sources, one by one: ports are bound and readers made, nothing runs yet.
 
+use super::build::window;
 use super::descriptors::{Descriptors, key};
 use super::inside::SourceView;
 use super::intake::IntakeSlot;
@@ -9,7 +10,6 @@ use crate::checkpoint::Checkpoint;
 use crate::config::SourceConfig;
 use crate::labels::{Labels, SourceId};
 use crate::pool::Allowance;
-use crate::sequencer::Sequencer;
 use crate::sinks::config::SinkKind;
 use crate::sinks::file::own_files;
 use crate::sinks::template::Template;
@@ -21,7 +21,7 @@ use crate::sources::file::config::FileSourceConfig;
 use crate::sources::file::{FileReader, FileSettings};
 use crate::sources::framing::{Frame, LineFramer};
 use crate::sources::http::config::decoders;
-use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec};
+use crate::sources::inlet::{DomainId, Gate, InletSpec};
 use crate::sources::loki::service::PUSH;
 use crate::sources::multiline::Rules;
 use crate::sources::multiline::config::MultilineConfig;
@@ -47,11 +47,8 @@ use std::sync::Arc;
 /// Opens one source.
 pub(super) struct Opener<'a> {
     pub wanted: Wanted<'a>,
-    pub hallway: &'a Arc<Hallway>,
     pub checkpoint: &'a Arc<Checkpoint>,
     pub domains: &'a Domains,
-    /// How many blocks a sequencer lets run ahead.
-    pub window: usize,
     /// The one network thread.
     pub intake: &'a mut IntakeSlot,
     pub descriptors: &'a Descriptors,
@@ -211,13 +208,14 @@ impl Opener<'_> {
 
     /// A further domain of the source: one for each thread that produces its blocks.
     fn domain(&mut self) -> InletSpec {
-        let Wanted { named, source, plan, gate, limits, .. } = self.wanted;
+        let Wanted { named, source, plan, gate, assigned, limits, config, .. } = self.wanted;
         let (source, strategy) = (named.clone(), source.strategy);
-        let sequencer = Sequencer::new(self.window);
-        let domain = self.domains.add(Domain::new(source.clone(), sequencer, Arc::clone(plan)));
+        let domain = Domain::new(source.clone(), window(config), Arc::clone(plan));
+        let drained = Arc::clone(&domain.drained);
+        let domain = self.domains.add(domain);
         self.opened.domains.push(domain);
-        let (gate, hallway) = (Arc::clone(gate), Arc::clone(self.hallway));
-        InletSpec { domain, source, strategy, gate, hallway, limits: limits.clone() }
+        let (gate, assigned) = (Arc::clone(gate), Arc::clone(assigned));
+        InletSpec { domain, source, strategy, gate, assigned, drained, limits: limits.clone() }
     }
 
     /// Opens members on the intake thread: by that thread itself, if it runs already.

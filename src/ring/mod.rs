@@ -15,7 +15,7 @@ use crossbeam_utils::CachePadded;
 use std::mem::MaybeUninit;
 use sync::Ordering::{Acquire, Relaxed, Release};
 use sync::{AtomicU64, UnsafeCell};
-use wait::{Sleeper, Waiters};
+use wait::{Bell, Sleeper, Waiters};
 
 /// The bit of `tail` that says: no more. The 63 bits below count positions and would last 292 years at one per ns.
 const CLOSED: u64 = 1 << 63;
@@ -74,6 +74,8 @@ pub enum Pop<T> {
     Item(T),
     /// Somebody called [`Ring::nudge`]: look at what is shared, then wait again.
     Nudged,
+    /// What [`Ring::pop_wait_unless`] was given to ask says that this consumer need not wait any more.
+    Told,
     /// The ring is closed and empty, for good.
     Closed,
 }
@@ -150,10 +152,18 @@ impl<T> Ring<T> {
     /// Takes the next item out, sleeping while there is none. A nudge is answered before an item is taken, so that
     /// a busy ring cannot put it off.
     pub fn pop_wait(&self, sleeper: &mut Sleeper) -> Pop<T> {
-        let found = match self.look() {
-            Some(found @ (Pop::Item(_) | Pop::Nudged)) => return found,
+        self.pop_wait_unless(sleeper, || false)
+    }
+
+    /// The same, for a consumer that can be told to do something else: `is_told` is asked before anything is taken, and
+    /// whoever turns its answer calls [`Ring::wake_this`] afterwards. A wake-up that had been meant for an item is
+    /// passed on.
+    pub fn pop_wait_unless(&self, sleeper: &mut Sleeper, is_told: impl Fn() -> bool) -> Pop<T> {
+        let look = || if is_told() { Some(Pop::Told) } else { self.look() };
+        let found = match look() {
+            Some(found @ (Pop::Item(_) | Pop::Nudged | Pop::Told)) => return found,
             Some(Pop::Closed) => Pop::Closed,
-            None => self.waiters.wait_until(sleeper, || self.look()),
+            None => self.waiters.wait_until(sleeper, look),
         };
         // A wake-up reaches one consumer. It passes the word on while there is something left for another: a batch
         // is announced once, an item can become ready only when a slower producer before it is done, and the end
@@ -169,6 +179,11 @@ impl<T> Ring<T> {
     /// threads had written.
     pub fn nudge(&self) {
         self.waiters.nudge();
+    }
+
+    /// Wakes the consumer of this bell, if it sleeps here, and no other: see [`Ring::pop_wait_unless`].
+    pub fn wake_this(&self, bell: &Bell) {
+        self.waiters.wake_this(bell);
     }
 
     /// Refuses further items and wakes all consumers; what is inside can still be taken out. Doing it again is fine.

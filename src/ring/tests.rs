@@ -158,7 +158,7 @@ fn consume(ring: &Ring<(usize, usize)>, batch: usize) -> Vec<(usize, usize)> {
     loop {
         match ring.pop_wait(&mut sleeper) {
             Pop::Item(item) => items.push(item),
-            Pop::Nudged => {}
+            Pop::Nudged | Pop::Told => {}
             Pop::Closed => return items,
         }
         ring.pop_n(&mut items, batch);

@@ -84,6 +84,24 @@ impl Waiters {
         }
     }
 
+    /// Wakes the sleeper of this bell and no other, if it sleeps here. Call it after publishing what it is to see: whoever
+    /// is about to sleep has a last look after that.
+    pub fn wake_this(&self, bell: &Bell) {
+        let found = {
+            // The lock is all the order there is: who registered before is found, and who registers later has its last
+            // look after this, and sees what we had written.
+            let mut stack = self.stack.lock();
+            let at = stack.iter().rposition(|parker| Arc::ptr_eq(parker, &bell.0));
+            let found = at.map(|at| stack.remove(at));
+            // Relaxed: as in `register`.
+            self.asleep.store(stack.len(), Relaxed);
+            found
+        };
+        if let Some(parker) = found {
+            parker.unpark();
+        }
+    }
+
     /// Whether a wake-up could reach anybody, seen after everything the caller has published.
     pub(crate) fn anyone_asleep(&self) -> bool {
         // Pairs with the fence in `wait_until`: if this load misses a registration, that sleeper's second look comes
@@ -163,7 +181,16 @@ impl Sleeper {
     pub fn new() -> Self {
         Self::default()
     }
+
+    /// What wakes the thread that sleeps on this, among all that sleep at one place.
+    pub fn bell(&self) -> Bell {
+        Bell(Arc::clone(&self.0))
+    }
 }
+
+/// One sleeper, for those who want to wake just that one: see [`Waiters::wake_this`].
+#[derive(Clone)]
+pub struct Bell(Arc<Parker>);
 
 /// A wake-up that may come before the sleep. A lock and a condition variable: the cost is the system call either way,
 /// and loom can run it.

@@ -1,14 +1,59 @@
-//! What all sources share on their way in: the ring with its credits and memory; and the gates that keep them from it.
+//! The hallway to the workers of one pool: the ring with its credits and memory; and the gates that keep sources from it.
 
-use super::inlet::Shipment;
-use crate::block::Blocks;
-use crate::pool::Budget;
+use crate::ack::Hold;
+use crate::block::{Block, Blocks};
+use crate::pool::{Budget, Owned};
 use crate::ring::Ring;
 use crate::ring::credits::Credits;
 use crate::thread::{WaitList, Wake};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
+
+/// The number of a domain: a source and the thread that produces its blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DomainId(pub u32);
+
+/// A block on its way through the ring.
+pub struct Shipment {
+    /// Its entries.
+    pub block: Owned<Block>,
+    /// The share that every block begins with; a worker splits it among the lanes.
+    pub whole: Hold,
+    /// Which sequencer it goes back into order at.
+    pub domain: DomainId,
+    /// Its place in that order.
+    pub ticket: u64,
+    /// Credits it took: entries and bytes.
+    pub credits: (usize, usize),
+    /// When it was pushed.
+    pub shipped: Instant,
+    /// What its source wants done where a lane has no room.
+    pub strategy: Strategy,
+}
+
+/// What a source does when it cannot go on, whatever the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// It stops reading until there is room: nothing is lost that can wait outside.
+    #[default]
+    Block,
+    /// It gives up its own oldest entries that no worker has begun, counted.
+    DropOldest,
+    /// It gives up what comes in, counted.
+    DropNewest,
+    /// What a sink has no memory for goes to disk; only when there is no room either does it stop reading.
+    Spill,
+}
+
+impl Strategy {
+    /// Whether it waits when there is no room, rather than lose anything.
+    pub fn waits(self) -> bool {
+        matches!(self, Strategy::Block | Strategy::Spill)
+    }
+}
 
 /// Keeps the sources of full lanes from reading.
 #[derive(Default)]
@@ -50,7 +95,8 @@ impl Gate {
     }
 }
 
-/// The hallway all sources share: the ring with its credits, the memory, and who waits for them.
+/// The hallway to the workers of one pool: the ring with its credits, the memory, and who waits for them. Pools share
+/// nothing of it but where blocks come from, so that one that is full costs the others nothing.
 pub struct Hallway {
     /// The queue to the workers.
     pub ring: Ring<Shipment>,
@@ -75,12 +121,24 @@ impl Hallway {
             self.freed.call();
         }
     }
-}
 
-/// Whether the ring is between its watermarks on the way down. If so, `freed` is called when it no longer is.
-pub(super) fn is_congested(hallway: &Hallway) -> bool {
-    hallway.credits.congested() && {
-        hallway.freed.want();
-        hallway.credits.congested()
+    /// Whether the ring is between its watermarks on the way down. If so, `freed` is called when it no longer is.
+    pub(super) fn is_congested(&self) -> bool {
+        self.credits.congested() && {
+            self.freed.want();
+            self.credits.congested()
+        }
+    }
+
+    /// Who is woken when there is room or memory again.
+    pub(super) fn join(&self, waker: &Arc<dyn Wake>) {
+        self.freed.join(Arc::clone(waker));
+        self.transit.wake_when_free(Arc::clone(waker));
+    }
+
+    /// Who is not to be woken any more.
+    pub(super) fn leave(&self, waker: &Arc<dyn Wake>) {
+        self.freed.leave(waker);
+        self.transit.forget(waker);
     }
 }

@@ -9,8 +9,8 @@ use crate::block::Block;
 use crate::clock::{Stamps, unix_nanos};
 use crate::ledger::{Named, Reason, SourceLedger};
 use crate::pool::Owned;
-use crate::sources::hallway::is_congested;
-pub use crate::sources::hallway::{Gate, Hallway};
+pub use crate::sources::assigned::{Assigned, Drained};
+pub use crate::sources::hallway::{DomainId, Gate, Hallway, Shipment, Strategy};
 use crate::sources::rate::{Admission, Limits};
 use crate::thread::Wake;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -20,50 +20,6 @@ use std::time::Instant;
 
 /// Most blocks of one domain that may be unsettled; at this many the source waits.
 pub const OUTSTANDING_MAX: usize = 1 << 16;
-
-/// What a source does when it cannot go on, whatever the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    /// It stops reading until there is room: nothing is lost that can wait outside.
-    #[default]
-    Block,
-    /// It gives up its own oldest entries that no worker has begun, counted.
-    DropOldest,
-    /// It gives up what comes in, counted.
-    DropNewest,
-    /// What a sink has no memory for goes to disk; only when there is no room either does it stop reading.
-    Spill,
-}
-
-impl Strategy {
-    /// Whether it waits when there is no room, rather than lose anything.
-    pub fn waits(self) -> bool {
-        matches!(self, Strategy::Block | Strategy::Spill)
-    }
-}
-
-/// The number of a domain: a source and the thread that produces its blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DomainId(pub u32);
-
-/// A block on its way through the ring.
-pub struct Shipment {
-    /// Its entries.
-    pub block: Owned<Block>,
-    /// The share that every block begins with; a worker splits it among the lanes.
-    pub whole: Hold,
-    /// Which sequencer it goes back into order at.
-    pub domain: DomainId,
-    /// Its place in that order.
-    pub ticket: u64,
-    /// Credits it took: entries and bytes.
-    pub credits: (usize, usize),
-    /// When it was pushed.
-    pub shipped: Instant,
-    /// What its source wants done where a lane has no room.
-    pub strategy: Strategy,
-}
 
 /// What makes an inlet: which domain it is, and of which source.
 pub struct InletSpec {
@@ -75,8 +31,10 @@ pub struct InletSpec {
     pub strategy: Strategy,
     /// The gate its lanes close.
     pub gate: Arc<Gate>,
-    /// The hallway.
-    pub hallway: Arc<Hallway>,
+    /// Which hallway its blocks go through.
+    pub assigned: Arc<Assigned>,
+    /// How far they are drained.
+    pub drained: Arc<Drained>,
     /// How fast its entries may come.
     pub limits: Limits,
 }
@@ -107,6 +65,10 @@ struct Outstanding<M> {
 /// The door of one source on one thread. `M` is what the source wants to be told when a block is settled.
 pub struct Inlet<M> {
     spec: InletSpec,
+    /// The hallway it ships into.
+    hallway: Arc<Hallway>,
+    /// Blocks with tickets below this may be in the ring of another; 0 when they are known not to be.
+    elsewhere: u64,
     back: Arc<Back>,
     returns: Receiver<(u64, Status)>,
     /// By number, from `first` on.
@@ -131,12 +93,17 @@ impl<M> Inlet<M> {
     pub fn new(spec: InletSpec, waker: Arc<dyn Wake>) -> Self {
         let (sender, returns) = unbounded();
         spec.gate.wake_when_open(Arc::clone(&waker));
-        spec.hallway.freed.join(Arc::clone(&waker));
-        spec.hallway.transit.wake_when_free(Arc::clone(&waker));
-        let block_entries = spec.limits.allowance(spec.hallway.block_entries, Instant::now());
+        spec.assigned.join(&waker);
+        spec.drained.join(&waker);
+        // After it has joined: whatever is assigned from here on is heard of.
+        let hallway = spec.assigned.hallway();
+        hallway.join(&waker);
+        let block_entries = spec.limits.allowance(hallway.block_entries, Instant::now());
         let back = Arc::new(Back { sender, waker });
         Inlet {
             spec,
+            hallway,
+            elsewhere: 0,
             back,
             returns,
             outstanding: VecDeque::new(),
@@ -186,8 +153,8 @@ impl<M> Inlet<M> {
             }
         }
         self.paced = None;
-        let may =
-            !self.spec.strategy.waits() || (self.spec.gate.is_open() && !is_congested(&self.spec.hallway));
+        self.follow();
+        let may = !self.spec.strategy.waits() || (self.spec.gate.is_open() && !self.hallway.is_congested());
         if !may && !self.held_up {
             self.ledger().blocked.add(1);
         }
@@ -208,16 +175,38 @@ impl<M> Inlet<M> {
         }
     }
 
+    /// Goes over to the hallway its source is assigned to by now, if that is another.
+    fn follow(&mut self) {
+        if self.spec.assigned.is(&self.hallway) {
+            return;
+        }
+        let waker = &self.back.waker;
+        self.hallway.leave(waker);
+        self.hallway = self.spec.assigned.hallway();
+        self.hallway.join(waker);
+        self.elsewhere = self.ticket;
+        // To give up what is in another ring makes no room in this one.
+        self.oldest_queued = self.first + self.outstanding.len() as u64;
+    }
+
+    /// Whether the next block may be shipped as far as those before it are concerned, which may be in another ring.
+    fn is_in_reach(&mut self) -> bool {
+        if self.elsewhere > 0 && self.spec.drained.all_below(self.elsewhere) {
+            self.elsewhere = 0;
+        }
+        self.elsewhere == 0 || self.spec.drained.lets_in(self.ticket)
+    }
+
     /// An empty block with room for at least `text` bytes (or of the largest class), or `None` while memory is short;
     /// then the source's thread is woken when there is some.
     pub fn open(&mut self, text: usize) -> Option<Owned<Block>> {
-        let most = self.spec.hallway.block_entries;
+        let most = self.hallway.block_entries;
         self.block_entries = match self.spec.limits.is_on() {
             true => self.spec.limits.allowance(most, Instant::now()),
             false => most,
         };
-        let blocks = &self.spec.hallway.blocks;
-        let charge = self.spec.hallway.transit.charge(blocks.class(text))?;
+        let blocks = &self.hallway.blocks;
+        let charge = self.hallway.transit.charge(blocks.class(text))?;
         let mut block = blocks.get(text);
         block.set_charge(charge);
         Some(block)
@@ -232,6 +221,7 @@ impl<M> Inlet<M> {
         if self.outstanding.len() >= OUTSTANDING_MAX || !self.keeps_to_rate(&mut block) {
             return Err((block, mark));
         }
+        self.follow();
         let came = block.entries().len();
         if came == 0 {
             self.note(mark, (0, 0)).settle(Status::Dropped);
@@ -248,7 +238,7 @@ impl<M> Inlet<M> {
             Err((block, mark)) if self.spec.strategy.waits() => return Err(self.blocked(block, mark)),
             Err((block, mark)) => (block, mark, 0),
         };
-        // No slot, or nothing left after the cut: the source still learns that this stretch is done with.
+        // No slot, too far ahead, or nothing left after the cut: the source still learns that this stretch is done with.
         drop(block);
         self.count_received(came, (kept, 0));
         self.note(mark, (0, 0)).settle(Status::Dropped);
@@ -315,7 +305,7 @@ impl<M> Inlet<M> {
                 }
                 // As many as are free; if they are, bytes are what is short: half as many at a time.
                 Strategy::DropNewest => {
-                    let free = self.spec.hallway.credits.free_entries() as usize;
+                    let free = self.hallway.credits.free_entries() as usize;
                     cut(block, if free < wanted.0 { free } else { wanted.0 / 2 });
                 }
             }
@@ -323,7 +313,7 @@ impl<M> Inlet<M> {
     }
 
     fn take_credits(&self, (entries, bytes): (usize, usize)) -> bool {
-        let hallway = &self.spec.hallway;
+        let hallway = &self.hallway;
         let fits = || hallway.credits.take(entries as u64, bytes as u64).is_ok();
         fits() || {
             hallway.freed.want();
@@ -338,7 +328,7 @@ impl<M> Inlet<M> {
             self.oldest_queued += 1;
             if row.credits.0 > 0 && row.ack.claim().give_up() {
                 // The worker that pops the block sees the claim, counts its entries and deposits it as dropped.
-                self.spec.hallway.credits.give(row.credits.0 as u64, row.credits.1 as u64);
+                self.hallway.credits.give(row.credits.0 as u64, row.credits.1 as u64);
                 return true;
             }
         }
@@ -355,10 +345,14 @@ impl<M> Inlet<M> {
         if credits.0 == 0 {
             return Err((block, mark));
         }
+        if !self.is_in_reach() {
+            self.hallway.give_back(credits.0 as u64, credits.1 as u64);
+            return Err((block, mark));
+        }
         let time = self.stamps.take(unix_nanos(), credits.0);
         block.stamp(time);
         let charge = block.take_charge();
-        let mut block = self.spec.hallway.blocks.fit(block);
+        let mut block = self.hallway.blocks.fit(block);
         if let Some(mut charge) = charge {
             charge.set(block.recount());
             block.set_charge(charge);
@@ -368,15 +362,15 @@ impl<M> Inlet<M> {
         self.ledger().in_transit.add(credits.0 as u64);
         let (domain, ticket, strategy) = (self.spec.domain, self.ticket, self.spec.strategy);
         let shipment = Shipment { block, whole, domain, ticket, credits, shipped: Instant::now(), strategy };
-        let Err(refused) = self.spec.hallway.ring.push(shipment) else {
+        let Err(refused) = self.hallway.ring.push(shipment) else {
             self.ticket += 1;
             return Ok(());
         };
         let Shipment { block, whole, .. } = refused.into_inner();
         whole.cancel();
         self.ledger().in_transit.sub(credits.0 as u64);
-        self.spec.hallway.credits.give(credits.0 as u64, credits.1 as u64);
-        self.spec.hallway.freed.want();
+        self.hallway.credits.give(credits.0 as u64, credits.1 as u64);
+        self.hallway.freed.want();
         match self.outstanding.pop_back().and_then(|row| row.mark) {
             Some(mark) => Err((block, mark)),
             None => unreachable!("the row was noted above"),
@@ -426,8 +420,9 @@ impl<M> Drop for Inlet<M> {
     fn drop(&mut self) {
         let (spec, waker) = (&self.spec, &self.back.waker);
         spec.gate.forget(waker);
-        spec.hallway.freed.leave(waker);
-        spec.hallway.transit.forget(waker);
+        spec.assigned.leave(waker);
+        spec.drained.leave(waker);
+        self.hallway.leave(waker);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A source turns bytes into blocks and gives them to its [`inlet::Inlet`]; it hears back through it what became of
 //! them. It never waits for the ring: when it cannot go on it stops reading, or does what its strategy says.
 
+pub mod assigned;
 pub mod body;
 pub mod config;
 pub mod containers;

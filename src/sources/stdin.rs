@@ -75,7 +75,7 @@ impl StdinReader {
     ) -> io::Result<Self> {
         let StdinSettings { source, labels, .. } = settings;
         let name = Arc::clone(&spec.source.name);
-        let largest = spec.hallway.blocks.class(usize::MAX);
+        let largest = spec.largest_block();
         if longest.saturating_add(HEADROOM) > largest {
             let error = format!("source {name}: entries of {longest} bytes do not fit blocks of {largest}");
             return Err(io::Error::new(ErrorKind::InvalidInput, error));

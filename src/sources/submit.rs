@@ -278,7 +278,7 @@ impl Shipper {
         ending.join(Arc::clone(&bell) as Arc<dyn Wake>);
         let name = Arc::clone(&spec.source.name);
         let streams = Streams { source, name, labels, last: None, known: HashMap::new() };
-        let max = spec.hallway.blocks.class(usize::MAX) - 1;
+        let max = spec.largest_block() - 1;
         let filler = Filler::new(spec, Arc::clone(&bell) as Arc<dyn Wake>);
         let state = Mutex::new(State { filler, streams, stopping: false });
         Shipper { door: Arc::new(Door { state, room: Condvar::new(), bell, max }), ending }

@@ -237,6 +237,37 @@ impl Drop for Instance {
     }
 }
 
+/// Puts another config where the instance in `dir` reads it.
+pub fn put(dir: &Path, config: &str) {
+    // As an editor does: the file is there at any moment.
+    fs::write(dir.join("config.new"), config).expect("written");
+    fs::rename(dir.join("config.new"), dir.join("config.yaml")).expect("renamed");
+}
+
+/// Signals a reload, and waits for what is said of it: the first line after the signal that contains one of `words`.
+pub fn reload(instance: &mut Instance, words: &[&str]) -> String {
+    let before = lines_with(&instance.log(), words);
+    instance.signal("HUP");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let log = instance.log();
+        if lines_with(&log, words) > before {
+            let found = log.lines().rfind(|line| words.iter().any(|word| line.contains(word)));
+            return found.unwrap_or_default().to_owned();
+        }
+        assert!(Instant::now() < deadline, "no word of the reload: {words:?}\n{log}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// How many lines contain one of `words`.
+fn lines_with(log: &str, words: &[&str]) -> usize {
+    log.lines().filter(|line| words.iter().any(|word| line.contains(word))).count()
+}
+
+/// What is said at the end of every reload, good or bad.
+pub const SAID: [&str; 3] = [": in force", ": nothing changed", ": refused"];
+
 /// The row of `/stats` in `table` that is called `name`.
 pub fn row<'a>(stats: &'a Value, table: &str, name: &str) -> &'a Value {
     let rows = stats[table].as_array().unwrap_or_else(|| panic!("no table {table} in {stats:#}"));

@@ -31,7 +31,7 @@ impl Checker<'_> {
     /// That no two of them stand under one name on `/metrics`.
     pub(super) fn metrics(&mut self, written: &Written) {
         let mut taken: HashMap<String, String> = HashMap::new();
-        for (pipeline, steps) in &written.pipelines {
+        for (pipeline, _, steps) in &written.pipelines {
             for (at, step) in steps.iter().enumerate() {
                 let StepConfig::Metric(metric) = step else { continue };
                 for name in metric.series_names() {

@@ -12,7 +12,7 @@ use crate::steps::validate::Validate;
 
 impl Checker<'_> {
     pub(super) fn steps(&mut self, written: &Written, languages: &TextChecks) {
-        for (name, steps) in &written.pipelines {
+        for (name, _, steps) in &written.pipelines {
             if steps.len() > STEPS_MAX {
                 let message = format!("pipeline `{name}` has {} steps; the most is {STEPS_MAX}", steps.len());
                 self.problem(&["pipelines", name], message, "make two pipelines of it");

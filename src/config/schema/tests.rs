@@ -101,7 +101,9 @@ fn every_key_of_the_example_is_a_property_and_a_misspelt_one_is_refused() {
             .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
             .last();
         let is_named = section.is_some_and(|section| ["sources:", "sinks:", "pipelines:"].contains(&section));
-        if !is_key || (is_named && depth == 2) {
+        let is_pool = at > 0
+            && text.lines().nth(at - 1).is_some_and(|before| before.trim_start().starts_with("pools:"));
+        if !is_key || is_pool || (is_named && depth == 2) {
             continue;
         }
         let misspelt = line.replacen(key, &format!("{key}x"), 1);

@@ -10,9 +10,8 @@ use crate::engine::live::Core;
 use crate::labels::{Again, SourceId};
 use crate::lane::Lane;
 use crate::route::Routes;
-use crate::sequencer::Sequencer;
 use crate::sources::config::SourceKind;
-use crate::sources::inlet::{DomainId, Inlet, InletSpec, Strategy};
+use crate::sources::inlet::{Assigned, DomainId, Inlet, InletSpec, Strategy};
 use crate::sources::rate::Limits;
 use crate::sources::submit::SubmitSourceConfig;
 use crate::steps::pipeline::Pipeline;
@@ -57,14 +56,19 @@ impl Door {
         if live.ending {
             return Err("it is stopping".into());
         }
-        let (plan, lane) = match way {
+        let pools = &core.house.pools;
+        let (plan, lane, pool) = match way {
             Way::Sink(name) => {
                 let sink = live.sinks.iter().find(|sink| sink.config.name == name);
                 let sink = sink.ok_or_else(|| format!("there is no sink `{name}` now"))?;
                 let lane = Arc::clone(sink.entrance());
                 let pipeline = Pipeline::compile(Vec::<crate::steps::pipeline::StepSpec>::new());
                 let pipeline = pipeline.map_err(|error| error.to_string())?;
-                (Plan::new(pipeline, Routes::new(vec![None]), vec![Arc::clone(&lane)]), Some(lane))
+                (
+                    Plan::new(pipeline, Routes::new(vec![None]), vec![Arc::clone(&lane)]),
+                    Some(lane),
+                    pools.general(),
+                )
             }
             Way::Pipeline(name) => {
                 let config = Arc::clone(&live.config);
@@ -83,19 +87,21 @@ impl Door {
                 let lanes: Vec<_> = live.sinks.iter().map(|sink| Arc::clone(sink.entrance())).collect();
                 let letters = live.letters.as_ref().map(|letters| &letters.lane);
                 let plan = build::plan(&config, &source, &sinks, &lanes, letters, &core.ordered);
-                (plan.map_err(|error| error.to_string())?, None)
+                (plan.map_err(|error| error.to_string())?, None, pools.of(&config, &source))
             }
         };
         let (named, source) = core.letters_row(&mut live, desk);
-        let sequencer = Sequencer::new(core.window);
-        let domain = core.house.domains.add(Domain::new(named.clone(), sequencer, Arc::new(plan)));
+        let domain = Domain::new(named.clone(), build::window(&live.config), Arc::new(plan));
+        let drained = Arc::clone(&domain.drained);
+        let domain = core.house.domains.add(domain);
         let spec = InletSpec {
             domain,
             source: named,
             strategy: Strategy::Block,
             // One full lane does not keep letters from another.
             gate: if lane.is_some() { Arc::default() } else { Arc::clone(&desk.gate) },
-            hallway: Arc::clone(&core.hallway),
+            assigned: Assigned::to(&pool.hallway),
+            drained,
             // They were admitted once.
             limits: Limits::default(),
         };

@@ -104,7 +104,7 @@ impl DockerReader {
     ) -> io::Result<DockerReader> {
         let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
         let picker = Picker::new(config).map_err(invalid)?;
-        let largest = spec.hallway.blocks.class(usize::MAX);
+        let largest = spec.largest_block();
         let rules = settings.multiline.as_ref();
         let longest = rules.map_or(settings.max_line, |rules| rules.max_bytes.max(settings.max_line));
         if longest.saturating_add(HEADROOM) > largest {

@@ -134,7 +134,7 @@ impl FileReader {
     ) -> io::Result<FileReader> {
         let poll = Poll::new()?;
         let waker = PollWaker::new(poll.registry(), WAKE)?;
-        let largest = spec.hallway.blocks.class(usize::MAX);
+        let largest = spec.largest_block();
         let inlet = Inlet::new(spec, Arc::clone(&waker) as Arc<dyn Wake>);
         let mut reader = Reader::new(settings, inlet, largest, Arc::clone(&ending), checkpoint)?;
         // Before anyone is told that we are ready: a file renamed between that and a later first look would never be seen.

@@ -9,7 +9,7 @@ use crate::ledger::{Named, SourceLedger};
 use crate::pool::Budget;
 use crate::ring::Ring;
 use crate::ring::credits::{Amount, Credits, Watermarks};
-use crate::sources::inlet::{DomainId, Gate, Hallway, Shipment, Strategy};
+use crate::sources::inlet::{Assigned, DomainId, Drained, Gate, Hallway, Shipment, Strategy};
 use crate::sources::multiline::Rule;
 use crate::sources::multiline::pattern::Pattern;
 use crate::storage_io::Disk;
@@ -93,7 +93,8 @@ impl Rig {
             source: self.ledger.clone(),
             strategy: Strategy::Block,
             gate: Arc::clone(&self.gate),
-            hallway: Arc::clone(&self.hallway),
+            assigned: Assigned::to(&self.hallway),
+            drained: Drained::new(usize::MAX),
             limits: crate::sources::rate::Limits::default(),
         };
         let reader =

@@ -85,7 +85,7 @@ impl<F: Framing + Clone> Framed<F> {
         place: Place,
         waker: Arc<dyn Wake>,
     ) -> io::Result<(Self, Vec<Listen>)> {
-        let largest = spec.hallway.blocks.class(usize::MAX);
+        let largest = spec.largest_block();
         if settings.max_message.saturating_add(HEADROOM) > largest {
             let (name, max) = (&spec.source.name, settings.max_message);
             let error = format!("source {name}: messages of {max} bytes do not fit blocks of {largest}");

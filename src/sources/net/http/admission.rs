@@ -4,7 +4,7 @@ use super::service::{Reading, Service};
 use crate::auth::Auth;
 use crate::http::{Head, Refusal, Response, Status};
 use crate::labels::Labels;
-use crate::sources::inlet::{Gate, Hallway, Strategy};
+use crate::sources::inlet::{Assigned, Gate, Strategy};
 use crate::sources::rate::Limits;
 use crate::units::format_size;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ impl Pressure {
 pub struct Way {
     /// The gate its lanes close.
     pub gate: Arc<Gate>,
-    /// The hallway.
-    pub hallway: Arc<Hallway>,
+    /// Which hallway its blocks go through.
+    pub assigned: Arc<Assigned>,
     /// What the source does when it cannot go on.
     pub strategy: Strategy,
     /// How fast its entries may come.
@@ -63,7 +63,7 @@ pub struct Way {
 impl Way {
     /// Whether what comes now can go on, or is to be dropped by a policy, but need not wait.
     pub fn is_open(&self) -> bool {
-        !self.strategy.waits() || (self.gate.is_open() && !self.hallway.credits.congested())
+        !self.strategy.waits() || (self.gate.is_open() && !self.assigned.hallway().credits.congested())
     }
 }
 

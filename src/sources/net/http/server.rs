@@ -94,11 +94,11 @@ impl Intake {
         let ledger = first.source.clone();
         let way = Way {
             gate: Arc::clone(&first.gate),
-            hallway: Arc::clone(&first.hallway),
+            assigned: Arc::clone(&first.assigned),
             strategy: first.strategy,
             limits: first.limits.clone(),
         };
-        let largest = way.hallway.blocks.class(usize::MAX);
+        let largest = first.largest_block();
         if settings.max_entry >= largest {
             let (name, max) = (&ledger.name, settings.max_entry);
             let error = format!("source {name}: entries of {max} bytes do not fit blocks of {largest}");

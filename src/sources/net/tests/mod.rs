@@ -10,7 +10,7 @@ use crate::ledger::{Named, Reason, SourceLedger};
 use crate::pool::Budget;
 use crate::ring::Ring;
 use crate::ring::credits::{Amount, Credits, Watermarks};
-use crate::sources::inlet::{DomainId, Gate, Hallway, InletSpec, Shipment, Strategy};
+use crate::sources::inlet::{Assigned, DomainId, Drained, Gate, Hallway, InletSpec, Shipment, Strategy};
 use crate::thread::{Threads, WaitList};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -63,7 +63,8 @@ impl House {
             source: self.ledger.clone(),
             strategy: Strategy::Block,
             gate: Arc::clone(&self.gate),
-            hallway: Arc::clone(&self.hallway),
+            assigned: Assigned::to(&self.hallway),
+            drained: Drained::new(usize::MAX),
             limits: crate::sources::rate::Limits::default(),
         }
     }
