@@ -42,6 +42,7 @@ pub mod pool;
 
 pub mod auth;
 pub mod clock;
+pub mod cpu_limit;
 pub mod http;
 pub mod logs;
 pub mod metrics;

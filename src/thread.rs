@@ -1,5 +1,6 @@
 //! Named, pinned threads and the table of what each one does.
 
+use crate::cpu_limit::CpuLimit;
 use parking_lot::{Condvar, Mutex};
 use std::io;
 use std::sync::Arc;
@@ -158,17 +159,21 @@ pub enum Doing {
     Blocked = 5,
     /// Has left its loop.
     Ended = 6,
+    /// Could go on, but the process has used the CPU it may (`quotas.cpu_limit`).
+    Resting = 7,
 }
 
 impl Doing {
     /// The word for it in `/stats`.
     pub fn name(self) -> &'static str {
-        ["starting", "idle", "working", "sending", "backing off", "blocked", "ended"][self as usize]
+        const NAMES: [&str; 8] =
+            ["starting", "idle", "working", "sending", "backing off", "blocked", "ended", "rests: cpu_limit"];
+        NAMES[self as usize]
     }
 
     fn from_code(code: u8) -> Doing {
         use Doing::*;
-        [Starting, Idle, Working, Sending, BackingOff, Blocked, Ended][usize::from(code).min(6)]
+        [Starting, Idle, Working, Sending, BackingOff, Blocked, Ended, Resting][usize::from(code).min(7)]
     }
 }
 
@@ -185,6 +190,7 @@ pub struct Row {
     since: AtomicU64,
     /// In milliseconds.
     patience: AtomicU32,
+    cpu: Arc<CpuLimit>,
 }
 
 impl Row {
@@ -198,6 +204,14 @@ impl Row {
     pub fn patience(&self) -> Option<Duration> {
         let millis = self.patience.load(Relaxed);
         (millis > 0).then(|| Duration::from_millis(millis.into()))
+    }
+
+    /// Rests if the process has used the CPU it may. For threads whose work can wait, before each piece of it and with
+    /// nothing in their hands that others wait for; not while they are told to end.
+    pub fn keep_to_cpu(&self) {
+        if self.cpu.is_on() {
+            self.cpu.wait(|| self.set(Doing::Resting));
+        }
     }
 
     /// Says what the thread does from now on.
@@ -245,6 +259,7 @@ pub struct Threads(Arc<Table>);
 
 struct Table {
     rows: Mutex<Vec<Arc<Row>>>,
+    cpu: Arc<CpuLimit>,
     /// Most that may run at once.
     most: AtomicUsize,
     /// Most that ever did.
@@ -253,7 +268,12 @@ struct Table {
 
 impl Default for Table {
     fn default() -> Self {
-        Table { rows: Mutex::default(), most: AtomicUsize::new(usize::MAX), peak: AtomicUsize::new(0) }
+        Table {
+            rows: Mutex::default(),
+            cpu: Arc::default(),
+            most: AtomicUsize::new(usize::MAX),
+            peak: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -285,6 +305,7 @@ impl Threads {
             turns: AtomicU32::new(0),
             since: AtomicU64::new(coarse_millis()),
             patience: AtomicU32::new(0),
+            cpu: Arc::clone(&self.0.cpu),
         });
         let mine = Arc::clone(&row);
         let handle = Builder::new().name(row.name.clone()).spawn(move || {
@@ -312,6 +333,11 @@ impl Threads {
     /// No more than `most` run at once from now on; those that run go on.
     pub fn set_most(&self, most: usize) {
         self.0.most.store(most, Relaxed);
+    }
+
+    /// How much CPU they may use, with all else in the process.
+    pub fn cpu_limit(&self) -> &CpuLimit {
+        &self.0.cpu
     }
 
     /// The most that ever ran at once.

@@ -8,7 +8,7 @@
 
 mod off;
 
-pub use off::{count_or_off, optional_retries, retries, size_or_off};
+pub use off::{cores_or_off, count_or_off, optional_retries, retries, size_or_off};
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -502,6 +502,27 @@ mod tests {
             (0, "0B"),
         ] {
             assert_eq!(format_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn cores_have_two_decimals_at_most_and_are_never_none() {
+        #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+        struct One(#[serde(with = "cores_or_off")] Option<u32>);
+        let read = |text: &str| serde_yaml::from_str::<One>(text).map(|one| one.0);
+        let (off, half) = (None, Some(50));
+        for (text, hundredths) in
+            [("off", off), ("0.5", half), ("0.50", half), ("2", Some(200)), ("0.29", Some(29))]
+        {
+            assert_eq!(read(text).unwrap(), hundredths, "{text}");
+            let written = serde_yaml::to_string(&One(hundredths)).unwrap();
+            assert_eq!(read(&written).unwrap(), hundredths, "{written}");
+        }
+        for text in [
+            "0", "0.0", "-1", "-0.5", "150%", "1.505", "0.001", "10001", "1e9", ".nan", ".inf", "auto",
+            "true",
+        ] {
+            assert!(read(text).is_err(), "{text}");
         }
     }
 

@@ -172,6 +172,7 @@ impl Worker {
         // Looked at between two blocks: nothing is in its hands when it leaves, and no wake-up was meant for it alone,
         // since one that was is passed on in `pop_wait_unless`.
         while !self.seat.is_told() {
+            row.keep_to_cpu();
             let shipment = match self.hallway.ring.pop() {
                 Some(shipment) => shipment,
                 None => {

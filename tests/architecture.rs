@@ -18,7 +18,7 @@ const FLOORS: &[&str] = &[
     "sources steps sinks buffer",
     "route expr checkpoint payload batch ledger ack",
     "block pool labels entry",
-    "auth ring thread metrics logs clock time units sys storage_io http tls secret",
+    "auth ring thread cpu_limit metrics logs clock time units sys storage_io http tls secret",
 ];
 /// Where `unsafe` may stand: these modules and what is below them.
 const UNSAFE: &[&str] = &["ring", "pool", "sys", "steps::parse::json"];

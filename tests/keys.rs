@@ -152,6 +152,10 @@ const SHOWN: &[(&str, &str)] = &[
         "quotas.max_fds",
         "tests/quotas.rs:within_its_descriptors_connections_wait_files_take_turns_and_checkpoints_are_written",
     ),
+    (
+        "quotas.cpu_limit",
+        "tests/quotas.rs:cpu_keeps_within_its_limit_nothing_is_lost_and_a_reload_or_the_end_lift_it",
+    ),
     ("affinity.intake", "threads_are_as_many_and_on_the_cores_they_were_asked_for"),
     ("affinity.readers", "threads_are_as_many_and_on_the_cores_they_were_asked_for"),
     ("affinity.workers", "threads_are_as_many_and_on_the_cores_they_were_asked_for"),

@@ -22,6 +22,7 @@ use support::*;
 /// What does not move in this version, and why.
 const STILL: &[(&str, &str)] = &[
     ("dispatcher_ledger_broken", "a fault of ours would move it"),
+    ("dispatcher_cpu_limit_rest_seconds_total", "there is no limit here: tests/quotas.rs moves it"),
     ("dispatcher_sink_persisted", "there is no buffer on disk here: tests/buffer.rs moves it"),
     ("dispatcher_sink_stored_total", "there is no buffer on disk here: tests/buffer.rs moves it"),
     ("dispatcher_sink_dead_lettered_total", "nothing is refused here: tests/dlq.rs moves it"),

@@ -9,7 +9,11 @@ use serde_json::Value;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use support::{Instance, number, row, run};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+use support::{Instance, Recount, line, number, row, run};
 
 const MIB: u64 = 1 << 20;
 
@@ -208,6 +212,123 @@ sinks:
     assert!(!log.contains("could not be made safe"), "{log}");
     assert_eq!(support::files(&dir.path().join("out")).len(), FILES + CLIENTS);
     assert_eq!(instance.terminate(), 0);
+}
+
+/// How much of a core the process used in `span`, by the kernel's account (proc_pid_stat(5)).
+fn cores_used(instance: &Instance, span: Duration) -> f64 {
+    const TICK: f64 = 0.01;
+    let cpu = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", instance.id())).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        // Behind the name stands field 3; 14 and 15 are the time in user and kernel.
+        [14, 15].map(|field| fields[field - 3].parse::<f64>().expect("ticks")).iter().sum::<f64>() * TICK
+    };
+    let (begun, before) = (Instant::now(), cpu());
+    // What is measured is what goes on meanwhile.
+    std::thread::sleep(span);
+    (cpu() - before) / begun.elapsed().as_secs_f64()
+}
+
+/// For how many seconds its threads stood in line for a core.
+fn waited(instance: &Instance) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", instance.id())).expect("it runs");
+    let stat =
+        |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.ok()?.path().join("schedstat")).ok();
+    let nanos = |stat: String| stat.split(' ').nth(1).and_then(|nanos| nanos.parse::<f64>().ok());
+    tasks.filter_map(stat).filter_map(nanos).sum::<f64>() / 1e9
+}
+
+/// Lines without end through a costly pipeline, until told otherwise.
+#[test]
+fn cpu_keeps_within_its_limit_nothing_is_lost_and_a_reload_or_the_end_lift_it() {
+    const LIMIT: f64 = 0.3;
+    let costly =
+        "    - parse: { format: regex, pattern: '(?<a>\\w+).*?(?<b>\\w+) .*?n=(?<c>\\d+) (?<d>\\w*?)$' }\n";
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = |limit: &str| {
+        format!(
+            r#"
+data_dir: state
+admin: {{ listen: "127.0.0.1:0" }}
+quotas: {{ cpu_limit: {limit} }}
+sources: {{ in: {{ type: stdin, pipeline: costly }} }}
+pipelines:
+  costly:
+{}sinks: {{ out: {{ type: file, path: out/all.log, format: raw }} }}
+"#,
+            costly.repeat(8)
+        )
+    };
+    let mut instance = Instance::start(dir.path(), &config("0.3"));
+    let (mut stdin, enough) = (instance.stdin(), Arc::new(AtomicBool::new(false)));
+    let stop = Arc::clone(&enough);
+    let writer = std::thread::spawn(move || {
+        let mut lines = 0;
+        while !stop.load(SeqCst) {
+            let some: String = (lines..lines + 100).map(|n| line("s", n, 60) + "\n").collect();
+            if stdin.write_all(some.as_bytes()).is_err() {
+                break;
+            }
+            lines += 100;
+        }
+    });
+    let resting = |stats: &Value| {
+        let threads = stats["threads"].as_array().expect("rows");
+        threads.iter().any(|thread| thread["doing"] == "rests: cpu_limit")
+    };
+    let before = instance.wait_stats("it rests", resting);
+    let used = cores_used(&instance, Duration::from_secs(4));
+    assert!(used <= LIMIT * 1.1, "{used} cores");
+    let stats = instance.stats();
+    assert!(number(&stats["ledger"], "delivered") > number(&before["ledger"], "delivered"), "{stats:#}");
+    let cpu = quota(&stats, "cpu");
+    let part = |key: &str| cpu[key].as_f64().expect("a number");
+    assert_eq!(part("limit"), LIMIT);
+    assert!(part("used") > 0.0 && part("used") <= part("peak"), "{cpu}");
+    assert!(stats["cpu_limit_rest_seconds"].as_f64().expect("a number") > 0.0, "{stats:#}");
+    let deadline = Instant::now() + support::PATIENCE;
+    let counts =
+        |line: &str| line.starts_with("dispatcher_cpu_limit_rest_seconds_total ") && !line.ends_with(" 0");
+    let says = |line: &str| line.contains("rests: cpu_limit");
+    for (page, shows) in [("/threads", &says as &dyn Fn(&str) -> bool), ("/metrics", &counts)] {
+        while !instance.get(page).1.lines().any(shows) {
+            assert!(Instant::now() < deadline, "{page} does not show that threads rest");
+        }
+    }
+
+    // Without a limit it takes what it needs, as soon as the machine has it.
+    fs::write(dir.path().join("config.yaml"), config("off")).expect("written");
+    instance.signal("HUP");
+    instance.wait_log("in force");
+    let deadline = Instant::now() + support::PATIENCE;
+    loop {
+        let before = waited(&instance);
+        let span = Duration::from_millis(500);
+        let used = cores_used(&instance, span);
+        // On a busy machine it has to share; what it stood in line for it would have taken.
+        let wanted = used + (waited(&instance) - before) / span.as_secs_f64();
+        if wanted > 2.0 * LIMIT {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "it still keeps to a limit: {used} cores, {wanted} with those it waited for"
+        );
+    }
+    assert_eq!(quota(&instance.stats(), "cpu")["limit"], Value::Null);
+
+    // With next to nothing again, and much that is not delivered: the end takes what it needs.
+    fs::write(dir.path().join("config.yaml"), config("0.01")).expect("written");
+    instance.signal("HUP");
+    instance.wait_stats("it rests again", |stats| quota(stats, "cpu")["limit"] == 0.01 && resting(stats));
+    enough.store(true, SeqCst);
+    instance.signal("TERM");
+    assert_eq!(instance.wait().code(), Some(0));
+    writer.join().expect("no panic");
+    let recount = Recount::of(&dir.path().join("out"));
+    recount.assert_exact("s", recount.lines());
+    // It may have been told in the middle of a line.
+    assert!(recount.foreign.len() <= 1 && recount.lines() > 1000, "{:?}", recount.foreign);
 }
 
 /// Waits until the other side has closed.

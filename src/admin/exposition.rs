@@ -135,11 +135,17 @@ fn memory(page: &Page, snapshot: &Snapshot) {
     for quota in &snapshot.quotas {
         let of = &[("quota", quota.name)];
         if let Some(limit) = quota.limit {
-            page.gauge("dispatcher_quota_limit", "Most there may be.", of, limit as f64);
+            page.gauge("dispatcher_quota_limit", "Most there may be.", of, limit.as_f64());
         }
-        page.gauge("dispatcher_quota_used", "How much of it there is.", of, quota.used as f64);
-        page.gauge("dispatcher_quota_peak", "How much there was at most.", of, quota.peak as f64);
+        page.gauge("dispatcher_quota_used", "How much of it there is.", of, quota.used.as_f64());
+        page.gauge("dispatcher_quota_peak", "How much there was at most.", of, quota.peak.as_f64());
     }
+    page.counter(
+        "dispatcher_cpu_limit_rest_seconds_total",
+        "How long threads rested for quotas.cpu_limit, all together, in whole seconds.",
+        &[],
+        snapshot.cpu_limit_rest_seconds as u64,
+    );
     for pool in &memory.pools {
         let class = pool.class_bytes.to_string();
         let bytes = |blocks: usize| (blocks * pool.class_bytes) as f64;
@@ -411,7 +417,7 @@ fn dropped(
 #[cfg(test)]
 mod tests {
     use super::super::rows::{FileStats, LaneStats};
-    use super::super::snapshot::{DomainStats, Phase, PoolStats, QuotaStats};
+    use super::super::snapshot::{Amount, DomainStats, Phase, PoolStats, QuotaStats};
     use super::super::{Pulse, snapshot};
     use super::*;
     use crate::http::Status;
@@ -512,7 +518,13 @@ mod tests {
         snapshot.memory.transit_bytes = 5;
         snapshot.memory.transit_limit_bytes = 6;
         (snapshot.memory.blocks_bytes, snapshot.memory.blocks_limit_bytes) = (7, 8);
-        snapshot.quotas = vec![QuotaStats { name: "memory", limit: Some(9), used: 7, peak: 8 }];
+        let quota =
+            |name, [limit, used, peak]: [Amount; 3]| QuotaStats { name, limit: Some(limit), used, peak };
+        snapshot.quotas = vec![
+            quota("memory", [9, 7, 8].map(Amount::Whole)),
+            quota("cpu", [1.5, 0.25, 0.5].map(Amount::Part)),
+        ];
+        snapshot.cpu_limit_rest_seconds = 3.5;
         snapshot.memory.pools = vec![PoolStats { class_bytes: 4096, made: 3, free: 1 }];
         snapshot.workers = workers::WorkerStats {
             active: 1,
@@ -640,6 +652,8 @@ mod tests {
             ("dispatcher_quota_limit{quota=\"memory\"}", 9.0),
             ("dispatcher_quota_used{quota=\"memory\"}", 7.0),
             ("dispatcher_quota_peak{quota=\"memory\"}", 8.0),
+            ("dispatcher_quota_limit{quota=\"cpu\"}", 1.5),
+            ("dispatcher_cpu_limit_rest_seconds_total", 3.0),
             ("dispatcher_blocks_bytes", 7.0),
             ("dispatcher_source_received_total{source=\"app\"}", 11.0),
             ("dispatcher_source_broken_connections_total{source=\"app\"}", 27.0),

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub rate_limit_keys: u64,
     /// What there may be in all, what there is, and what there was at most.
     pub quotas: Vec<QuotaStats>,
+    /// How long threads rested for `quotas.cpu_limit`, all together, in seconds.
+    pub cpu_limit_rest_seconds: f64,
     /// Memory by use.
     pub memory: MemoryStats,
     /// The process as the system sees it.
@@ -143,16 +145,48 @@ impl RingStats {
 }
 
 /// Something there may only be so much of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct QuotaStats {
-    /// What of: `memory` in bytes, `threads`, `fds`.
+    /// What of: `memory` in bytes, `threads`, `fds`, `cpu` in cores.
     pub name: &'static str,
     /// How much there may be; none if that is not limited.
-    pub limit: Option<u64>,
-    /// How much there is.
-    pub used: u64,
+    pub limit: Option<Amount>,
+    /// How much there is; of CPU how much was used lately, over about a second.
+    pub used: Amount,
     /// How much there was at most, as far as somebody looked.
-    pub peak: u64,
+    pub peak: Amount,
+}
+
+/// How much of something there is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Amount {
+    /// What can be counted.
+    Whole(u64),
+    /// What can be divided.
+    Part(f64),
+}
+
+impl Amount {
+    /// As a number with a fraction.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Amount::Whole(count) => count as f64,
+            Amount::Part(part) => part,
+        }
+    }
+}
+
+impl Default for Amount {
+    fn default() -> Self {
+        Amount::Whole(0)
+    }
+}
+
+impl From<u64> for Amount {
+    fn from(count: u64) -> Self {
+        Amount::Whole(count)
+    }
 }
 
 /// Memory by use.

@@ -57,7 +57,7 @@ fn allowed(status: &str) -> Option<&str> {
 /// The same for people.
 pub fn table(all: &[ThreadLook]) -> String {
     let mut out = format!(
-        "{:<24} {:<12} {:>9} {:>5} {:>7} {:>10}  cores\n",
+        "{:<24} {:<16} {:>9} {:>5} {:>7} {:>10}  cores\n",
         "thread", "doing", "since", "core", "cpu", "cpu time"
     );
     for ThreadLook { stats, since_seconds, allowed, cpu_share } in all {
@@ -70,7 +70,7 @@ pub fn table(all: &[ThreadLook]) -> String {
         let name = &stats.name;
         let _ = writeln!(
             out,
-            "{name:<24} {doing:<12} {since:>9} {core:>5} {share:>7} {time:>10}  {allowed}{bound}"
+            "{name:<24} {doing:<16} {since:>9} {core:>5} {share:>7} {time:>10}  {allowed}{bound}"
         );
     }
     out

@@ -1,5 +1,6 @@
 //! What `auto` comes to on this host: a pure function of what the host has and what the user wrote.
 
+use super::cgroup;
 use super::keys::{AffinityConfig, DispatcherConfig, PoolConfig, QuotasConfig};
 use super::topology::Machine;
 use crate::units::Auto;
@@ -30,7 +31,10 @@ impl Host {
         Host {
             machine: Machine::read(Path::new("/sys"), Some(&cores)),
             cores,
-            parallelism: std::thread::available_parallelism().map_or(1, |count| count.get()),
+            parallelism: parallelism(
+                std::thread::available_parallelism().map_or(1, |count| count.get()),
+                Path::new("/"),
+            ),
             memory: memory(Path::new("/")),
         }
     }
@@ -38,12 +42,15 @@ impl Host {
 
 /// The bytes of memory there may be, by the files below `root`: those of the host, or fewer by its cgroup.
 fn memory(root: &Path) -> Option<u64> {
-    let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
-    let total = read("proc/meminfo").as_deref().and_then(meminfo_total);
-    // The one is of cgroups v2, the other of v1. Without a limit they say `max`, or a number larger than any memory.
-    let limits = ["sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limit = |path: &&str| read(path)?.trim().parse().ok();
-    total.into_iter().chain(limits.iter().filter_map(limit)).min()
+    let total = std::fs::read_to_string(root.join("proc/meminfo")).ok().as_deref().and_then(meminfo_total);
+    total.into_iter().chain(cgroup::memory(root)).min()
+}
+
+/// How many of `cores` there is time for, by the files below `root`: fewer under a quota of a cgroup. Of a quota of 1.5
+/// cores one is left, as the kernel stops two before a period is over.
+fn parallelism(cores: usize, root: &Path) -> usize {
+    let quota = cgroup::cores(root).map_or(cores, |quota| quota as usize);
+    cores.min(quota).max(1)
 }
 
 fn meminfo_total(meminfo: &str) -> Option<u64> {
@@ -117,7 +124,7 @@ pub fn decide(
     let start = match &affinity.workers {
         Auto::Set(cores) if !cores.is_empty() => cores.len(),
         // Up to two cores, a second worker mostly takes turns with the first, or takes the core of those that feed it.
-        _ => match host.parallelism {
+        _ => match time_of(host, quotas) {
             0..=2 => 1,
             3 => 2,
             more => (more - 2).min(AUTO_MAX),
@@ -126,7 +133,7 @@ pub fn decide(
     let workers = general(dispatcher, (start, start)).0;
     let cores = cores(host, affinity, &dispatcher.worker_pool.pools.0, workers);
     // Each worker on a core of its own is all there can be; where none is bound to any, as many as can run at once.
-    let most = if cores.workers.is_empty() { host.parallelism.min(AUTO_MAX).max(start) } else { start };
+    let most = if cores.workers.is_empty() { time_of(host, quotas).min(AUTO_MAX).max(start) } else { start };
     Decided {
         workers,
         auto_workers: (start, most),
@@ -175,6 +182,13 @@ fn pools(auto: (usize, usize), dispatcher: &DispatcherConfig, cores: &[usize]) -
         capabilities: pool.capabilities.clone(),
     });
     std::iter::once(general).chain(named).collect()
+}
+
+/// How many cores there is time for. `cpu_limit` counts as the next whole number: who keeps to it is not stopped, and shares
+/// what there is among the threads as they need it.
+fn time_of(host: &Host, quotas: &QuotasConfig) -> usize {
+    let limit = quotas.cpu_limit.map_or(usize::MAX, |hundredths| hundredths.div_ceil(100) as usize);
+    host.parallelism.min(limit)
 }
 
 fn max_memory(host: &Host, quotas: &QuotasConfig) -> usize {
@@ -303,6 +317,33 @@ mod tests {
     }
 
     #[test]
+    fn a_quota_of_a_cgroup_leaves_the_whole_cores_of_it_and_one_at_least() {
+        let of = |cpu_max: &str| {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(root.path().join("sys/fs/cgroup")).unwrap();
+            std::fs::write(root.path().join("sys/fs/cgroup/cpu.max"), cpu_max).unwrap();
+            parallelism(8, root.path())
+        };
+        let quotas = ["max 100000", "150000 100000", "20000 100000", "390000 100000", "6400000 100000"];
+        assert_eq!(quotas.map(of), [8, 1, 1, 3, 8]);
+    }
+
+    #[test]
+    fn a_cpu_limit_counts_for_the_workers_and_leaves_threads_on_their_cores() {
+        let of = |cpu_limit| {
+            let ids: Vec<usize> = (0..16).collect();
+            let host =
+                Host { machine: Machine::flat(&ids), cores: ids, parallelism: 16, memory: Some(8 << 30) };
+            let quotas = QuotasConfig { cpu_limit, ..QuotasConfig::default() };
+            decide(&host, &DispatcherConfig::default(), &quotas, &AffinityConfig::default())
+        };
+        let workers =
+            [None, Some(30), Some(150), Some(250), Some(401), Some(9900)].map(|cpu| of(cpu).workers);
+        assert_eq!(workers, [14, 1, 1, 2, 3, 14]);
+        assert_eq!(of(Some(401)).cores.workers[..3], [2, 3, 4]);
+    }
+
+    #[test]
     fn what_is_written_wins_and_the_rest_keeps_away_from_it() {
         let affinity = AffinityConfig {
             workers: Auto::Set(vec![0, 1]),
@@ -332,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_cgroup_of_either_version_counts() {
+    fn the_memory_of_a_cgroup_counts_where_it_is_less_than_that_of_the_host() {
         let of = |files: &[(&str, &str)]| {
             let root = tempfile::tempdir().unwrap();
             for (path, text) in files {
@@ -342,13 +383,11 @@ mod tests {
             }
             memory(root.path())
         };
-        let host = ("proc/meminfo", "MemTotal: 4096 kB\n");
-        let (two, one) = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes");
+        let (host, group) = (("proc/meminfo", "MemTotal: 4096 kB\n"), "sys/fs/cgroup/memory.max");
         assert_eq!(of(&[]), None);
-        assert_eq!(of(&[host, (two, "max\n")]), Some(4 << 20));
-        assert_eq!(of(&[host, (two, "1048576\n")]), Some(1 << 20));
-        assert_eq!(of(&[host, (one, "2097152\n")]), Some(2 << 20));
-        assert_eq!(of(&[host, (one, "9223372036854771712\n")]), Some(4 << 20));
+        assert_eq!(of(&[host, (group, "max\n")]), Some(4 << 20));
+        assert_eq!(of(&[host, (group, "1048576\n")]), Some(1 << 20));
+        assert_eq!(of(&[host, (group, "9223372036854771712\n")]), Some(4 << 20));
     }
 
     #[test]

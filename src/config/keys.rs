@@ -286,6 +286,9 @@ pub struct QuotasConfig {
     /// Most open file descriptors; connections and files share what is left of them.
     #[serde(with = "units::count_or_off")]
     pub max_fds: Option<usize>,
+    /// How much CPU the whole process may use, in hundredths of a core.
+    #[serde(with = "units::cores_or_off")]
+    pub cpu_limit: Option<u32>,
 }
 
 /// The cores of each kind of thread: a list of core ids, `[]` to pin nothing, `auto` to let the program decide.

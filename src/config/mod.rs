@@ -5,6 +5,7 @@
 //! Either all of it is right or a [`Report`] names everything that is not. The structs stand beside what they configure.
 
 pub mod cases;
+mod cgroup;
 pub mod check;
 pub mod de;
 pub mod decide;

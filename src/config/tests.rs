@@ -250,6 +250,13 @@ fn every_mistake_is_named_with_its_place_and_what_would_be_right() {
             "",
         ),
         (
+            "quotas: { cpu_limit: 150% }",
+            "`cpu_limit` in `quotas` cannot be `150%`",
+            "1:22",
+            "^^^^ expected `off` or a number of cores such as `0.5`, `1.5`, `4`, at least `0.01` and with no more than two decimals",
+            "",
+        ),
+        (
             "affinity: { workers: [0, 7] }",
             "there is no core 7 for `workers` in `affinity`",
             "1:26",

@@ -122,7 +122,10 @@ impl Sender {
     /// Sends batches until the lane is closed and empty, or to be left, or another crew is in charge.
     pub fn run(&self, row: &Row) {
         row.set_patience(self.attempt_max);
-        while let Some(taken) = self.lane.cut(row, self.crew) {
+        loop {
+            // Before it has a batch: meanwhile that grows, and whoever relieves it need not wait for it.
+            row.keep_to_cpu();
+            let Some(taken) = self.lane.cut(row, self.crew) else { return };
             if self.deliver(taken, row) == Stay::No {
                 return;
             }

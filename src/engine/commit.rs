@@ -94,6 +94,8 @@ impl Stage<'_> {
             let seats = opened.seats;
             live.intake.tell(move |intake| intake.begin(seats));
         }
+        // Those that are to end, or to make room for others, may be resting.
+        core.house.threads.cpu_limit().call();
     }
 }
 

@@ -166,6 +166,7 @@ impl House {
     /// Once a second: rates, and the histograms' samples into their buckets.
     pub fn tick(&self, now: Instant) {
         self.pulse.lock().tick(now, &self.view.load().ledger);
+        self.quotas.watch_cpu(&self.threads, now);
         let looked = self.vigil.lock().look(&self.threads.rows(), now);
         for news in &looked.news {
             match news {
@@ -264,6 +265,7 @@ impl Inside for House {
         snapshot.ring = self.pools.ring_stats();
         snapshot.memory = self.pools.memory_stats();
         snapshot.quotas = self.quotas.stats(&snapshot.process, &self.threads);
+        snapshot.cpu_limit_rest_seconds = self.threads.cpu_limit().rested().as_secs_f64();
         let domains = self.domains.all();
         for (stats, view) in snapshot.sources.iter_mut().zip(&view.sources) {
             stats.gate_open = view.gate.is_open() || view.removed;

@@ -238,6 +238,7 @@ impl Engine {
     pub fn stop(self, deadline: Instant) -> Ended {
         let core = &self.core;
         core.house.set_stopping();
+        core.house.threads.cpu_limit().lift();
         core.working.leave();
         let (producers, lanes) = {
             let mut live = core.live.lock();

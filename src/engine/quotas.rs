@@ -8,14 +8,14 @@ use super::descriptors::Plan;
 use super::live::Core;
 use super::sources::longest_entry;
 use crate::admin::process::ProcessStats;
-use crate::admin::snapshot::QuotaStats;
+use crate::admin::snapshot::{Amount, QuotaStats};
 use crate::config::threads::{count, planned, table};
 use crate::config::{Config, QuotasConfig};
 use crate::thread::Threads;
 use parking_lot::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Threads that are not started like the others: the first one, and what hears signals at the end.
 const OTHERS: usize = 2;
@@ -58,6 +58,36 @@ pub(super) fn fit_threads(config: &Config, changes: &Changes) -> Result<(), Star
 pub(super) struct Quotas {
     in_force: Mutex<(QuotasConfig, usize)>,
     descriptors_peak: AtomicU64,
+    cpu: Mutex<CpuSeen>,
+}
+
+/// CPU is taken over at least this: the system's clocks are coarse, and a burst is no use of it.
+const CPU_SPAN: Duration = Duration::from_millis(900);
+
+/// How much CPU the process used between two looks.
+#[derive(Default)]
+struct CpuSeen {
+    last: Option<(Instant, Duration)>,
+    /// In cores.
+    used: f64,
+    peak: f64,
+}
+
+impl CpuSeen {
+    /// Looks at `now`, when the process has used `cpu` since it began.
+    fn look(&mut self, now: Instant, cpu: Duration) {
+        let Some((at, before)) = self.last else {
+            self.last = Some((now, cpu));
+            return;
+        };
+        let span = now.saturating_duration_since(at);
+        if span < CPU_SPAN {
+            return;
+        }
+        self.used = cpu.saturating_sub(before).as_secs_f64() / span.as_secs_f64();
+        self.peak = self.peak.max(self.used);
+        self.last = Some((now, cpu));
+    }
 }
 
 impl Quotas {
@@ -67,27 +97,45 @@ impl Quotas {
         threads.set_most(most.map_or(usize::MAX, |most| most.saturating_sub(OTHERS)));
     }
 
+    /// Once a second: how much CPU was used.
+    pub fn watch_cpu(&self, threads: &Threads, now: Instant) {
+        threads.cpu_limit().look();
+        self.cpu.lock().look(now, crate::sys::process_cpu());
+    }
+
     /// What each comes to.
     pub fn stats(&self, process: &ProcessStats, threads: &Threads) -> Vec<QuotaStats> {
         let (quotas, max_memory) = self.in_force.lock().clone();
         // Relaxed: read for display only.
         let seen = self.descriptors_peak.fetch_max(process.open_fds, Relaxed).max(process.open_fds);
-        let off = |limit: Option<usize>| limit.map(|limit| limit as u64);
+        let off = |limit: Option<usize>| limit.map(|limit| Amount::Whole(limit as u64));
         let run = process.threads;
+        let cpu = self.cpu.lock();
         vec![
             QuotaStats {
                 name: "memory",
-                limit: Some(max_memory as u64),
-                used: process.resident_bytes,
-                peak: process.resident_peak_bytes,
+                limit: Some(Amount::Whole(max_memory as u64)),
+                used: process.resident_bytes.into(),
+                peak: process.resident_peak_bytes.into(),
             },
             QuotaStats {
                 name: "threads",
                 limit: off(quotas.max_threads),
-                used: run,
-                peak: run.max(threads.peak() as u64 + 1),
+                used: run.into(),
+                peak: run.max(threads.peak() as u64 + 1).into(),
             },
-            QuotaStats { name: "fds", limit: off(quotas.max_fds), used: process.open_fds, peak: seen },
+            QuotaStats {
+                name: "fds",
+                limit: off(quotas.max_fds),
+                used: process.open_fds.into(),
+                peak: seen.into(),
+            },
+            QuotaStats {
+                name: "cpu",
+                limit: quotas.cpu_limit.map(|hundredths| Amount::Part(f64::from(hundredths) / 100.0)),
+                used: Amount::Part(cpu.used),
+                peak: Amount::Part(cpu.peak),
+            },
         ]
     }
 }
@@ -98,6 +146,7 @@ impl Core {
         let quotas = &self.house.quotas;
         *quotas.in_force.lock() = (config.quotas.clone(), config.decided.max_memory);
         quotas.set_most_threads(&self.house.threads, config);
+        self.house.threads.cpu_limit().set(config.quotas.cpu_limit);
         // It was found to fit before.
         if let Ok(plan) = Plan::of(config) {
             self.descriptors.enforce(&plan, config.quotas.max_fds);
@@ -123,5 +172,24 @@ impl Core {
         if let (Some(_), Some(live)) = (relief.withhold, self.live.try_lock()) {
             self.share_memory(&live);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_is_what_was_used_over_a_second_and_the_most_of_that() {
+        let (mut seen, t0) = (CpuSeen::default(), Instant::now());
+        let ms = Duration::from_millis;
+        seen.look(t0, ms(5000));
+        assert_eq!((seen.used, seen.peak), (0.0, 0.0));
+        seen.look(t0 + ms(1000), ms(6500));
+        assert_eq!((seen.used, seen.peak), (1.5, 1.5));
+        seen.look(t0 + ms(1010), ms(6600));
+        assert_eq!(seen.used, 1.5, "a moment says nothing");
+        seen.look(t0 + ms(3000), ms(7000));
+        assert_eq!((seen.used, seen.peak), (0.25, 1.5));
     }
 }

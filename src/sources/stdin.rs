@@ -101,7 +101,7 @@ impl StdinReader {
 
     /// Reads to the end of the input, or until told to stop; then stays until all is settled or it is told to leave.
     pub fn run(self, row: &Row) {
-        self.0.run(row);
+        self.0.keeping_to_cpu().run(row);
     }
 }
 

@@ -49,6 +49,59 @@ pub mod count_or_off {
     }
 }
 
+/// `#[serde(with)]` for an optional number of cores, kept in hundredths of one, written as `off` when there is none.
+pub mod cores_or_off {
+    use super::*;
+
+    const EXPECTED: &str = "`off` or a number of cores such as `0.5`, `1.5`, `4`, at least `0.01` and with no more than two decimals";
+    /// More than any machine has.
+    const CORES_MAX: f64 = 10_000.0;
+
+    struct Cores;
+
+    impl Visitor<'_> for Cores {
+        type Value = Option<u32>;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str(EXPECTED)
+        }
+        fn visit_str<E: Error>(self, text: &str) -> Result<Option<u32>, E> {
+            match text {
+                "off" => Ok(None),
+                _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            }
+        }
+        fn visit_f64<E: Error>(self, cores: f64) -> Result<Option<u32>, E> {
+            let hundredths = (cores * 100.0).round();
+            // Two decimals are not exact in binary; a third one is further off than that.
+            let has_two = (cores * 100.0 - hundredths).abs() < 1e-6;
+            if !has_two || hundredths < 1.0 || cores > CORES_MAX {
+                return Err(E::invalid_value(Unexpected::Float(cores), &self));
+            }
+            Ok(Some(hundredths as u32))
+        }
+        fn visit_u64<E: Error>(self, cores: u64) -> Result<Option<u32>, E> {
+            if cores == 0 || cores > CORES_MAX as u64 {
+                return Err(E::invalid_value(Unexpected::Unsigned(cores), &self));
+            }
+            Ok(Some(cores as u32 * 100))
+        }
+    }
+
+    /// Reads a number of cores, or `off`.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+        deserializer.deserialize_any(Cores)
+    }
+
+    /// Writes a number of cores, or `off`.
+    pub fn serialize<S: Serializer>(hundredths: &Option<u32>, serializer: S) -> Result<S::Ok, S::Error> {
+        match hundredths {
+            Some(whole) if whole.is_multiple_of(100) => serializer.serialize_u32(whole / 100),
+            Some(hundredths) => serializer.serialize_f64(f64::from(*hundredths) / 100.0),
+            None => serializer.serialize_str("off"),
+        }
+    }
+}
+
 /// `#[serde(with)]` for a number of further attempts, written as `unlimited` when there is no end of them.
 pub mod retries {
     use super::*;

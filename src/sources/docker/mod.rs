@@ -129,6 +129,9 @@ impl DockerReader {
         let mut events = Events::with_capacity(1024);
         let mut woken = true;
         loop {
+            if !self.reader.ending.is_stopping() {
+                row.keep_to_cpu();
+            }
             row.set(Doing::Working);
             match self.reader.turn(Instant::now(), woken) {
                 Next::Again => woken = self.wait(Some(Instant::now()), &mut events),

@@ -152,6 +152,9 @@ impl FileReader {
     pub fn run(mut self, row: &Row) {
         let mut events = Events::with_capacity(4);
         loop {
+            if !self.reader.ending.is_stopping() {
+                row.keep_to_cpu();
+            }
             row.set(Doing::Working);
             match self.reader.turn(Instant::now()) {
                 Next::Again => {}

@@ -140,6 +140,8 @@ pub struct Intake {
     woken: bool,
     /// It goes on without members: more may come.
     stays: bool,
+    /// It rests when the process has used the CPU it may.
+    keeps_to_cpu: bool,
 }
 
 impl Intake {
@@ -160,7 +162,14 @@ impl Intake {
             // Whatever happened before the first turn is to be looked at.
             woken: true,
             stays: false,
+            keeps_to_cpu: false,
         })
+    }
+
+    /// Rests when the process has used the CPU it may: only where nobody on a connection waits for it.
+    pub fn keeping_to_cpu(mut self) -> Self {
+        self.keeps_to_cpu = true;
+        self
     }
 
     /// Wakes the thread.
@@ -184,6 +193,9 @@ impl Intake {
     /// until it is told that none will.
     pub fn run(mut self, row: &Row) {
         loop {
+            if self.keeps_to_cpu && !self.host.ending.is_stopping() {
+                row.keep_to_cpu();
+            }
             row.set(Doing::Working);
             self.obey();
             let next = self.turn(Instant::now());

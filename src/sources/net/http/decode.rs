@@ -128,6 +128,9 @@ impl Decoder {
     pub fn run(mut self, row: &Row) {
         let mut told = false;
         loop {
+            if !self.ending.is_stopping() {
+                row.keep_to_cpu();
+            }
             row.set(Doing::Working);
             let now = Instant::now();
             self.writer.woken();
