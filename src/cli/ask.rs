@@ -32,6 +32,11 @@ pub enum Asked {
 
 /// Asks with GET; `path` may have a query.
 pub fn get(admin: &AdminArgs, path: &str) -> Asked {
+    get_within(admin, path, TIMEOUT)
+}
+
+/// The same where the answer may take no longer than `timeout`.
+pub fn get_within(admin: &AdminArgs, path: &str, timeout: Duration) -> Asked {
     let request = |agent: &ureq::Agent, url: &str| {
         let request = agent.get(url);
         match &admin.token {
@@ -40,7 +45,7 @@ pub fn get(admin: &AdminArgs, path: &str) -> Asked {
         }
         .call()
     };
-    ask(admin, path, request)
+    ask(admin, path, timeout, request)
 }
 
 /// Asks with POST and no body.
@@ -58,18 +63,19 @@ pub fn post_body(admin: &AdminArgs, path: &str, body: &str) -> Asked {
         }
         .send(body)
     };
-    ask(admin, path, request)
+    ask(admin, path, TIMEOUT, request)
 }
 
 fn ask(
     admin: &AdminArgs,
     path: &str,
+    timeout: Duration,
     request: impl Fn(&ureq::Agent, &str) -> Result<ureq::http::Response<ureq::Body>, ureq::Error>,
 ) -> Asked {
     // No proxy: the server is on this host or close by, whatever http_proxy says for the rest of the world.
     let config = ureq::Agent::config_builder()
         .proxy(None)
-        .timeout_global(Some(TIMEOUT))
+        .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .build();
     let agent = ureq::Agent::new_with_config(config);

@@ -15,6 +15,7 @@ pub mod stats;
 pub mod tap;
 pub mod test;
 pub mod threads;
+pub mod top;
 pub mod topology;
 
 use std::io::{IsTerminal, Write};
@@ -72,6 +73,9 @@ enum Command {
     /// Prints what a running ringmain says of itself
     #[command(after_help = EXIT_CODES)]
     Stats(stats::StatsArgs),
+    /// Shows a running ringmain at a glance, every second: what comes in and goes out, who is busy, what waits
+    #[command(after_help = EXIT_CODES)]
+    Top(top::TopArgs),
     /// Prints what each thread of a running ringmain does, since when and where, and how much CPU it takes
     #[command(after_help = EXIT_CODES)]
     Threads(threads::ThreadsArgs),
@@ -126,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Threads(args) => threads::run(&args),
         Command::Topology(args) => topology::run(&args),
         Command::Reload(args) => reload::run(&args),
