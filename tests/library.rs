@@ -20,6 +20,7 @@ use ringmain::units::Auto;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, Mutex};
@@ -244,4 +245,23 @@ fn a_sink_that_cannot_start_keeps_the_dispatcher_from_starting() {
     assert!(dispatcher.start().unwrap_err().to_string().contains("sink mine: no licence"));
     dispatcher.add_sink("mine", Arc::new(Memory::default()));
     dispatcher.start().unwrap();
+}
+
+/// They are built by a plain `cargo test`; where they are not, there is nothing to be run.
+#[test]
+fn the_examples_run_and_say_what_they_are_to_show() {
+    let beside = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples");
+    for (name, says) in [
+        ("embed", "1001 received, 1001 delivered, 0 not"),
+        ("custom_sink", "demo: goodbye"),
+        ("custom_step", "\"fields\":{\"took_ms\":2100}"),
+        ("custom_step", "slow: 4 entries, 1 taken out, errors: 1, `took` is no number of milliseconds"),
+        ("metrics", "\ndispatcher_entries_received_total "),
+        ("metrics", "\nhealth: Ok\n"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let Ok(output) = Command::new(beside.join(name)).current_dir(dir.path()).output() else { continue };
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && out.contains(says), "{name}: {says} in\n{out}\n{output:?}");
+    }
 }
