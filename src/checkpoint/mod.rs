@@ -23,6 +23,7 @@ use crate::thread::Wake;
 use durable::Snapshot;
 use fast::{BootId, FastFile};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,10 @@ use table::Table;
 /// Most positions kept. Beyond it files that are gone are forgotten, longest unseen first; if none is gone, new files
 /// are read but not remembered.
 pub const POSITIONS_MAX: usize = 65_536;
+
+/// How many positions a flush looks at before it lets go of the table: sources neither wait for all of them, nor change
+/// places with it at each one.
+const ROWS_AT_ONCE: usize = 64;
 
 /// One position's handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -252,13 +257,17 @@ impl Checkpoint {
             }
         };
         let places = self.table.lock().take_dirty();
-        for (done, place) in places.iter().enumerate() {
-            // Row by row, so that sources never wait for a whole flush.
-            let Some((row, forgotten)) = self.table.lock().row(*place) else { continue };
-            if let Err(error) = fast.write(*place as usize, row, forgotten) {
-                let mut table = self.table.lock();
-                places[done..].iter().for_each(|place| table.mark_dirty(*place));
-                return Err(error);
+        for (turn, some) in places.chunks(ROWS_AT_ONCE).enumerate() {
+            let table = self.table.lock();
+            let rows: SmallVec<[_; ROWS_AT_ONCE]> = some.iter().map(|place| table.row(*place)).collect();
+            drop(table);
+            for (place, row) in some.iter().zip(rows) {
+                let Some((row, forgotten)) = row else { continue };
+                if let Err(error) = fast.write(*place as usize, row, forgotten) {
+                    let mut table = self.table.lock();
+                    places[turn * ROWS_AT_ONCE..].iter().for_each(|place| table.mark_dirty(*place));
+                    return Err(error);
+                }
             }
         }
         Ok(places.len())
