@@ -66,13 +66,26 @@ fn engine(dir: &Path, workers: &str, pool: &str, step: Option<&str>) -> Engine {
 }
 
 fn submit(to: &Submitter, count: usize) {
-    let entry = LogEntry::new("x".repeat(100));
+    submit_each(to, count, LogEntry::new("x".repeat(100)));
+}
+
+/// A text at which the costly pattern has much to try.
+fn costly() -> LogEntry {
+    LogEntry::new((0..1000_u32).map(|n| char::from(b'a' + (n * n % 26) as u8)).collect::<String>())
+}
+
+fn submit_each(to: &Submitter, count: usize, entry: LogEntry) {
     (0..count).for_each(|_| to.submit(entry.clone()).unwrap());
 }
 
 /// Entries of the source that went to the sink.
 fn routed(engine: &Engine, source: &str) -> u64 {
     engine.snapshot().sources.iter().find(|row| row.name == source).map_or(0, |row| row.routed)
+}
+
+/// Entries the source has taken in.
+fn received(engine: &Engine, source: &str) -> u64 {
+    engine.snapshot().sources.iter().find(|row| row.name == source).map_or(0, |row| row.received)
 }
 
 /// Light entries per second while the heavy source has always more than its workers manage, if it has anything.
@@ -86,10 +99,11 @@ fn light_rate(workers: &str, pool: &str, with_heavy: bool) -> f64 {
             let (heavy, done) = (&heavy, &done);
             scope.spawn(move || {
                 while !done.load(Relaxed) {
-                    submit(heavy, 10);
+                    submit_each(heavy, 10, costly());
                 }
             });
-            while engine.snapshot().ring.utilization < 0.2 {
+            // Workers have their hands full by then.
+            while received(&engine, "heavy") < 500 {
                 std::thread::yield_now();
             }
         }
