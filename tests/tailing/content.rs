@@ -96,7 +96,7 @@ fn a_line_of_10_mib_is_cut_and_marked_or_whole_as_asked() {
     assert_eq!(lens, [100, 256 << 10, 100]);
 
     let mut rig = Rig::new(r#"include: ["logs/*.log"], max_line: 10MiB"#);
-    rig.set_memory("144MiB");
+    rig.set_memory("208MiB");
     rig.start();
     append(&rig.log("a.log"), format!("{long}\n").as_bytes());
     rig.wait_lines(1);
