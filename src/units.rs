@@ -398,6 +398,15 @@ pub mod threads_or_auto {
     }
 }
 
+/// Reads a number of threads.
+pub fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    deserializer.deserialize_any(Scalar {
+        expected: "a whole number from 1 to 256",
+        text: |_| None,
+        whole: |count| counted(count).filter(|count| *count <= 256),
+    })
+}
+
 /// Reads a number of threads, or `auto`, that need not be written.
 pub fn optional_threads_or_auto<'de, D: Deserializer<'de>>(
     deserializer: D,

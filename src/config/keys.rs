@@ -236,10 +236,10 @@ impl<'de> Deserialize<'de> for PoolWorkers {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Range {
-            #[serde(with = "units::threads_or_auto")]
-            min: Auto<usize>,
-            #[serde(with = "units::threads_or_auto")]
-            max: Auto<usize>,
+            #[serde(deserialize_with = "units::threads")]
+            min: usize,
+            #[serde(deserialize_with = "units::threads")]
+            max: usize,
         }
         struct Count;
         impl<'de> Visitor<'de> for Count {
@@ -254,10 +254,8 @@ impl<'de> Deserialize<'de> for PoolWorkers {
                 }
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PoolWorkers, A::Error> {
-                match Range::deserialize(MapAccessDeserializer::new(map))? {
-                    Range { min: Auto::Set(min), max: Auto::Set(max) } => Ok(PoolWorkers { min, max }),
-                    _ => Err(A::Error::custom("expected whole numbers from 1 to 256")),
-                }
+                let Range { min, max } = Range::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(PoolWorkers { min, max })
             }
         }
         deserializer.deserialize_any(Count)

@@ -1106,6 +1106,10 @@ fn workers_and_pools_that_do_not_fit_are_refused_with_what_would() {
             &["`workers` in `dispatcher.worker_pool.pools.p` cannot be `0`"],
         ),
         (
+            pool("pools: { p: { workers: { min: auto, max: 2 } } }"),
+            &["`min` in `dispatcher.worker_pool.pools.p.workers` cannot be `auto`", "from 1 to 256"],
+        ),
+        (
             pool("pools: { p: { workers: { min: 3, max: 2 } } }"),
             &["`min` of the workers of pool `p` is 3 and `max` 2"],
         ),
