@@ -79,15 +79,26 @@ impl Redact {
     }
 
     fn redact(&self, parts: &mut Parts<'_>, index: usize, scratch: &mut Scratch) -> Result<(), StepError> {
-        if self.text {
-            let text = parts.text_of(index);
-            if let Some((slice, _)) = self.rewrite(parts, text, None, scratch)? {
-                parts.replace_text(index, slice);
-            }
+        let text = parts.text_of(index);
+        // Fields that were parsed are pieces of the text: where there is nothing in that, they need no look of their own.
+        let may = self.may_find(parts.bytes(text));
+        let is_piece = |slice: Slice| {
+            slice.space == text.space
+                && slice.offset >= text.offset
+                && slice.offset + slice.len <= text.offset + text.len
+        };
+        if self.text
+            && may
+            && let Some((slice, _)) = self.rewrite(parts, text, None, scratch)?
+        {
+            parts.replace_text(index, slice);
         }
         let entry = parts.entries[index];
         for row in entry.fields_first as usize..entry.fields_first as usize + usize::from(entry.fields_n) {
             let field = parts.fields[row];
+            if !may && is_piece(field.key()) && is_piece(field.value()) {
+                continue;
+            }
             let looked_at = self
                 .fields
                 .as_ref()
@@ -97,6 +108,16 @@ impl Redact {
             }
         }
         Ok(())
+    }
+
+    /// Whether anything may be found in `raw` or a piece of it, and it has to be looked through. Behind escapes anything may
+    /// be hidden, and own patterns may find anything.
+    fn may_find(&self, raw: &[u8]) -> bool {
+        memchr::memchr(b'\\', raw).is_some()
+            || self.finders.iter().any(|finder| match finder {
+                Finder::BuiltIn(pattern) => pattern.may_be_in(raw),
+                Finder::Regex(_) => true,
+            })
     }
 
     fn redact_field(
