@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use ringmain::config::topology::Machine;
 use ringmain::config::{Config, Host, TextChecks, describe};
 
 fuzz_target!(|data: &[u8]| {
@@ -13,7 +14,8 @@ fuzz_target!(|data: &[u8]| {
         2 => Some("/var/log/*.log".to_string()),
         _ => Some(name.to_string()),
     };
-    let host = Host { cores: vec![0, 1], parallelism: 2, memory: Some(1 << 30) };
+    let cores = vec![0, 1];
+    let host = Host { machine: Machine::flat(&cores), cores, parallelism: 2, memory: Some(1 << 30) };
     let read = || Config::parse_for("fuzz.yaml", text, &env, &host, &TextChecks::default());
     match read() {
         Ok(config) => {
