@@ -36,12 +36,7 @@ fn recount(dir: &Path) -> Recount {
 
 #[test]
 fn killed_15_times_while_it_rotates_and_compresses_it_loses_nothing() {
-    let seed = std::env::var("RINGMAIN_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed} (set RINGMAIN_SEED to run it again)");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let (seed, mut random) = random();
     let dir = tempfile::tempdir().expect("a directory");
     let logs = dir.path().join("logs");
     fs::create_dir(&logs).expect("created");

@@ -14,12 +14,7 @@ const KILLS: u32 = 20;
 
 #[test]
 fn killed_20_times_file_to_file_loses_nothing_and_doubles_under_1_percent_a_kill() {
-    let seed = std::env::var("RINGMAIN_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed} (set RINGMAIN_SEED to run it again)");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let (seed, mut random) = random();
     let dir = tempfile::tempdir().expect("a directory");
     let logs = dir.path().join("logs");
     fs::create_dir(&logs).expect("created");

@@ -128,12 +128,7 @@ impl Round {
 
 #[test]
 fn pipelines_that_change_pools_under_load_lose_nothing_double_nothing_and_keep_the_order() {
-    let seed = std::env::var("RINGMAIN_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed} (set RINGMAIN_SEED to run it again)");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let (_, mut random) = random();
     let dir = tempfile::tempdir().expect("a directory");
     fs::create_dir(dir.path().join("logs")).expect("created");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -82,12 +82,7 @@ impl Round {
 
 #[test]
 fn reloads_under_load_lose_nothing_double_nothing_and_keep_the_order() {
-    let seed = std::env::var("RINGMAIN_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed} (set RINGMAIN_SEED to run it again)");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let (seed, mut random) = random();
     let dir = tempfile::tempdir().expect("a directory");
     for name in ["logs", "more"] {
         fs::create_dir(dir.path().join(name)).expect("created");

@@ -26,6 +26,14 @@ pub fn binary() -> PathBuf {
     std::env::var_os("RINGMAIN_BIN").map_or_else(|| env!("CARGO_BIN_EXE_ringmain").into(), PathBuf::from)
 }
 
+/// Random numbers whose seed is printed: `RINGMAIN_SEED` runs them again.
+pub fn random() -> (u64, fastrand::Rng) {
+    let seed = std::env::var("RINGMAIN_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed} (set RINGMAIN_SEED to run it again)");
+    (seed, fastrand::Rng::with_seed(seed))
+}
+
 /// A running instance. Killed when dropped.
 pub struct Instance {
     child: Child,

@@ -1,6 +1,6 @@
 //! What stands in files: pieces of lines, very long ones, and bytes that are no text.
 
-use super::rig::{Rig, append, random, rounds};
+use super::rig::{Rig, append, rounds};
 use super::support::*;
 use std::time::Instant;
 

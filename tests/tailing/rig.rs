@@ -25,14 +25,6 @@ pub fn rounds() -> u64 {
     std::env::var("RINGMAIN_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
 }
 
-/// Random numbers whose seed is printed: `RINGMAIN_SEED` runs them again.
-pub fn random() -> (u64, fastrand::Rng) {
-    let seed = std::env::var("RINGMAIN_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("seed {seed} (set RINGMAIN_SEED to run it again)");
-    (seed, fastrand::Rng::with_seed(seed))
-}
-
 pub struct Rig {
     pub dir: tempfile::TempDir,
     config: String,

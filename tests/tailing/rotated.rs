@@ -1,6 +1,6 @@
 //! Renaming, copying, cutting, compressing and deleting.
 
-use super::rig::{FLOOD, Rig, append, random, rounds};
+use super::rig::{FLOOD, Rig, append, rounds};
 use super::support::*;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
