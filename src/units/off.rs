@@ -1,6 +1,12 @@
 //! Limits that can be switched off.
 
-use super::*;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::ser::Serializer;
+
+use super::counts::counted;
+use super::{Scalar, count, parse_size, size};
 
 /// `#[serde(with)]` for an optional size in bytes written as `off` when there is none.
 pub mod size_or_off {
@@ -127,4 +133,30 @@ pub mod retries {
 /// Reads a number of further attempts that need not be written.
 pub fn optional_retries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
     retries::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_have_two_decimals_at_most_and_are_never_none() {
+        #[derive(Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+        struct One(#[serde(with = "cores_or_off")] Option<u32>);
+        let read = |text: &str| serde_yaml::from_str::<One>(text).map(|one| one.0);
+        let (off, half) = (None, Some(50));
+        for (text, hundredths) in
+            [("off", off), ("0.5", half), ("0.50", half), ("2", Some(200)), ("0.29", Some(29))]
+        {
+            assert_eq!(read(text).unwrap(), hundredths, "{text}");
+            let written = serde_yaml::to_string(&One(hundredths)).unwrap();
+            assert_eq!(read(&written).unwrap(), hundredths, "{written}");
+        }
+        for text in [
+            "0", "0.0", "-1", "-0.5", "150%", "1.505", "0.001", "10001", "1e9", ".nan", ".inf", "auto",
+            "true",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
 }
