@@ -1,6 +1,5 @@
-//! What container engines write and send: frames in any pieces are the lines the oracle finds; a line of a log file says
-//! what a JSON parser, or a split at its blanks, finds in it; and what a file of such lines says does not depend on how it
-//! is read.
+//! What container engines write and send: frames in any pieces are the lines the oracle finds, and a line of a log file
+//! says what a JSON parser, or a split at its blanks, finds in it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -15,7 +15,7 @@
 //! Not here: what is stored of a position and when (see `checkpoint`).
 
 pub mod config;
-mod cursor;
+pub mod cursor;
 mod discover;
 mod elsewhere;
 mod events;
