@@ -294,9 +294,13 @@ fn deposit(domain: &Domain, ticket: u64, mut worked: Worked, seat: &Seat, sleepe
                 // Not busy meanwhile: another worker would only wait beside it.
                 row.set(Doing::Blocked);
                 seat.rest(Instant::now());
-                domain.sequencer.wait_room(ticket, sleeper);
+                let room = domain.sequencer.wait_room(ticket, sleeper);
                 seat.go_on(Instant::now());
                 row.set(Doing::Working);
+                if !room {
+                    // The stop ran out of time. Its share fails as it goes: whoever keeps positions gives it again.
+                    return;
+                }
             }
         }
     }
