@@ -81,6 +81,15 @@ pub struct Slice {
     pub len: u32,
 }
 
+impl Slice {
+    /// Whether all of it stands in `other`.
+    pub fn is_piece_of(&self, other: &Slice) -> bool {
+        self.space == other.space
+            && self.offset >= other.offset
+            && self.offset + self.len <= other.offset + other.len
+    }
+}
+
 /// One named value of an entry. The key's text is never escaped except when `key_escaped` says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
@@ -137,6 +146,25 @@ impl Field {
         self.packed & 1 << 5 != 0
     }
 
+    /// Whether it is called `name`, escapes resolved; `bytes` gives the bytes of a slice.
+    ///
+    /// Most names differ in length already: the row tells, their bytes need not be fetched.
+    #[inline]
+    pub fn is_named<'a>(&self, name: &[u8], bytes: impl FnOnce(Slice) -> &'a [u8]) -> bool {
+        if self.key_escaped() {
+            return reads_as(bytes(self.key()), name);
+        }
+        usize::from(self.key_len) == name.len() && same_name(bytes(self.key()), name)
+    }
+
+    /// Whether its name is written as that of `other`, and neither has escapes; `bytes` gives the bytes of a slice.
+    #[inline]
+    pub fn is_written_as<'a>(&self, other: &Field, bytes: impl Fn(Slice) -> &'a [u8]) -> bool {
+        self.key_len == other.key_len
+            && !self.key_escaped()
+            && same_name(bytes(self.key()), bytes(other.key()))
+    }
+
     /// The bytes of its value.
     pub fn value(&self) -> Slice {
         let space = match self.packed & 3 {
@@ -157,6 +185,24 @@ impl Field {
             4 => Kind::Null,
             _ => Kind::Json,
         }
+    }
+}
+
+/// Whether two names are equal. Nearly all have a few letters: comparing words takes less than calling for it.
+#[inline]
+fn same_name(one: &[u8], other: &[u8]) -> bool {
+    /// The first and the last `N` bytes, which may overlap.
+    fn ends<const N: usize>(name: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+        (name.first_chunk(), name.last_chunk())
+    }
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        8..=16 => ends::<8>(one) == ends(other),
+        4..8 => ends::<4>(one) == ends(other),
+        2..4 => ends::<2>(one) == ends(other),
+        _ => one == other,
     }
 }
 

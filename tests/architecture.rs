@@ -18,10 +18,10 @@ const FLOORS: &[&str] = &[
     "sources steps sinks buffer",
     "route expr checkpoint payload batch ledger ack",
     "block pool labels entry",
-    "auth ring thread cpu_limit metrics logs clock time units sys storage_io http tls secret",
+    "auth simd ring thread cpu_limit metrics logs clock time units sys storage_io http tls secret",
 ];
 /// Where `unsafe` may stand: these modules and what is below them.
-const UNSAFE: &[&str] = &["ring", "pool", "sys", "steps::parse::json"];
+const UNSAFE: &[&str] = &["ring", "pool", "sys", "simd"];
 /// Where threads may be started.
 const THREADS: &[&str] = &["thread", "engine"];
 /// Folders to which things of one kind are added, each with the catalog that names them all.

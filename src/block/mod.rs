@@ -24,6 +24,7 @@ pub use cut::Cut;
 pub use pools::Blocks;
 pub use refused::Refusal;
 pub use remembered::Remembered;
+pub use texts::Spaces;
 pub use view::{EntryView, FieldView};
 
 use crate::entry::{Entry, Field, Slice, Space};
@@ -277,13 +278,9 @@ impl Block {
     /// Adds a field behind the entry's others, or sets the value of the last one with the same key bytes.
     pub fn set_field(&mut self, index: usize, field: Field) -> Result<(), NoRoom> {
         let range = self.field_rows(index);
-        let key = self.bytes(field.key());
-        let same = range.clone().rev().find(|row| {
-            let known = &self.fields[*row];
-            !known.key_escaped() && self.bytes(known.key()) == key
-        });
-        match same {
-            Some(row) => self.fields[row] = field,
+        let (rows, spaces) = (self.fields[range.clone()].iter(), self.spaces());
+        match rows.rev().position(|known| known.is_written_as(&field, |slice| spaces.bytes(slice))) {
+            Some(behind) => self.fields[range.end - 1 - behind] = field,
             None => self.add_field(index, range, field)?,
         }
         Ok(())
@@ -375,13 +372,16 @@ impl Block {
     }
 
     /// The bytes that `slice` names.
+    #[inline]
     pub fn bytes(&self, slice: Slice) -> &[u8] {
-        let space: &[u8] = match slice.space {
-            Space::Text => self.text(),
-            Space::Arena => &self.arena,
-            Space::Constant => self.constants.as_deref().unwrap_or_default(),
-        };
-        &space[slice.offset as usize..][..slice.len as usize]
+        self.spaces().bytes(slice)
+    }
+
+    /// What its slices point into: for loops, which then need not ask for it over and over.
+    #[inline]
+    pub fn spaces(&self) -> Spaces<'_> {
+        let constants = self.constants.as_deref().unwrap_or_default();
+        Spaces { text: self.text(), arena: &self.arena, constants }
     }
 
     /// The entry `index`, to be read.

@@ -5,7 +5,34 @@
 //! [`super::EntryView::text`], conditions, `raw` spans, copies. A retry resets it with the rest of the side state.
 
 use super::{Block, NoRoom, Parts};
-use crate::entry::{Entry, Field, Slice, Space, reads_as};
+use crate::entry::{Entry, Field, Slice, Space};
+
+/// What slices point into.
+#[derive(Clone, Copy)]
+pub struct Spaces<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) arena: &'a [u8],
+    pub(super) constants: &'a [u8],
+}
+
+impl<'a> Spaces<'a> {
+    /// The bytes that `slice` names.
+    #[inline]
+    pub fn bytes(&self, slice: Slice) -> &'a [u8] {
+        let space = match slice.space {
+            Space::Text => self.text,
+            Space::Arena => self.arena,
+            Space::Constant => self.constants,
+        };
+        &space[slice.offset as usize..][..slice.len as usize]
+    }
+
+    /// Whether the field is called `name`, escapes resolved.
+    #[inline]
+    pub fn is_named(&self, field: &Field, name: &[u8]) -> bool {
+        field.is_named(name, |slice| self.bytes(slice))
+    }
+}
 
 impl Block {
     /// Where the text of the entry `index` is now: in the block's text, or in its arena if a step replaced it.
@@ -58,48 +85,43 @@ impl Parts<'_> {
     }
 
     /// The bytes that `slice` names.
+    #[inline]
     pub fn bytes(&self, slice: Slice) -> &[u8] {
-        let space: &[u8] = match slice.space {
-            Space::Text => self.text,
-            Space::Arena => self.arena,
-            Space::Constant => self.constants,
-        };
-        &space[slice.offset as usize..][..slice.len as usize]
+        self.spaces().bytes(slice)
     }
-}
 
-impl Parts<'_> {
+    /// As [`Block::spaces`].
+    #[inline]
+    pub fn spaces(&self) -> Spaces<'_> {
+        Spaces { text: self.text, arena: self.arena, constants: self.constants }
+    }
+
     /// The last field of the entry `index` with this name, as [`super::EntryView::field`] finds it.
     pub fn field(&self, index: usize, name: &[u8]) -> Option<Field> {
         let entry = &self.entries[index];
         let rows = &self.fields[entry.fields_first as usize..][..usize::from(entry.fields_n)];
-        rows.iter().rev().find(|field| self.is_named(field, name)).copied()
-    }
-
-    /// Whether the field is called `name`, escapes resolved.
-    pub fn is_named(&self, field: &Field, name: &[u8]) -> bool {
-        let key = field.key();
-        match field.key_escaped() {
-            true => reads_as(self.bytes(key), name),
-            false => key.len as usize == name.len() && self.bytes(key) == name,
-        }
+        let spaces = self.spaces();
+        rows.iter().rev().find(|field| spaces.is_named(field, name)).copied()
     }
 
     /// Rewrites the fields of the entry `index` in their order: each stays as `keep` gives it, or goes.
-    pub fn rewrite_fields(&mut self, index: usize, mut keep: impl FnMut(&Self, Field) -> Option<Field>) {
-        let entry = self.entries[index];
-        let first = entry.fields_first as usize;
-        let mut to = first;
-        for row in first..first + usize::from(entry.fields_n) {
-            if let Some(field) = keep(self, self.fields[row]) {
-                self.fields[to] = field;
-                to += 1;
+    pub fn rewrite_fields(
+        &mut self,
+        index: usize,
+        mut keep: impl FnMut(&Spaces<'_>, Field) -> Option<Field>,
+    ) {
+        let entry = &mut self.entries[index];
+        let spaces = Spaces { text: self.text, arena: self.arena, constants: self.constants };
+        let rows = &mut self.fields[entry.fields_first as usize..][..usize::from(entry.fields_n)];
+        let mut left = 0;
+        for row in 0..rows.len() {
+            if let Some(field) = keep(&spaces, rows[row]) {
+                rows[left] = field;
+                left += 1;
             }
         }
-        let left = (to - first) as u16;
-        let freed = entry.fields_n - left;
-        let entry = &mut self.entries[index];
-        entry.fields_n = left;
+        let freed = entry.fields_n - left as u16;
+        entry.fields_n = left as u16;
         entry.fields_spare = (u16::from(entry.fields_spare) + freed).min(u8::MAX.into()) as u8;
     }
 }

@@ -1,7 +1,7 @@
 //! Entries and fields of a block, borrowed to be read by steps and sinks.
 
 use super::{Block, Refusal};
-use crate::entry::{Entry, Field, Kind, reads_as, unescape};
+use crate::entry::{Entry, Field, Kind, unescape};
 use crate::labels::Stream;
 
 /// One entry of a block, to be read.
@@ -74,13 +74,9 @@ impl<'a> EntryView<'a> {
     /// The last field with this name (a repeated JSON key: the last one counts).
     pub fn field(&self, name: &[u8]) -> Option<FieldView<'a>> {
         let block = self.block;
-        let mut fields = block.fields_of(self.index).iter().rev();
-        // Most names differ in length already: the row tells, their bytes need not be fetched.
-        let named = |field: &&Field| {
-            let maybe = field.key().len as usize == name.len() || field.key_escaped();
-            maybe && FieldView { block, field: **field }.is_named(name)
-        };
-        fields.find(named).map(|field| FieldView { block, field: *field })
+        let spaces = block.spaces();
+        let field = block.fields_of(self.index).iter().rev().find(|field| spaces.is_named(field, name))?;
+        Some(FieldView { block, field: *field })
     }
 }
 
@@ -104,8 +100,7 @@ impl<'a> FieldView<'a> {
 
     /// Whether it is called `name`, escapes resolved.
     pub fn is_named(&self, name: &[u8]) -> bool {
-        let key = self.key();
-        if self.field.key_escaped() { reads_as(key, name) } else { key == name }
+        self.block.spaces().is_named(&self.field, name)
     }
 
     /// The bytes of its value as written; how to read them says [`FieldView::kind`].

@@ -3,7 +3,7 @@
 use super::path::{Part, follow};
 use super::value::Value;
 use crate::block::Block;
-use crate::entry::{Field, reads_as};
+use crate::entry::Field;
 use crate::labels::Stream;
 
 /// What is tested.
@@ -57,15 +57,8 @@ impl Subject {
 }
 
 /// The last field of that name, as [`crate::block::EntryView::field`] finds it, but without an allocation for keys with
-/// escapes. Most names differ in length already: the row tells, their bytes need not be fetched.
+/// escapes.
 fn last_named<'a>(block: &'a Block, index: usize, name: &[u8]) -> Option<&'a Field> {
-    let is_named = |field: &&Field| {
-        let key = field.key();
-        if field.key_escaped() {
-            reads_as(block.bytes(key), name)
-        } else {
-            key.len as usize == name.len() && block.bytes(key) == name
-        }
-    };
-    block.fields_of(index).iter().rev().find(is_named)
+    let spaces = block.spaces();
+    block.fields_of(index).iter().rev().find(|field| spaces.is_named(field, name))
 }

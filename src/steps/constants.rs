@@ -30,6 +30,11 @@ impl Constants {
         Some(slice)
     }
 
+    /// Each with its place.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Slice)> {
+        self.known.iter().map(|(bytes, slice)| (&**bytes, *slice))
+    }
+
     /// All of them, for [`crate::block::Block::set_constants`].
     pub fn finish(self) -> Arc<[u8]> {
         self.bytes.into()

@@ -46,16 +46,16 @@ impl Step for Rename {
             found |= u64::from(parts.field(index, old.as_bytes()).is_some()) << at;
         }
         if found != 0 {
-            parts.rewrite_fields(index, |parts, field| {
+            parts.rewrite_fields(index, |spaces, field| {
                 let mut names = self.names.iter().enumerate();
                 if let Some((_, (.., key))) =
-                    names.find(|(_, (old, ..))| parts.is_named(&field, old.as_bytes()))
+                    names.find(|(_, (old, ..))| spaces.is_named(&field, old.as_bytes()))
                 {
                     return Some(field.with_key(*key));
                 }
                 let mut names = self.names.iter().enumerate();
                 let gives_way = names
-                    .any(|(at, (_, new, _))| found >> at & 1 == 1 && parts.is_named(&field, new.as_bytes()));
+                    .any(|(at, (_, new, _))| found >> at & 1 == 1 && spaces.is_named(&field, new.as_bytes()));
                 (!gives_way).then_some(field)
             });
         }
@@ -84,8 +84,8 @@ impl Step for Remove {
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {
         let mut parts = block.parts();
         if parts.entries[index].fields_n > 0 {
-            parts.rewrite_fields(index, |parts, field| {
-                (!self.names.iter().any(|name| parts.is_named(&field, name.as_bytes()))).then_some(field)
+            parts.rewrite_fields(index, |spaces, field| {
+                (!self.names.iter().any(|name| spaces.is_named(&field, name.as_bytes()))).then_some(field)
             });
         }
         Ok(Verdict::Keep)

@@ -4,6 +4,7 @@
 //! waits, never touches text, and can be tried again after [`crate::block::Block::reset_side`].
 
 use crate::block::{Block, NoRoom, selected};
+use constants::Constants;
 use std::ops::Range;
 
 mod ahead;
@@ -49,6 +50,9 @@ pub trait Step: Send + Sync {
 
     /// Told before the pipeline starts how many fields the steps behind it may add.
     fn leave_room(&mut self, _fields: usize) {}
+
+    /// Told before the pipeline starts all names and values that its steps bring from the config.
+    fn told_constants(&mut self, _constants: &Constants) {}
 
     /// Works on the wanted entries in `range`; those it could not work on go to `failures`, which knows what becomes of
     /// them.

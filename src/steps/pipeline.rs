@@ -184,6 +184,7 @@ impl Pipeline {
             step.leave_room(added);
             added += step.adds_fields();
         }
+        steps.iter_mut().for_each(|placed| placed.step.told_constants(&constants));
         Ok(Pipeline { steps, ordered, constants: constants.finish() })
     }
 

@@ -128,6 +128,10 @@ impl Num {
     pub fn write(self, out: &mut Vec<u8>) {
         match self {
             Num::Whole(whole) => out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes()),
+            // Nearly all are of this size, and formatted in half of the time.
+            Num::Real(real) if (1e-4..1e15).contains(&real.abs()) => {
+                out.extend_from_slice(zmij::Buffer::new().format_finite(real).as_bytes());
+            }
             // Writing to memory cannot fail.
             Num::Real(real) => drop(write!(out, "{real:?}")),
         }

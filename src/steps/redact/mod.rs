@@ -10,10 +10,12 @@ mod json;
 pub mod patterns;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use crate::block::{ARENA_MAX, Block, Parts};
 use crate::entry::{Field, Kind, Slice, Space, unescape_into};
 use crate::expr;
+use crate::steps::constants::Constants;
 use crate::steps::{Step, StepError, Verdict};
 use config::RedactConfig;
 use patterns::BuiltIn;
@@ -30,6 +32,8 @@ pub struct Redact {
     fields: Option<Vec<Box<str>>>,
     /// Whether to look at the text.
     text: bool,
+    /// Of the names and values from the config those in which something may be found; `None`: not known, any of them.
+    suspects: Option<Vec<Slice>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ impl Redact {
             replacements: finders.iter().map(replacement).collect(),
             finders: finders.into_iter().map(|(finder, _)| finder).collect(),
             text: config.fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field == "message")),
+            suspects: None,
             fields: config.fields.as_ref().map(|all| all.iter().map(|name| name.as_str().into()).collect()),
         })
     }
@@ -82,10 +87,9 @@ impl Redact {
         let text = parts.text_of(index);
         // Fields that were parsed are pieces of the text: where there is nothing in that, they need no look of their own.
         let may = self.may_find(parts.bytes(text));
-        let is_piece = |slice: Slice| {
-            slice.space == text.space
-                && slice.offset >= text.offset
-                && slice.offset + slice.len <= text.offset + text.len
+        let may_be_in = |slice: Slice| match slice.is_piece_of(&text) {
+            true => may,
+            false => slice.space != Space::Constant || self.is_suspect(slice),
         };
         if self.text
             && may
@@ -96,13 +100,12 @@ impl Redact {
         let entry = parts.entries[index];
         for row in entry.fields_first as usize..entry.fields_first as usize + usize::from(entry.fields_n) {
             let field = parts.fields[row];
-            if !may && is_piece(field.key()) && is_piece(field.value()) {
+            if !may_be_in(field.key()) && !may_be_in(field.value()) {
                 continue;
             }
-            let looked_at = self
-                .fields
-                .as_ref()
-                .is_none_or(|names| names.iter().any(|name| parts.is_named(&field, name.as_bytes())));
+            let looked_at = self.fields.as_ref().is_none_or(|names| {
+                names.iter().any(|name| parts.spaces().is_named(&field, name.as_bytes()))
+            });
             if looked_at && let Some((slice, kind)) = self.redact_field(parts, field, scratch)? {
                 parts.fields[row] = field.with_value(slice, kind);
             }
@@ -118,6 +121,11 @@ impl Redact {
                 Finder::BuiltIn(pattern) => pattern.may_be_in(raw),
                 Finder::Regex(_) => true,
             })
+    }
+
+    /// Whether anything may be found in a name or value from the config.
+    fn is_suspect(&self, slice: Slice) -> bool {
+        self.suspects.as_ref().is_none_or(|suspects| suspects.iter().any(|one| slice.is_piece_of(one)))
     }
 
     fn redact_field(
@@ -259,6 +267,11 @@ fn store(parts: &mut Parts<'_>, bytes: &[u8]) -> Result<Slice, StepError> {
 impl Step for Redact {
     fn name(&self) -> &'static str {
         "redact"
+    }
+
+    fn told_constants(&mut self, constants: &Constants) {
+        let suspects = constants.iter().filter(|(bytes, _)| self.may_find(bytes));
+        self.suspects = Some(suspects.map(|(_, slice)| slice).collect());
     }
 
     fn apply(&self, block: &mut Block, index: usize) -> Result<Verdict, StepError> {

@@ -3,6 +3,7 @@
 //! All of them take time linear in the text. They err on the side of hiding: a version such as `1.2.3.4` reads like an
 //! address, and one number in ten passes for a card's.
 
+use super::trace::may_hold_secret;
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -49,6 +50,7 @@ impl BuiltIn {
         // What the names end in: most others need no further look.
         self == BuiltIn::Secret
             && matches!(name.last(), Some(b'd' | b'e' | b'l' | b'n' | b's' | b't' | b'y' | b'A'..=b'Z'))
+            && may_hold_secret(name)
             && SECRET_NAME.is_match(name)
     }
 
@@ -62,7 +64,7 @@ impl BuiltIn {
                 memchr::memchr_iter(b'.', text).any(|dot| dot > 0 && is_digit(dot - 1) && is_digit(dot + 1))
             }
             BuiltIn::CreditCard => text.iter().filter(|byte| byte.is_ascii_digit()).count() >= CARD_MIN,
-            BuiltIn::Secret => SECRET_TRACE.is_match(text),
+            BuiltIn::Secret => may_hold_secret(text) && SECRET_TRACE.is_match(text),
         }
     }
 }
@@ -246,7 +248,7 @@ static SECRET_TRACE: LazyLock<Regex> =
 
 fn secrets(text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
     // `pwd=x` is the shortest.
-    let mut from = if text.len() < 5 { text.len() } else { 0 };
+    let mut from = if text.len() < 5 || !may_hold_secret(text) { text.len() } else { 0 };
     while let Some(before) = SECRET_BEFORE.find_at(text, from) {
         from = before.end();
         let (start, rest) = (before.end(), &text[before.end()..]);

@@ -7,6 +7,7 @@ use crate::steps::OnError;
 use crate::steps::parse::input::Input;
 use crate::steps::parse::json::ParseJson;
 use crate::steps::pipeline::{Pipeline, StepSpec};
+use crate::steps::set::{ConstValue, Given};
 use proptest::prelude::*;
 
 fn config(patterns: &[BuiltIn], regex: &[&str], fields: Option<&[&str]>) -> RedactConfig {
@@ -124,6 +125,23 @@ fn only_the_places_that_were_named_are_looked_at() {
             assert_eq!(view.message(), &b"[redacted] \n"[..]);
         }
     }
+}
+
+#[test]
+fn what_the_config_sets_is_redacted_like_anything_else() {
+    let constant = |name: &str, text: &str| (name.to_owned(), Given::from(ConstValue::Text(text.into())));
+    let mut block = block_of(&stream("s", "o", &[]), &[r#"{"old":"some"}"#]);
+    let steps = vec![
+        StepSpec::ParseJson(Input::Message),
+        StepSpec::Set(vec![constant("owner", "ann@b.org"), constant("env", "prod"), constant("pwd", "x")]),
+        StepSpec::Rename(vec![("old".into(), "api_token".into())]),
+        StepSpec::Custom(Box::new(Redact::new(&config(&ALL, &[], None)).unwrap())),
+    ];
+    assert_eq!(Pipeline::compile(steps).unwrap().run_guarded(&mut block).errors, 0);
+    let view = block.view(0);
+    let fields = ["owner", "env", "pwd", "api_token"].map(|name| view.field(name.as_bytes()).unwrap().text());
+    let said = fields.map(|text| String::from_utf8(text.into_owned()).unwrap());
+    assert_eq!(said, ["[redacted]", "prod", "[redacted]", "[redacted]"]);
 }
 
 #[test]

@@ -3,8 +3,6 @@
 //! A field names bytes of the block's text: nothing is copied, unescaped or converted. Objects and arrays inside the
 //! outermost object are validated and kept as they were written.
 
-#[allow(unsafe_code)]
-mod simd;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -12,9 +10,9 @@ mod walk;
 
 use crate::block::{Block, FIELDS_MAX, Parts};
 use crate::entry::{Field, Kind, Slice, Space};
+use crate::simd::{Isa, Scan, Task};
 use crate::steps::parse::input::Input;
 use crate::steps::{Failures, Step, StepError, Verdict};
-use simd::{Isa, Scan, Task};
 use std::fmt;
 use std::ops::Range;
 pub use value::{Value, Values, blank};

@@ -1,8 +1,8 @@
 //! One JSON value in the midst of other bytes: where it ends and what it is, by the same walk that reads entries.
 
-use super::simd::{Isa, Scan, Task};
 use super::walk::{Cursor, Fault};
 use crate::entry::Kind;
+use crate::simd::{Isa, Scan, Task};
 
 /// Reads single values: for bodies that hold many of them.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@
 //! Grammar: RFC 8259. Accepted is what `serde_json` reads into a `Value`, with these differences: only objects, the
 //! limits below, and numbers of any size (they stay as written, `1e999` is one).
 
-use super::simd::{Marks, Scan, WORD};
 use crate::entry::{Field, Kind, Slice, Space, before_escape};
+use crate::simd::{Marks, Scan, WORD};
 
 /// Deepest nesting, counting the outermost object.
 pub const DEPTH_MAX: u32 = 64;

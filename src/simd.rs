@@ -1,10 +1,11 @@
-//! Which bytes of a 64-byte word mean something to JSON: one pass over the text, by the widest instructions there are.
+//! Work on many bytes at once, by the widest instructions there are; and which bytes of a 64-byte word mean something
+//! to JSON, in one pass over the text.
 //!
 //! A [`Scan`] is a token: to hold one is the proof that this processor has its instructions, so that marking a word
 //! needs no check. [`Isa::detect`] asks the processor once; [`Isa::run`] compiles a whole task once per token, so that
 //! the marks stay in registers.
 //!
-//! Not here: what escapes what, and where a string ends (see `walk`).
+//! Not here: what escapes what, and where a string ends (the walk knows).
 //!
 //! Source of the classification: Langdale, Lemire, *Parsing gigabytes of JSON per second*, section 3.1. Unlike there,
 //! brackets, colons and commas are not marked: the walk stands in front of each of them anyway. AVX-512BW, which marks
