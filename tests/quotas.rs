@@ -238,6 +238,37 @@ fn waited(instance: &Instance) -> f64 {
     tasks.filter_map(stat).filter_map(nanos).sum::<f64>() / 1e9
 }
 
+/// Reading bodies is most of the work of whoever is posted to.
+#[test]
+fn who_reads_bodies_rests_at_a_cpu_limit_too_and_all_that_was_taken_is_delivered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = "data_dir: state\nadmin: { listen: \"127.0.0.1:0\" }\nquotas: { cpu_limit: 0.05 }\n\
+                  sources: { web: { type: http, listen: [\"tcp://127.0.0.1:0\"] } }\n\
+                  sinks: { out: { type: file, path: out/all.log, format: raw } }\n";
+    let mut instance = Instance::start(dir.path(), config);
+    let (address, enough) = (instance.address("source web ", "http://"), Arc::new(AtomicBool::new(false)));
+    let stop = Arc::clone(&enough);
+    let sender = std::thread::spawn(move || {
+        let mut sent = 0;
+        while !stop.load(SeqCst) {
+            let body: String = (sent..sent + 2000).map(|n| line("s", n, 200) + "\n").collect();
+            assert_eq!(support::http::post(&address, "/", "", body).status, 200);
+            sent += 2000;
+        }
+        sent
+    });
+    let is_decoder = |row: &Value| row["name"].as_str().is_some_and(|name| name.starts_with("decode-web"));
+    instance.wait_stats("a decoder rests", |stats| {
+        let mut threads = stats["threads"].as_array().expect("rows").iter();
+        threads.any(|row| is_decoder(row) && row["doing"] == "rests: cpu_limit")
+    });
+    enough.store(true, SeqCst);
+    let sent = sender.join().expect("each was answered");
+    instance.wait_delivered("out", sent);
+    assert_eq!(instance.terminate(), 0);
+    Recount::of(&dir.path().join("out")).assert_exact("s", sent);
+}
+
 /// Lines without end through a costly pipeline, until told otherwise.
 #[test]
 fn cpu_keeps_within_its_limit_nothing_is_lost_and_a_reload_or_the_end_lift_it() {
