@@ -149,7 +149,8 @@ impl Field {
     /// Whether it is called `name`, escapes resolved; `bytes` gives the bytes of a slice.
     ///
     /// Most names differ in length already: the row tells, their bytes need not be fetched.
-    #[inline]
+    // By all means: as a call it costs more than all it does.
+    #[inline(always)]
     pub fn is_named<'a>(&self, name: &[u8], bytes: impl FnOnce(Slice) -> &'a [u8]) -> bool {
         if self.key_escaped() {
             return reads_as(bytes(self.key()), name);
@@ -189,7 +190,7 @@ impl Field {
 }
 
 /// Whether two names are equal. Nearly all have a few letters: comparing words takes less than calling for it.
-#[inline]
+#[inline(always)]
 fn same_name(one: &[u8], other: &[u8]) -> bool {
     /// The first and the last `N` bytes, which may overlap.
     fn ends<const N: usize>(name: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {

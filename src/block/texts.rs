@@ -28,7 +28,7 @@ impl<'a> Spaces<'a> {
     }
 
     /// Whether the field is called `name`, escapes resolved.
-    #[inline]
+    #[inline(always)]
     pub fn is_named(&self, field: &Field, name: &[u8]) -> bool {
         field.is_named(name, |slice| self.bytes(slice))
     }
