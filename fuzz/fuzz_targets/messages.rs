@@ -22,8 +22,9 @@ type Line = (Option<i64>, Vec<u8>);
 fuzz_target!(|data: &[u8]| {
     // What the lines are; how large a block is; lengths of the pieces in which the file grows; the file.
     let Some((&[format, room, ref pieces @ ..], bytes)) = data.split_first_chunk::<6>() else { return };
-    if bytes.len() >= LINE || bytes.contains(&0) {
-        // A NUL makes a file binary if it is there when reading begins.
+    // What makes a file binary does so if it is there when reading begins.
+    const MARKS: [u8; 6] = [0x04, 0x1f, 0x28, 0xfd, b'B', b'P'];
+    if bytes.len() >= LINE || bytes.contains(&0) || bytes.first().is_some_and(|first| MARKS.contains(first)) {
         return;
     }
     let format = [Format::DockerJson, Format::Cri, Format::Auto][usize::from(format) % 3];
