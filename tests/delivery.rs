@@ -324,6 +324,51 @@ fn a_breaker_that_is_off_never_opens_and_a_sink_s_own_threshold_counts() {
 }
 
 #[test]
+fn a_breaker_is_open_for_its_timeout_and_closes_after_as_many_successes_as_it_was_told() {
+    for (general, own, state) in [
+        ("{ failure_threshold: 2, timeout: 20ms }", "", "half_open"),
+        ("{ failure_threshold: 2, timeout: 20ms, success_threshold: 1 }", "", "closed"),
+        ("{ failure_threshold: 2 }", ", circuit_breaker: { timeout: 20ms, success_threshold: 1 }", "closed"),
+    ] {
+        let (dir, there) = (dir(), Destination::start());
+        // One batch, so that there is one success.
+        there.script(vec![status(503); 8]);
+        let dispatcher = format!("{QUICK}, circuit_breaker: {general}");
+        let mut instance = start(dir.path(), &config(&dispatcher, &out(&there, own)), &lines(0, 1));
+        // Each of the last seven attempts was a probe, and by default the first of them would not have come by now.
+        there.wait("it is probed until it is well", |requests| requests.len() == 9);
+        let stats = instance.wait_delivered("out", 1);
+        assert_eq!(changes(&stats)["half_open"], 7, "{general} {own}");
+        assert_eq!(sink(&stats, "out")["breaker"]["state"], state, "{general} {own}");
+    }
+}
+
+#[test]
+fn as_many_probes_are_out_at_once_as_the_half_open_max_calls_say() {
+    let both = "timeout: 20ms, half_open_max_calls: 3";
+    for (general, own) in [
+        (format!("{{ failure_threshold: 2, {both} }}"), String::new()),
+        ("{ failure_threshold: 2 }".into(), format!(", circuit_breaker: {{ {both} }}")),
+    ] {
+        let (dir, there) = (dir(), Destination::start());
+        there.script(vec![status(503); 2]);
+        there.always(Act::Silence);
+        let dispatcher = format!("{QUICK}, circuit_breaker: {general}");
+        let keys = format!("{own}, concurrency: 5, ordering: none, batch: {{ max_entries: 1 }}");
+        let mut instance = Instance::start(dir.path(), &config(&dispatcher, &out(&there, &keys)));
+        let mut stdin = instance.stdin();
+        stdin.write_all(lines(0, 1).as_bytes()).expect("it reads");
+        instance.wait_stats("open", |stats| changes(stats)["open"] == 1);
+        stdin.write_all(lines(1, 5).as_bytes()).expect("it reads");
+        // Two that failed, and the probes, none of which is answered.
+        there.wait("three probes are out", |requests| requests.len() >= 5);
+        let batches_out = |stats: &Value| number(sink(stats, "out"), "batches_out");
+        instance.wait_stats("all senders would go", |stats| batches_out(stats) == 5);
+        assert_eq!(there.requests().len(), 5, "{general} {own}");
+    }
+}
+
+#[test]
 fn another_sink_takes_over_while_one_is_out_of_reach_and_every_entry_is_counted_once() {
     let (dir, there) = (dir(), Destination::start());
     there.always(status(503));

@@ -65,12 +65,15 @@ const SHOWN: &[(&str, &str)] = &[
     ),
     (
         "dispatcher.circuit_breaker.success_threshold",
-        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+        "tests/delivery.rs:a_breaker_is_open_for_its_timeout_and_closes_after_as_many_successes_as_it_was_told",
     ),
-    ("dispatcher.circuit_breaker.timeout", "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set"),
+    (
+        "dispatcher.circuit_breaker.timeout",
+        "tests/delivery.rs:a_breaker_is_open_for_its_timeout_and_closes_after_as_many_successes_as_it_was_told",
+    ),
     (
         "dispatcher.circuit_breaker.half_open_max_calls",
-        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+        "tests/delivery.rs:as_many_probes_are_out_at_once_as_the_half_open_max_calls_say",
     ),
     ("dispatcher.retry_backoff", "a_sink_that_fails_is_tried_again_after_the_waits_it_was_given"),
     ("dispatcher.retry_backoff_max", "a_sink_that_fails_is_tried_again_after_the_waits_of_the_dispatcher"),
@@ -235,12 +238,15 @@ const SHOWN: &[(&str, &str)] = &[
     ),
     (
         "sinks.file.circuit_breaker.success_threshold",
-        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+        "tests/delivery.rs:a_breaker_is_open_for_its_timeout_and_closes_after_as_many_successes_as_it_was_told",
     ),
-    ("sinks.file.circuit_breaker.timeout", "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set"),
+    (
+        "sinks.file.circuit_breaker.timeout",
+        "tests/delivery.rs:a_breaker_is_open_for_its_timeout_and_closes_after_as_many_successes_as_it_was_told",
+    ),
     (
         "sinks.file.circuit_breaker.half_open_max_calls",
-        "src/delivery/breaker.rs:each_limit_is_the_one_that_was_set",
+        "tests/delivery.rs:as_many_probes_are_out_at_once_as_the_half_open_max_calls_say",
     ),
     (
         "sinks.file.fallback",

@@ -279,9 +279,11 @@ mod tests {
         let soon =
             BreakerConfig { timeout: secs(1), half_open_max_calls: 2, success_threshold: 1, ..limits() };
         let mut breaker = failed(soon, 3, t0);
-        let gates = [(); 3].map(|()| breaker.gate(t0 + secs(1)));
-        assert_eq!(gates, [Gate::Probe, Gate::Probe, Gate::Busy]);
+        let gates = [(); 3].map(|()| (breaker.gate(t0 + secs(1)), breaker.is_shut(t0 + secs(1))));
+        assert_eq!(gates, [(Gate::Probe, false), (Gate::Probe, true), (Gate::Busy, true)]);
         breaker.succeeded();
         assert_eq!(breaker.state(), BreakerState::Closed);
+        // As many as there were probes, and one of those is out still.
+        assert_eq!([(); 2].map(|()| breaker.gate(t0 + secs(1))), [Gate::Go, Gate::Busy]);
     }
 }
