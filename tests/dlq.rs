@@ -244,6 +244,31 @@ fn at_max_size_the_oldest_go_exactly_counted_and_health_says_so() {
 }
 
 #[test]
+fn beyond_max_bytes_the_oldest_go_and_the_rest_stays_within_them() {
+    // 60 letters of 200 KB; 9 MiB is the least there may be.
+    for (dlq, all_stay) in [("max_bytes: 9MiB", false), ("max_bytes: 64MiB", true)] {
+        let (dir, (there, _)) = (dir(), strict(400));
+        let one_by_one =
+            config(&there, dlq, PLAIN).replace("body: lines", "body: lines, batch: { max_entries: 1 }");
+        let input: String = (0..60).map(|n| format!("bad {n} {}\n", "x".repeat(200_000))).collect();
+        let mut instance = start(dir.path(), &one_by_one, &input);
+        let stats = instance.wait_stats("all refused", |stats| {
+            number(row(stats, "sinks", "out"), "dead_lettered") == 60 && at_rest(stats)
+        });
+        assert_ledger(&stats);
+        let dropped = tally(&stats, "rejected")["dropped"]["max_bytes"].as_u64().expect("a number");
+        assert_eq!((letters(&stats) + dropped, dropped == 0), (60, all_stay), "{dlq}");
+        let on_disk = stats["dlq"]["disk_bytes"].as_u64().expect("a number");
+        assert_eq!(on_disk > 9 << 20, all_stay, "{dlq}: {on_disk}");
+        let texts = listed(dir.path(), &[]);
+        assert!(
+            texts.last().unwrap()["message"].as_str().expect("text").starts_with("bad 59 "),
+            "the oldest go"
+        );
+    }
+}
+
+#[test]
 fn letters_whose_time_is_over_go_by_themselves_and_others_stay() {
     for (dlq, left) in [("retention_period: 1s", 0), ("retention_period: 1h", 1)] {
         let (dir, (there, _)) = (dir(), strict(400));

@@ -123,7 +123,7 @@ const SHOWN: &[(&str, &str)] = &[
     ("dispatcher.dlq.max_size", "tests/dlq.rs:at_max_size_the_oldest_go_exactly_counted_and_health_says_so"),
     (
         "dispatcher.dlq.max_bytes",
-        "src/delivery/dlq/store/tests.rs:a_letter_larger_than_a_record_is_kept_in_pieces_and_one_that_is_too_large_is_dropped",
+        "tests/dlq.rs:beyond_max_bytes_the_oldest_go_and_the_rest_stays_within_them",
     ),
     (
         "dispatcher.dlq.retention_period",
