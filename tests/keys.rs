@@ -144,7 +144,7 @@ const SHOWN: &[(&str, &str)] = &[
     // Who runs ahead of whom is the scheduler's choice.
     (
         "dispatcher.worker_pool.queue_size",
-        "src/engine/build.rs:a_larger_worker_pool_queue_lets_more_blocks_run_ahead_and_two_per_worker_always_may",
+        "src/engine/build.rs:the_blocks_of_a_source_run_ahead_as_far_as_the_worker_pool_queue_says",
     ),
     ("quotas.max_memory", "a_larger_budget_holds_more_before_sources_are_stopped"),
     (

@@ -271,6 +271,7 @@ pub(super) fn routes(sinks: &[&SinkConfig]) -> Result<Routes, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Engine;
 
     #[test]
     fn a_larger_worker_pool_queue_lets_more_blocks_run_ahead_and_two_per_worker_always_may() {
@@ -286,5 +287,26 @@ mod tests {
         assert_eq!([blocks(1000, one, 10), blocks(2000, one, 10)], [100, 200]);
         assert_eq!([blocks(1, one, 10), blocks(1, "max_workers: 20", 10)], [WINDOW_MIN, 40]);
         assert_eq!(blocks(1, "pools: { p: { workers: 30 } }", 10), 60);
+    }
+
+    #[test]
+    fn the_blocks_of_a_source_run_ahead_as_far_as_the_worker_pool_queue_says() {
+        for blocks in [100, 200] {
+            let dir = tempfile::tempdir().unwrap();
+            let text = format!(
+                "data_dir: {0}/state\nadmin: {{ listen: off }}\n\
+                 dispatcher: {{ queue_size: 160, worker_pool: {{ queue_size: {1}, max_workers: 1 }} }}\n\
+                 sources: {{ in: {{ type: file, include: ['{0}/*.log'] }} }}\nsinks: {{ out: {{ type: blackhole }} }}\n",
+                dir.path().display(),
+                blocks * 10
+            );
+            let config = Config::parse("test", &text, &|_| None).unwrap_or_else(|report| panic!("{report}"));
+            let engine = Engine::start(config).unwrap();
+            let domains = engine.core.house.domains.all();
+            let ahead = |ticket| domains.iter().all(|(_, domain)| domain.sequencer.has_room(ticket));
+            // Nothing was shipped: tickets count from the first.
+            assert_eq!((domains.len(), ahead(blocks - 1), ahead(blocks)), (1, true, false));
+            engine.stop(Instant::now() + crate::engine::GRACE);
+        }
     }
 }
