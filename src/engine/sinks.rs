@@ -10,7 +10,6 @@ use crate::sinks::console::Console;
 use crate::sinks::file::{FileSink, FileSinkSettings};
 use crate::sinks::http::HttpSink;
 use crate::sinks::loki::LokiSink;
-use crate::sinks::template::Template;
 use std::sync::Arc;
 
 /// Opens the sink's destination; `open` is how many descriptors its files may take.
@@ -18,10 +17,7 @@ pub(super) fn open_sink(sink: &SinkConfig, open: Allowance) -> Result<Arc<dyn Si
     let failed = |error: &dyn std::fmt::Display| StartError::start(format!("sink {}", sink.name), error);
     let opened: Arc<dyn Sink> = match &sink.kind {
         SinkKind::File(file) => {
-            let path = Template::compile(&file.path).map_err(|error| failed(&error.message))?;
-            let (format, open_files, fsync) = (file.format, file.open_files, file.fsync);
-            let (max_files, rotate) = (file.max_files, file.rotate.clone());
-            let settings = FileSinkSettings { path, format, open_files, open, fsync, max_files, rotate };
+            let settings = FileSinkSettings::of(file, open).map_err(|error| failed(&error))?;
             let opened = FileSink::new(settings);
             Arc::new(opened.map_err(|error| failed(&error))?)
         }

@@ -23,6 +23,7 @@ mod shape;
 mod torn;
 mod write;
 
+use super::config::FileSinkConfig;
 use super::format::Format;
 use super::template::Template;
 use super::{SendError, Sink};
@@ -78,6 +79,19 @@ pub struct FileSinkSettings {
     pub max_files: usize,
     /// When files are rotated, if ever.
     pub rotate: Option<RotateConfig>,
+}
+
+impl FileSinkSettings {
+    /// As the keys of a sink say, with so many descriptors for its files.
+    ///
+    /// Errors: the path cannot be read as a template; says why.
+    pub fn of(config: &FileSinkConfig, open: Allowance) -> Result<Self, String> {
+        // Each by its name: a key that is forgotten here would be read and have no effect.
+        let FileSinkConfig { path, format, open_files, fsync, max_files, rotate } = config;
+        let path = Template::compile(path).map_err(|error| error.message)?;
+        let (format, open_files, fsync, max_files) = (*format, *open_files, *fsync, *max_files);
+        Ok(FileSinkSettings { path, format, open_files, open, fsync, max_files, rotate: rotate.clone() })
+    }
 }
 
 /// Appends entries to files.

@@ -1,4 +1,6 @@
 use super::*;
+use crate::config::Config;
+use crate::sinks::config::SinkKind;
 use crate::sinks::testing::{Builder, add_field, batch_of, block_of, stream};
 use std::fs::{self, File};
 use std::io::{ErrorKind, IoSlice, Write};
@@ -126,6 +128,17 @@ impl Setup {
             rotate: None,
         };
         Setup::of(tempfile::tempdir().unwrap(), path, settings)
+    }
+
+    /// A sink with these keys beside its path, as a config has them.
+    fn written(path: &str, keys: &str) -> Self {
+        let text = format!(
+            "sources: {{ in: {{ type: stdin }} }}\nsinks: {{ out: {{ type: file, path: x{keys} }} }}\n"
+        );
+        let config = Config::parse("test", &text, &|_| None).unwrap();
+        let SinkKind::File(file) = &config.sinks[0].kind else { panic!("{text}") };
+        let settings = FileSinkSettings::of(file, Allowance::default()).unwrap();
+        Setup::of(tempfile::tempdir().unwrap(), path, |path| FileSinkSettings { path, ..settings })
     }
 
     fn of(dir: tempfile::TempDir, path: &str, settings: impl FnOnce(Template) -> FileSinkSettings) -> Self {
@@ -389,7 +402,13 @@ fn a_sync_covers_all_that_was_written_since_the_last() {
 
 #[test]
 fn fsync_always_syncs_before_the_batch_counts_and_none_never() {
-    let always = Setup::new("a.log", 4, Fsync::Always);
+    let usual = Setup::written("a.log", "");
+    usual.send_lines("a", &["1"]).unwrap();
+    assert!(usual.wiring.synced.lock().is_empty());
+    usual.sink.sync().unwrap();
+    assert_eq!(usual.wiring.synced.lock().len(), 1);
+
+    let always = Setup::written("a.log", ", fsync: always");
     always.send_lines("a", &["1"]).unwrap();
     assert_eq!(always.wiring.synced.lock().len(), 1);
     always.wiring.no_sync.store(true, Relaxed);
@@ -399,7 +418,7 @@ fn fsync_always_syncs_before_the_batch_counts_and_none_never() {
     always.send_lines("a", &["2"]).unwrap();
     assert_eq!((always.read("a.log"), always.sink.duplicates()), ("1\n2\n".into(), 0));
 
-    let never = Setup::new("a.log", 4, Fsync::None);
+    let never = Setup::written("a.log", ", fsync: none");
     never.send_lines("a", &["1"]).unwrap();
     never.sink.sync().unwrap();
     assert!(never.wiring.synced.lock().is_empty());
