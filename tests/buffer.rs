@@ -12,6 +12,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use support::http::{Client, post};
 use support::*;
 
@@ -241,6 +242,23 @@ fn a_request_is_answered_once_it_is_on_disk_though_the_sink_is_dead_and_waits_wh
     assert_eq!(unused[0]["name"], "far", "{unused:#}");
     let address = instance.address("source push", "http://");
     assert_eq!(post(&address, "/", "", "three\n").status, 503);
+}
+
+#[test]
+fn with_group_a_request_waits_for_company_on_its_way_to_disk_and_with_none_it_does_not() {
+    for (fsync, waits) in [("group", true), ("none", false)] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut instance = Instance::start(dir.path(), &config(&nobody(), &format!("fsync: {fsync}"), ""));
+        let address = instance.address("source push", "http://");
+        // A busy machine may be slow a few times, but not each time.
+        let answered = (0..20).map(|_| {
+            let begun = Instant::now();
+            assert_eq!(post(&address, "/", "", "one\n").status, 200);
+            begun.elapsed()
+        });
+        let soonest = answered.min().expect("some");
+        assert_eq!(soonest >= Duration::from_millis(50), waits, "fsync: {fsync}: {soonest:?}");
+    }
 }
 
 #[test]

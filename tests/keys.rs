@@ -215,10 +215,9 @@ const SHOWN: &[(&str, &str)] = &[
     ),
     ("sinks.file.buffer.max_size", "tests/buffer.rs:a_full_buffer_drops_the_newest_and_counts_each"),
     ("sinks.file.buffer.when_full", "tests/buffer.rs:a_full_buffer_drops_the_oldest_and_counts_each"),
-    // What is on the disk and what only in memory does not show while the system lives.
     (
         "sinks.file.buffer.fsync",
-        "src/lane/disk/tests.rs:fsync_always_and_group_sync_before_they_settle_and_none_only_when_it_is_flushed",
+        "tests/buffer.rs:with_group_a_request_waits_for_company_on_its_way_to_disk_and_with_none_it_does_not",
     ),
     (
         "sinks.file.retry.max_retries",

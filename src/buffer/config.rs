@@ -3,6 +3,7 @@
 use super::{BufferSpec, Fsync};
 use crate::units;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Where a sink's entries wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -27,6 +28,11 @@ impl BufferConfig {
     /// Whether it is on disk.
     pub fn is_on_disk(&self) -> bool {
         self.kind == BufferKind::Disk
+    }
+
+    /// The buffer on disk in `dir`.
+    pub fn spec(&self, dir: PathBuf) -> BufferSpec {
+        BufferSpec { fsync: self.fsync.into(), ..BufferSpec::new(dir, self.max_size as u64) }
     }
 }
 

@@ -113,6 +113,11 @@ impl Writer {
         self.payload
     }
 
+    /// When what it writes is made durable.
+    pub fn fsync(&self) -> Fsync {
+        self.shared.spec.fsync
+    }
+
     /// Most bytes of a payload: 1 MiB, less with smaller segments.
     pub fn payload_max(&self) -> usize {
         let room = self.shared.spec.segment_size.saturating_sub((HEADER + HEAD + SEAL) as u64 + 7);

@@ -100,9 +100,8 @@ impl Stage<'_> {
     ) -> Result<LiveDisk, StartError> {
         let buffer = &sink.lane.buffer;
         let dir = root(&self.config.data_dir).join(&sink.name);
-        let fsync: Fsync = buffer.fsync.into();
-        let spec = BufferSpec { fsync, ..BufferSpec::new(dir, buffer.max_size as u64) };
-        let opened = open(spec).map_err(|error| StartError::start(format!("sink {}", sink.name), error))?;
+        let opened = open(buffer.spec(dir))
+            .map_err(|error| StartError::start(format!("sink {}", sink.name), error))?;
         let source = self.buffer_source(&sink.name)?;
         let named = &self.ledger.sinks[row];
         let lane = |batcher: Batcher, ordered: bool| LaneSpec {
@@ -117,7 +116,7 @@ impl Stage<'_> {
         // One thread takes everything in the order it came.
         let to_disk = BatchLimits {
             batch_size: BATCH,
-            batch_timeout: if fsync == Fsync::Group { IDLE } else { Duration::ZERO },
+            batch_timeout: if opened.writer.fsync() == Fsync::Group { IDLE } else { Duration::ZERO },
             max_entries: BATCH,
             max_bytes: 1 << 20,
         };
@@ -147,7 +146,7 @@ impl Stage<'_> {
         }
         let sync_took = self.core.house.telemetry.buffer_sync(&sink.name);
         let elsewhere = self.core.keeps().map(|letters| keep_too_large(letters, sink.name.clone()));
-        let appender = Appender::new(Arc::clone(&disk), opened.writer, fsync, sync_took, elsewhere);
+        let appender = Appender::new(Arc::clone(&disk), opened.writer, sync_took, elsewhere);
         let (types, blocks) = (SourceKind::ALL_TYPES, &self.core.house.pools.blocks);
         let fetcher = Fetcher::new(Arc::clone(&disk), opened.reader, source, types, blocks);
         let live = LiveDisk { lane: disk, appender: Arc::default(), fetcher: Arc::default() };

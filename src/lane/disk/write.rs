@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub type KeepElsewhere = Box<dyn Fn(EntryView<'_>) -> io::Result<()> + Send>;
 
 /// How long what was appended waits for company before it is synced.
-const GROUP: Duration = Duration::from_millis(50);
+pub(super) const GROUP: Duration = Duration::from_millis(50);
 /// How many bytes do not wait for more.
 const GROUP_BYTES: usize = 1 << 20;
 /// A record with as many bytes is closed: damage costs a record.
@@ -45,7 +45,6 @@ struct Unsettled {
 pub struct Appender {
     disk: Arc<DiskLane>,
     writer: Writer,
-    fsync: Fsync,
     encoder: Encoder,
     unsettled: Vec<Unsettled>,
     /// Which batches the open record has entries of.
@@ -68,7 +67,6 @@ impl Appender {
     pub fn new(
         disk: Arc<DiskLane>,
         writer: Writer,
-        fsync: Fsync,
         sync_took: Histogram,
         keep_elsewhere: Option<KeepElsewhere>,
     ) -> Self {
@@ -76,7 +74,6 @@ impl Appender {
         Appender {
             disk,
             writer,
-            fsync,
             encoder,
             unsettled: Vec::new(),
             shares: Vec::new(),
@@ -116,7 +113,7 @@ impl Appender {
 
     /// When what was appended is to be synced.
     fn deadline(&self) -> Option<Instant> {
-        self.since.map(|since| if self.fsync == Fsync::Group { since + GROUP } else { since })
+        self.since.map(|since| if self.writer.fsync() == Fsync::Group { since + GROUP } else { since })
     }
 
     /// Appends a batch; false if the thread is to leave.
