@@ -10,11 +10,7 @@ pub const SHOWN: &[(&str, &str)] = &[
         "sinks.file.rotate.max_size",
         "tests/keys/files.rs:files_are_rotated_by_size_kept_by_number_and_packed_as_asked",
     ),
-    // A day's end does not come on demand.
-    (
-        "sinks.file.rotate.every",
-        "src/sinks/file/tests/rotation.rs:a_file_is_rotated_when_its_period_is_over_written_to_or_not",
-    ),
+    ("sinks.file.rotate.every", "tests/keys/files.rs:a_file_is_rotated_when_its_period_is_over"),
     (
         "sinks.file.rotate.keep",
         "tests/keys/files.rs:files_are_rotated_by_size_kept_by_number_and_packed_as_asked",
@@ -116,6 +112,28 @@ fn files_are_rotated_by_size_kept_by_number_and_packed_as_asked() {
         recount.add(&text);
     }
     assert_eq!(recount.lost_and_twice("s", 8), (0, 0));
+}
+
+#[test]
+fn a_file_is_rotated_when_its_period_is_over() {
+    let dir = dir();
+    let mut instance = Instance::start(
+        dir.path(),
+        &config(
+            "sources: { in: { type: stdin } }\nsinks:\n  never: { type: file, path: never/a.log, rotate: { keep: 5 } }\n  \
+             often: { type: file, path: often/a.log, rotate: { every: 1s } }\n",
+        ),
+    );
+    instance.stdin().write_all(b"x\n").expect("it reads");
+    for sink in ["never", "often"] {
+        instance.wait_delivered(sink, 1);
+    }
+    wait_names(
+        &mut instance,
+        &dir.path().join("often"),
+        |names| matches!(names, [name] if name.starts_with("a.log-")),
+    );
+    assert_eq!(names(&dir.path().join("never")), ["a.log"]);
 }
 
 #[test]
