@@ -16,10 +16,9 @@ pub const SHOWN: &[(&str, &str)] = &[
     ("pipelines.redact.regex", "tests/keys/steps.rs:redact_looks_for_what_and_where_it_was_told"),
     ("pipelines.redact.fields", "tests/keys/steps.rs:redact_looks_for_what_and_where_it_was_told"),
     ("pipelines.redact.replacement", "tests/keys/steps.rs:redact_looks_for_what_and_where_it_was_told"),
-    // How a block comes to be full of what steps made cannot be seen from outside.
     (
         "pipelines.redact.on_error",
-        "src/steps/redact/tests.rs:an_entry_whose_redacted_text_has_no_room_is_taken_out_unless_told_otherwise",
+        "tests/keys/steps.rs:what_is_too_long_once_it_is_redacted_is_treated_as_asked",
     ),
     // Values, and the steps that look at one entry.
     (
@@ -388,6 +387,20 @@ fn redact_looks_for_what_and_where_it_was_told() {
     let [a, b, message] = redacted("{ patterns: [email], fields: [b], replacement: '<{name}>' }");
     assert_eq!((&*a, &*b), ("x1 a@b.org 10.0.0.1", "x1 <email>"));
     assert!(message.contains("a@b.org"), "{message}");
+}
+
+#[test]
+fn what_is_too_long_once_it_is_redacted_is_treated_as_asked() {
+    // 20,000 addresses, each replaced by a thousand bytes: more than a block has room for.
+    let (long, hidden) = ("a@b.org ".repeat(20_000), "x".repeat(1000));
+    for (on_error, left) in [("discard", 1), ("pass", 2)] {
+        let steps =
+            format!("[ {{ redact: {{ patterns: [email], replacement: {hidden}, on_error: {on_error} }} }} ]");
+        let (out, stats) = through(&steps, &format!("{long}\nshort\n"));
+        let step = &row(&stats, "sources", "in")["steps"][0];
+        assert_eq!((out.len(), number(step, "errors")), (left, 1), "{on_error}");
+        assert_eq!(out[left - 1]["message"], "short");
+    }
 }
 
 #[test]
