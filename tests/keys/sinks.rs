@@ -3,11 +3,13 @@
 #[path = "../support/destination.rs"]
 mod destination;
 
+use super::support::tls::{self, Authority, VALID};
 use super::support::*;
-use super::{dir, with_input};
+use super::{dir, with_input, write};
 use destination::{Destination, status};
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// Each key, and the test that shows it.
 pub const SHOWN: &[(&str, &str)] = &[
@@ -31,43 +33,37 @@ pub const SHOWN: &[(&str, &str)] = &[
     ),
     (
         "sinks.loki.auth.bearer",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
-    (
-        "sinks.loki.tls.ca",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
-    ),
+    ("sinks.loki.tls.ca", "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told"),
     (
         "sinks.loki.tls.cert",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.loki.tls.key",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.loki.tls.server_name",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
-    (
-        "sinks.loki.proxy",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
-    ),
+    ("sinks.loki.proxy", "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told"),
     (
         "sinks.loki.proxy_auth.username",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.loki.proxy_auth.password",
-        "src/sinks/loki/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.loki.connect_timeout",
-        "src/sinks/loki/tests.rs:a_loki_that_says_nothing_is_left_after_the_time_it_was_given",
+        "tests/keys/sinks.rs:a_loki_that_says_nothing_is_left_after_the_time_it_was_given",
     ),
     (
         "sinks.loki.timeout",
-        "src/sinks/loki/tests.rs:a_loki_that_says_nothing_is_left_after_the_time_it_was_given",
+        "tests/keys/sinks.rs:a_loki_that_says_nothing_is_left_after_the_time_it_was_given",
     ),
     ("sinks.http.type", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
     ("sinks.http.url", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
@@ -75,64 +71,66 @@ pub const SHOWN: &[(&str, &str)] = &[
     ("sinks.http.body", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
     ("sinks.http.headers", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
     ("sinks.http.compression", "tests/keys/sinks.rs:an_http_sink_sends_what_where_and_how_it_was_told"),
-    ("sinks.http.compression_level", "src/sinks/http/tests.rs:bodies_are_packed_as_asked"),
+    ("sinks.http.compression_level", "tests/keys/sinks.rs:a_body_is_packed_at_the_level_it_was_told"),
     (
         "sinks.http.auth.username",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.http.auth.password",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.http.tls.ca",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.http.tls.cert",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.http.tls.key",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.http.tls.server_name",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
-    (
-        "sinks.http.proxy",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
-    ),
+    ("sinks.http.proxy", "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told"),
     (
         "sinks.http.proxy_auth.username",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.http.proxy_auth.password",
-        "src/sinks/http/tests.rs:who_we_are_whom_we_trust_and_the_way_are_those_of_the_config",
+        "tests/keys/sinks.rs:an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told",
     ),
     (
         "sinks.http.connect_timeout",
-        "src/sinks/http/tests.rs:a_destination_that_says_nothing_is_left_after_the_time_it_was_given",
+        "tests/keys/sinks.rs:a_destination_that_says_nothing_is_left_after_the_time_it_was_given",
     ),
     (
         "sinks.http.timeout",
-        "src/sinks/http/tests.rs:a_destination_that_says_nothing_is_left_after_the_time_it_was_given",
+        "tests/keys/sinks.rs:a_destination_that_says_nothing_is_left_after_the_time_it_was_given",
     ),
 ];
 
 /// What a sink with these keys sends of `count` numbered lines, once all of them are delivered.
 fn sent(keys: &str, acts: Vec<destination::Act>, count: usize) -> Vec<destination::Request> {
+    let input: String = (0..count).map(|n| format!("line {n}\n")).collect();
+    sent_of(keys, acts, &input)
+}
+
+/// The same of these lines.
+fn sent_of(keys: &str, acts: Vec<destination::Act>, input: &str) -> Vec<destination::Request> {
     let (there, dir) = (Destination::start(), dir());
     there.script(acts);
     let rest = format!(
         "sources: {{ in: {{ type: stdin, labels: {{ team: red }} }} }}\nsinks:\n  out: {{ url: \"{}/in\", {keys} }}\n",
         there.url()
     );
-    let input: String = (0..count).map(|n| format!("line {n}\n")).collect();
-    let (mut instance, writer) = with_input(dir.path(), &rest, &input);
-    let stats = instance.wait_delivered("out", count as u64);
+    let (mut instance, writer) = with_input(dir.path(), &rest, input);
+    let stats = instance.wait_delivered("out", input.lines().count() as u64);
     assert_ledger(&stats);
     assert_eq!(instance.terminate(), 0);
     drop(writer.join());
@@ -158,6 +156,117 @@ fn an_http_sink_sends_what_where_and_how_it_was_told() {
         told.iter().flat_map(|request| zstd::decode_all(&*request.body).expect("zstd")).collect();
     assert_eq!(unpacked, b"line 0\nline 1\nline 2\n");
     assert!(told.iter().all(|request| request.method == "PUT" && request.header("x-team") == Some("red")));
+}
+
+#[test]
+fn a_body_is_packed_at_the_level_it_was_told() {
+    // One line, and so one body.
+    let words = (0..2000).map(|n| format!("{} word {n} of {};", n * n, n % 7));
+    let line = words.collect::<String>() + "\n";
+    for compression in ["gzip", "zstd"] {
+        let size = |level: &str| {
+            let keys = format!("type: http, body: lines, compression: {compression}{level}");
+            sent_of(&keys, vec![], &line)[0].body.len()
+        };
+        let (usual, fastest) = (size(""), size(", compression_level: 1"));
+        assert_eq!(usual, fastest, "{compression}");
+        assert_ne!(size(", compression_level: 9"), fastest, "{compression}: another level packs otherwise");
+    }
+}
+
+/// A proxy that lets through who shows `knows`, and has `elsewhere.invalid` on this host.
+fn proxy(knows: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || pass_on(client, knows));
+        }
+    });
+    address
+}
+
+/// Ends when either side hangs up.
+fn pass_on(client: TcpStream, knows: &str) -> Option<()> {
+    let mut reader = BufReader::new(&client);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        (reader.read_line(&mut head).ok()? > 0).then_some(())?;
+    }
+    if !head.contains(&format!("\r\nProxy-Authorization: {knows}\r\n")) {
+        return (&client).write_all(b"HTTP/1.1 407 Who\r\n\r\n").ok();
+    }
+    let port = head.strip_prefix("CONNECT elsewhere.invalid:")?.split(' ').next()?.parse::<u16>().ok()?;
+    let there = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    (&client).write_all(b"HTTP/1.1 200 Connected\r\n\r\n").ok()?;
+    let (mut back, mut to) = (there.try_clone().ok()?, client.try_clone().ok()?);
+    std::thread::spawn(move || std::io::copy(&mut back, &mut to));
+    std::io::copy(&mut reader, &mut &there).ok().map(drop)
+}
+
+/// What a sink of this type shows to a destination behind a proxy that both want to know whom they deal with.
+fn shown_on_the_way(kind: &str, auth: &str) -> Option<String> {
+    let (ours, dir) = (Authority::new("ours"), dir());
+    write(&dir.path().join("ca.pem"), &ours.pem());
+    ours.sign("us", VALID).write(dir.path(), "us");
+    // Its certificate says `localhost`.
+    let there = Destination::with_tls(tls::server(&ours.sign("there", VALID), Some(&ours)));
+    let rest = format!(
+        "sources: {{ in: {{ type: stdin }} }}\nsinks:\n  out:\n    type: {kind}\n    \
+         url: 'https://elsewhere.invalid:{}'\n    auth: {auth}\n    \
+         proxy: 'http://{}'\n    proxy_auth: {{ username: eve, password: pw }}\n    \
+         tls: {{ ca: ca.pem, cert: us.pem, key: us.key, server_name: localhost }}\n",
+        there.port(),
+        proxy("Basic ZXZlOnB3")
+    );
+    let (mut instance, _writer) = with_input(dir.path(), &rest, "x\n");
+    instance.wait_delivered("out", 1);
+    there.requests()[0].header("authorization").map(String::from)
+}
+
+#[test]
+fn a_loki_sink_shows_itself_trusts_and_goes_the_way_it_was_told() {
+    let shown = shown_on_the_way("loki", "{ bearer: t0ken }");
+    assert_eq!(shown.as_deref(), Some("Bearer t0ken"));
+}
+
+#[test]
+fn an_http_sink_shows_itself_trusts_and_goes_the_way_it_was_told() {
+    let shown = shown_on_the_way("http", "{ username: ann, password: pw }");
+    assert_eq!(shown.as_deref(), Some("Basic YW5uOnB3"));
+}
+
+/// Asserts that a sink of this type leaves those that say nothing after the time it was given.
+fn assert_is_left(kind: &str) {
+    let (there, dir) = (Destination::start(), dir());
+    there.always(destination::Act::Silence);
+    // Takes connections and never greets.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    write(&dir.path().join("ca.pem"), &Authority::new("ours").pem());
+    // By default the greeting would be waited for longer than all of the request may take.
+    let rest = format!(
+        "sources: {{ in: {{ type: stdin }} }}\nsinks:\n  \
+         mute: {{ type: {kind}, url: '{}', timeout: 200ms, retry: {{ backoff: 10ms }} }}\n  \
+         cold: {{ type: {kind}, url: 'https://{}', timeout: 4s, connect_timeout: 200ms, tls: {{ ca: ca.pem }} }}\n",
+        there.url(),
+        silent.local_addr().expect("bound")
+    );
+    let (mut instance, _writer) = with_input(dir.path(), &rest, "x\n");
+    there.wait("it is asked again long before a minute is over", |requests| requests.len() > 1);
+    for (sink, why) in [("mute", "within `timeout`"), ("cold", "within `connect_timeout`")] {
+        let line = instance.wait_log(&format!("sink {sink}: 1 entries kept, next attempt in "));
+        assert!(line.ends_with(why), "{line}");
+    }
+}
+
+#[test]
+fn a_loki_that_says_nothing_is_left_after_the_time_it_was_given() {
+    assert_is_left("loki");
+}
+
+#[test]
+fn a_destination_that_says_nothing_is_left_after_the_time_it_was_given() {
+    assert_is_left("http");
 }
 
 /// The pushes of a Loki sink with these keys that was given `lines` by a pipeline that reads JSON, and what its
