@@ -16,6 +16,7 @@
 
 pub mod config;
 pub mod cursor;
+mod cut;
 mod discover;
 mod elsewhere;
 mod events;
@@ -31,6 +32,7 @@ mod read;
 mod reader;
 mod report;
 mod resume;
+mod rotated;
 mod rotation;
 mod settle;
 mod tail;
