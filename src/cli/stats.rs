@@ -51,7 +51,7 @@ fn tables(value: &Value) -> String {
 fn section(title: &str, object: &Map<String, Value>, out: &mut String) {
     let simple: Vec<Vec<String>> = object
         .iter()
-        .filter(|(_, value)| rows(value).is_none() && !value.is_object())
+        .filter(|(_, value)| rows(value).is_none() && !value.is_object() && !is_empty(value))
         .map(|(name, value)| vec![name.clone(), said(value)])
         .collect();
     if !simple.is_empty() {
@@ -141,6 +141,11 @@ pub(super) fn columns(lines: &[Vec<String>], out: &mut String) {
     }
 }
 
+/// Whether it is a list without anything in it: with something in it, it would be a table further down.
+fn is_empty(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
+}
+
 /// Whether the value is what there is when nothing has happened.
 fn is_nothing(value: &Value) -> bool {
     match value {
@@ -228,6 +233,22 @@ sources
             serde_json::json!({ "sources": [{ "name": "a", "files": [{}, {}], "listening": ["x", "y"] }] });
         let text = tables(&files);
         assert!(text.lines().any(|line| line.split_whitespace().eq(["a", "2", "x,", "y"])), "{text}");
+    }
+
+    #[test]
+    fn lists_without_anything_in_them_are_left_out_wherever_they_stand() {
+        let value = serde_json::json!({
+            "metrics": [], "ordered": [], "phase": "running", "config": null,
+            "sources": [ { "name": "a", "received": 1 } ],
+            "ledger": { "broken": [], "failed": 0 },
+            "dlq": { "by_reason": [], "inner": {} },
+        });
+        let text = tables(&value);
+        assert!(text.starts_with("  config        -\n  phase   running\n\n"), "{text}");
+        for nothing in ["metrics", "ordered", "broken", "dlq", "by_reason"] {
+            assert!(!text.contains(nothing), "{nothing} in\n{text}");
+        }
+        assert!(text.contains("ledger\n  failed  0\n") && text.contains("sources\n"), "{text}");
     }
 
     #[test]
