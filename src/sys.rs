@@ -50,6 +50,22 @@ pub fn keep_memory_together() {
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 4;
 
+/// Stops the whole process, as SIGTSTP does where nobody listens for it, and comes back when it goes on: at once where nobody
+/// is there who could have it go on (an orphaned process group; SIGSTOP would stop it for good there).
+pub fn stop() {
+    // SAFETY: both structures are plain data, for which zeros are valid, and the kernel reads or writes one of each.
+    // What listened before is put back as the kernel gave it. A further SIGTSTP in between stops us too, as it should.
+    unsafe {
+        let (mut alone, mut heard): (libc::sigaction, libc::sigaction) =
+            (std::mem::zeroed(), std::mem::zeroed());
+        alone.sa_sigaction = libc::SIG_DFL;
+        if libc::sigaction(libc::SIGTSTP, &raw const alone, &raw mut heard) == 0 {
+            libc::raise(libc::SIGTSTP);
+            libc::sigaction(libc::SIGTSTP, &raw const heard, std::ptr::null_mut());
+        }
+    }
+}
+
 /// Bytes of this process' memory that are in RAM; zero where the system does not say.
 pub fn resident_memory() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();

@@ -4,11 +4,13 @@
 
 mod support;
 
+use rustix::process::WaitOptions;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
@@ -118,6 +120,8 @@ struct Terminal {
     keys: File,
     /// The program's side of it.
     inside: OwnedFd,
+    /// As it was before.
+    found: Termios,
     shown: Arc<Mutex<String>>,
     more: Receiver<()>,
     child: Own,
@@ -158,28 +162,34 @@ impl Terminal {
         grantpt(&outside).and_then(|()| unlockpt(&outside)).expect("it is ours");
         let inside = ioctl_tiocgptpeer(&outside, FLAGS).expect("its other side");
         resize(&inside, columns, rows);
+        let found = tcgetattr(&inside).expect("a terminal");
         let end = || Stdio::from(inside.try_clone().expect("a descriptor"));
         let child = Command::new(binary())
             .args(["top", "--interval", "200ms", "--admin", address])
             .env_remove("NO_COLOR")
+            // Ctrl-Z stops all of its group: not us.
+            .process_group(0)
             .stdin(end())
             .stdout(end())
             .stderr(end())
             .spawn()
             .expect("the binary starts");
         let (shown, more) = (Arc::default(), channel().1);
-        Terminal { keys: File::from(outside), inside, shown, more, child: Own(child) }
+        Terminal { keys: File::from(outside), inside, found, shown, more, child: Own(child) }
     }
 
     /// Waits until `words` were shown, behind what was shown before; gives all that was shown by then.
     fn wait(&mut self, words: &str) -> String {
         let from = self.shown.lock().unwrap().len();
+        self.wait_behind(from, words)
+    }
+
+    /// The same, behind the first `from` bytes that were shown.
+    fn wait_behind(&mut self, from: usize, words: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let shown = self.shown.lock().unwrap().clone();
-            if shown.get(from..).is_some_and(|new| new.contains(words))
-                || (from == 0 && shown.contains(words))
-            {
+            if shown.get(from..).is_some_and(|new| new.contains(words)) {
                 return shown;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -266,6 +276,66 @@ fn the_terminal_is_as_it_was_after_q_ctrl_c_and_signals_and_a_frame_fits_it_mean
         let (_, shown) = terminal.end();
         assert!(shown.starts_with("\u{1b}[?1049h\u{1b}[?25l"), "another screen, no cursor: {shown:?}");
         assert!(shown.ends_with("\u{1b}[?25h\u{1b}[?1049l"), "both are put back by {how:?}: {shown:?}");
+    }
+}
+
+/// Waits until it has stopped.
+fn wait_stopped(child: &Child) {
+    let (pid, deadline) = (rustix::process::Pid::from_child(child), Instant::now() + PATIENCE);
+    let look = WaitOptions::UNTRACED | WaitOptions::NOHANG;
+    loop {
+        if let Some((_, status)) = rustix::process::waitpid(Some(pid), look).expect("it is ours") {
+            assert!(status.stopped(), "{status:?}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "it does not stop");
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn ctrl_z_stops_it_with_the_terminal_as_it_was_and_it_takes_its_screen_again_when_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut instance = Instance::start(dir.path(), CONFIG);
+    let address = admin(&mut instance);
+    let (enter, leave) = ("\u{1b}[?1049h\u{1b}[?25l", "\u{1b}[?25h\u{1b}[?1049l");
+    let modes = |terminal: &Terminal| tcgetattr(&terminal.inside).expect("a terminal").local_modes;
+    let length = |terminal: &Terminal| terminal.shown.lock().unwrap().len();
+    for how in ["\u{1a}", "TSTP", "STOP"] {
+        let mut terminal = Terminal::of(&address, (80, 24));
+        let before = terminal.found.local_modes;
+        terminal.wait("SOURCE");
+        // The second time is as the first.
+        for _ in 0..2 {
+            let meanwhile = modes(&terminal);
+            assert!(!meanwhile.intersects(LocalModes::ECHO | LocalModes::ICANON), "keys come one by one");
+            let mut shown = length(&terminal);
+            match how {
+                "TSTP" => signal(&terminal.child.0, rustix::process::Signal::TSTP),
+                "STOP" => signal(&terminal.child.0, rustix::process::Signal::STOP),
+                key => terminal.keys.write_all(key.as_bytes()).expect("it has keys"),
+            }
+            wait_stopped(&terminal.child.0);
+            if how == "STOP" {
+                // Nobody can hear that: a shell puts its terminal back itself.
+                tcsetattr(&terminal.inside, OptionalActions::Now, &terminal.found).expect("a terminal");
+            } else {
+                terminal.wait_behind(shown, leave);
+                shown = length(&terminal);
+            }
+            assert_eq!(modes(&terminal), before, "{how:?}");
+            signal(&terminal.child.0, rustix::process::Signal::CONT);
+            terminal.wait_behind(shown, enter);
+            let taken = length(&terminal);
+            terminal.wait_behind(taken, "\u{1b}[H");
+            assert_eq!(modes(&terminal), meanwhile, "{how:?}");
+        }
+        terminal.keys.write_all(b"q").expect("it has keys");
+        let inside = terminal.inside.try_clone().expect("a descriptor");
+        assert_eq!(terminal.child.0.wait().expect("it ran").code(), Some(0), "{how:?}");
+        assert_eq!(tcgetattr(&inside).expect("a terminal").local_modes, before, "{how:?}");
+        drop(inside);
+        assert!(terminal.end().1.ends_with(leave), "{how:?}");
     }
 }
 

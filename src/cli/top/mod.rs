@@ -103,7 +103,7 @@ fn on_screen(args: &TopArgs, watch: &mut Watch) -> Result<(), String> {
         }
         match screen.wait(due) {
             Woken::Quit => return Ok(()),
-            Woken::Resized => {}
+            Woken::Changed => {}
             Woken::Due => {
                 frames += 1;
                 if args.count.is_some_and(|count| frames > count) {

@@ -1,14 +1,15 @@
-//! The terminal: its size, its keys, and that it is left as it was found, whatever ends the program.
+//! The terminal: its size, its keys, and that it is left as it was found, whatever ends or stops the program.
 
 use super::frame::Size;
 use super::line::Line;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr,
 };
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
 use std::io::{self, IsTerminal, Read, stdin, stdout};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -29,8 +30,8 @@ const HEIGHT: usize = 24;
 pub enum Woken {
     /// It is time.
     Due,
-    /// The terminal has another size.
-    Resized,
+    /// The terminal has another size, or is ours again.
+    Changed,
     /// Enough: a key, or a signal.
     Quit,
 }
@@ -50,11 +51,23 @@ pub fn size(is_screen: bool) -> Size {
     Size { width, height: is_screen.then_some(if height > 0 { height } else { HEIGHT }) }
 }
 
-/// What is to be put back, once.
+/// What is to be put back, once for each time the terminal was taken.
 #[derive(Default)]
 struct Found(Mutex<Option<Option<Termios>>>);
 
 impl Found {
+    /// Takes the keys. Where they are taken already, what was found then stays what is put back.
+    fn take_keys(&self) -> io::Result<()> {
+        let mut found = self.0.lock();
+        let as_now = || stdin().is_terminal().then(|| tcgetattr(stdin()).ok()).flatten();
+        if let Some(mut keys) = found.get_or_insert_with(as_now).clone() {
+            // Keys come one by one and are not shown; what would be signals are keys as well.
+            keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+            tcsetattr(stdin(), OptionalActions::Now, &keys)?;
+        }
+        Ok(())
+    }
+
     fn put_back(&self) {
         let Some(modes) = self.0.lock().take() else { return };
         let (out, moment) = (stdout(), Timespec { tv_sec: 0, tv_nsec: 200_000_000 });
@@ -75,6 +88,8 @@ pub struct Screen {
     found: Arc<Found>,
     ends: UnixStream,
     resizes: UnixStream,
+    stops: UnixStream,
+    returns: UnixStream,
     has_keys: bool,
 }
 
@@ -84,24 +99,30 @@ impl Screen {
     /// Errors: the system has no descriptors left.
     pub fn take() -> io::Result<Screen> {
         let (ends, resizes) = (hear(&[SIGINT, SIGTERM, SIGHUP])?, hear(&[SIGWINCH])?);
+        let (stops, returns) = (hear(&[SIGTSTP])?, hear(&[SIGCONT])?);
         let found = Arc::new(Found::default());
-        let modes = stdin().is_terminal().then(|| tcgetattr(stdin()).ok()).flatten();
-        let has_keys = modes.is_some();
-        if let Some(mut keys) = modes.clone() {
-            // Keys come one by one and are not shown; what would be signals are keys as well.
-            keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
-            tcsetattr(stdin(), OptionalActions::Now, &keys)?;
-        }
-        *found.0.lock() = Some(modes);
         let (mine, said) = (Arc::clone(&found), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |info| {
             // First, so that what it says can be read.
             mine.put_back();
             said(info);
         }));
-        let screen = Screen { found, ends, resizes, has_keys };
-        screen.write(ENTER.as_bytes())?;
+        let screen = Screen { found, ends, resizes, stops, returns, has_keys: stdin().is_terminal() };
+        screen.enter()?;
         Ok(screen)
+    }
+
+    /// Takes the keys, and another screen.
+    fn enter(&self) -> io::Result<()> {
+        self.found.take_keys()?;
+        self.write(ENTER.as_bytes())
+    }
+
+    /// Stops with the terminal put back, until it is told to go on.
+    fn stop(&mut self) -> io::Result<()> {
+        self.found.put_back();
+        crate::sys::stop();
+        self.enter()
     }
 
     /// Shows the lines in place of those before.
@@ -137,14 +158,14 @@ impl Screen {
         Ok(())
     }
 
-    /// Waits for a key, a signal or the time.
+    /// Waits for a key, a signal or the time. Stops meanwhile if it is told to.
     pub fn wait(&mut self, until: Instant) -> Woken {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let input = stdin();
-            let mut all =
-                vec![PollFd::new(&self.ends, PollFlags::IN), PollFd::new(&self.resizes, PollFlags::IN)];
+            let heard = [&self.ends, &self.stops, &self.returns, &self.resizes];
+            let mut all: Vec<_> = heard.iter().map(|heard| PollFd::new(*heard, PollFlags::IN)).collect();
             if self.has_keys {
                 all.push(PollFd::new(&input, PollFlags::IN));
             }
@@ -155,13 +176,29 @@ impl Screen {
             }
             let told: Vec<bool> = all.iter().map(|one| !one.revents().is_empty()).collect();
             drop(all);
-            if told[0] || (told.get(2) == Some(&true) && quits()) {
+            let key = if told.get(4) == Some(&true) { pressed() } else { Key::Other };
+            if told[0] || key == Key::Quit {
                 return Woken::Quit;
             }
-            if told[1] {
-                // As many as there were: the size is what it is now.
-                let _ = self.resizes.read(&mut [0; 64]);
-                return Woken::Resized;
+            if key == Key::Stop {
+                // As the terminal would have it: all that were started together stop, and so do we, below.
+                let _ = kill_current_process_group(Signal::TSTP);
+            }
+            // As many of each as there were: what counts is how it is now. Who goes on may have been stopped by what nobody
+            // hears, and the terminal been another's meanwhile.
+            let came = |at: usize, mut heard: &UnixStream| told[at] && heard.read(&mut [0; 64]).is_ok();
+            let (stops, returns) = (came(1, &self.stops), came(2, &self.returns));
+            let resized = came(3, &self.resizes);
+            let taken = match (stops, returns) {
+                (true, _) => self.stop(),
+                (_, true) => self.enter(),
+                _ => Ok(()),
+            };
+            if taken.is_err() {
+                return Woken::Quit;
+            }
+            if stops || returns || resized {
+                return Woken::Changed;
             }
         }
     }
@@ -176,14 +213,28 @@ fn hear(signals: &[i32]) -> io::Result<UnixStream> {
     Ok(heard)
 }
 
-/// Whether one of the keys that were pressed means that it is enough.
-fn quits() -> bool {
+/// What a key means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Quit,
+    Stop,
+    Other,
+}
+
+/// What the keys that were pressed mean: that it is enough before anything else.
+fn pressed() -> Key {
     const CTRL_C: u8 = 3;
+    const CTRL_Z: u8 = 26;
     let mut keys = [0; 64];
-    match stdin().read(&mut keys) {
+    let keys = match stdin().read(&mut keys) {
         // The terminal is gone.
-        Ok(0) | Err(_) => true,
-        Ok(count) => keys[..count].iter().any(|key| matches!(*key, b'q' | b'Q' | CTRL_C)),
+        Ok(0) | Err(_) => return Key::Quit,
+        Ok(count) => &keys[..count],
+    };
+    match () {
+        () if keys.iter().any(|key| matches!(*key, b'q' | b'Q' | CTRL_C)) => Key::Quit,
+        () if keys.contains(&CTRL_Z) => Key::Stop,
+        () => Key::Other,
     }
 }
 
