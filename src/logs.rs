@@ -8,9 +8,11 @@
 //! Not here: what to say. The words belong to whoever knows what happened to the data.
 
 mod line;
+mod quiet;
 
 use line::{Style, Words};
 use parking_lot::Mutex;
+pub use quiet::Quiet;
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
@@ -192,6 +194,22 @@ impl Limiter {
     pub fn flush(&mut self) -> Vec<Held> {
         self.told.drain().map(|(_, told)| told.held).filter(|held| held.count > 0).collect()
     }
+}
+
+/// All that `body` says on this thread, as it says it.
+#[cfg(test)]
+pub fn heard(body: impl FnOnce()) -> Vec<String> {
+    struct All(Arc<Mutex<Vec<String>>>);
+    impl<S: Subscriber> Layer<S> for All {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut words = Words::default();
+            event.record(&mut words);
+            self.0.lock().push(words.text);
+        }
+    }
+    let said = Arc::default();
+    tracing::subscriber::with_default(Registry::default().with(All(Arc::clone(&said))), body);
+    std::mem::take(&mut *said.lock())
 }
 
 #[cfg(test)]

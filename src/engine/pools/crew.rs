@@ -1,6 +1,7 @@
 //! Who works in one pool, and what they looked like when they were last looked at.
 
 use crate::config::PoolPlan;
+use crate::logs::Quiet;
 use crate::ring::Ring;
 use crate::sources::inlet::{Hallway, Shipment};
 use crate::worker::elastic::{Bounds, Elastic, Load, Verdict};
@@ -25,6 +26,8 @@ pub struct Crew {
     pub grown: u64,
     pub shrunk: u64,
     pub last: Option<Changed>,
+    /// Of workers that could not be started.
+    pub refused: Quiet,
     /// What those did that have ended.
     gone: Done,
     closed: bool,
@@ -120,6 +123,7 @@ impl Crew {
             grown: 0,
             shrunk: 0,
             last: None,
+            refused: Quiet::default(),
             gone: Done::default(),
             closed: false,
         }

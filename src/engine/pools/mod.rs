@@ -144,8 +144,13 @@ impl Pools {
                 Told { add: 0, leave: 0, .. } => {}
                 Told { add, leave, why, .. } => {
                     let before = crew.count();
-                    if let Err(error) = (0..add).try_for_each(|_| self.add(pool, &mut crew)) {
-                        tracing::error!("pool {}: cannot start another worker: {error}", pool.name);
+                    if let Err(error) = (0..add).try_for_each(|_| self.add(pool, &mut crew))
+                        && let Some(more) = crew.refused.may_speak(now)
+                    {
+                        tracing::warn!(
+                            "pool {}: no further worker though {why}: {error} ({more} more refused since this was last said)",
+                            pool.name
+                        );
                     }
                     crew.let_go(leave, &pool.hallway.ring);
                     let after = crew.count();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::worker::elastic::PAUSE;
 
 fn config(pool: &str) -> Config {
     let text = format!(
@@ -111,4 +112,28 @@ fn who_has_nothing_to_do_for_the_timeout_goes_one_a_look_and_the_least_stay() {
     end(&pools);
     pools.look(s(200));
     assert!(names(&pools).is_empty(), "nobody comes after the end");
+}
+
+#[test]
+fn a_worker_that_the_quota_refuses_is_told_of_once_in_ten_seconds_with_how_often() {
+    let pools = pools(&config("max_workers: 1"));
+    pools.means.threads.set_most(1);
+    pools.set_bounds(&config("min_workers: 2, max_workers: 2").decided);
+    let t0 = Instant::now();
+    let said = crate::logs::heard(|| {
+        for half in 0..=39 {
+            pools.look(t0 + PAUSE * half);
+        }
+    });
+    let expected = |more| {
+        format!(
+            "pool general: no further worker though there were fewer than 2: `quotas.max_threads` leaves none for \
+             worker-1: 1 run already ({more} more refused since this was last said)"
+        )
+    };
+    assert_eq!(said, [expected(0), expected(19)]);
+    pools.means.threads.set_most(2);
+    pools.look(t0 + PAUSE * 40);
+    assert_eq!(names(&pools), ["worker-0", "worker-1"]);
+    end(&pools);
 }

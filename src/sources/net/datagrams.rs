@@ -8,11 +8,11 @@
 
 use super::filler::Filler;
 use super::listen::Listen;
-use super::quiet::Quiet;
 use super::settings::{Datagram, Settings};
 use super::socket_file::SocketFile;
 use crate::entry::Entry;
 use crate::labels::Stream;
+use crate::logs::Quiet;
 use crate::sys::{self, Receiver};
 use memchr::memchr;
 use mio::event::Source;

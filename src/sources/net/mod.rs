@@ -20,7 +20,6 @@ pub mod incoming;
 pub mod link;
 pub mod listen;
 pub mod listener;
-pub mod quiet;
 pub mod seats;
 pub mod settings;
 mod socket_file;

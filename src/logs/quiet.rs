@@ -1,11 +1,10 @@
 //! Saying a thing once in a while, though it happens all the time.
 
-use std::time::{Duration, Instant};
+use super::PERIOD;
+use std::time::Instant;
 
-/// The least time between two messages about one cause.
-pub const EVERY: Duration = Duration::from_secs(10);
-
-/// Keeps one cause from filling the log.
+/// Keeps one cause from filling the log, for whoever knows better what is one cause than its words tell: they name the one of
+/// thousands it happened to. It also holds where another process logs, which has a subscriber of its own.
 #[derive(Debug, Default)]
 pub struct Quiet {
     next: Option<Instant>,
@@ -19,7 +18,7 @@ impl Quiet {
             self.held_back += 1;
             return None;
         }
-        self.next = Some(now + EVERY);
+        self.next = Some(now + PERIOD);
         Some(std::mem::take(&mut self.held_back))
     }
 }
@@ -32,9 +31,9 @@ mod tests {
     fn a_cause_is_named_once_in_ten_seconds_and_the_silent_ones_are_counted() {
         let (t0, mut quiet) = (Instant::now(), Quiet::default());
         assert_eq!(quiet.may_speak(t0), Some(0));
-        assert_eq!(quiet.may_speak(t0 + EVERY / 2), None);
-        assert_eq!(quiet.may_speak(t0 + EVERY / 2), None);
-        assert_eq!(quiet.may_speak(t0 + EVERY), Some(2));
-        assert_eq!(quiet.may_speak(t0 + EVERY * 3), Some(0));
+        assert_eq!(quiet.may_speak(t0 + PERIOD / 2), None);
+        assert_eq!(quiet.may_speak(t0 + PERIOD / 2), None);
+        assert_eq!(quiet.may_speak(t0 + PERIOD), Some(2));
+        assert_eq!(quiet.may_speak(t0 + PERIOD * 3), Some(0));
     }
 }
