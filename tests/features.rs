@@ -251,6 +251,34 @@ fn check_prints_the_plan_with_defaults_and_who_can_stop_whom() {
 }
 
 #[test]
+fn check_refuses_tables_that_are_missing_or_wrong_all_of_them_by_name_and_says_what_would_be_right() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = config(
+        "sources: { a: { type: stdin, pipeline: p } }\n\
+         pipelines:\n  \
+         p: [ { parse: json }, { enrich: { table: t.csv, key: k, column: name, fields: { t: team } } } ]\n  \
+         q: [ { enrich: { table: gone.json, key: k, column: name, fields: { t: team } } } ]\n\
+         sinks: { out: { type: blackhole } }\n",
+    );
+    fs::write(dir.path().join("config.yaml"), text).expect("written");
+    fs::write(dir.path().join("t.csv"), "name,owner\nshop,x\n").expect("written");
+    let (code, plan, error) = run(dir.path(), &["check", "-c", "config.yaml"]);
+    assert_eq!((code, &*plan), (2, ""), "{error}");
+    let here = dir.path().canonicalize().expect("it is there");
+    let expected = format!(
+        "error: step 2 of pipeline `p`: enrich: table t.csv: there is no column `team`; there are name, owner\n\
+         step 1 of pipeline `q`: enrich: table gone.json: No such file or directory (os error 2); \
+         a relative path counts from {}\n",
+        here.display()
+    );
+    assert_eq!(error, expected);
+    fs::write(dir.path().join("t.csv"), "name,team\nshop,x\n").expect("written");
+    fs::write(dir.path().join("gone.json"), r#"[{"name":"a","team":"b"}]"#).expect("written");
+    let (code, plan, error) = run(dir.path(), &["check", "-c", "config.yaml"]);
+    assert_eq!((code, &*error), (0, ""), "{plan}");
+}
+
+#[test]
 fn under_drop_newest_a_dead_sink_costs_entries_and_every_one_is_counted() {
     for strategy in ["drop_newest", "drop_oldest"] {
         let dir = tempfile::tempdir().expect("a directory");

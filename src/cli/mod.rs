@@ -120,7 +120,7 @@ pub fn main() -> ExitCode {
             Err(report) => refuse(&report),
         },
         Command::Check(args) => match load(&args) {
-            Ok(config) => match crate::engine::fits(&config) {
+            Ok(config) => match crate::engine::fits(&config).and_then(|()| crate::engine::tables(&config)) {
                 Ok(()) => print(&describe::plan(&config)),
                 Err(error) => fail(exit::USAGE, &error.to_string()),
             },

@@ -12,7 +12,7 @@ use super::pools::{Means, Pools};
 use super::quotas::{Quotas, fits, widest};
 use super::remote::Remote;
 use super::sources::producers;
-use super::steps::{compile, planned};
+use super::steps::{compile, place_of, planned};
 use crate::admin::{AdminServer, Pulse};
 use crate::block::{Blocks, ENTRIES_MAX};
 use crate::checkpoint::Checkpoint;
@@ -246,7 +246,7 @@ pub(super) fn steps_of(
         let name = named.map_or("", String::as_str);
         steps.push(match ordered.planned(name, written, at) {
             Some(step) => step?,
-            None => planned(step, &format!("pipeline {name}"))?,
+            None => planned(step, &place_of(name, at))?,
         });
     }
     Ok((steps, before))

@@ -41,6 +41,7 @@ pub use changes::Changes;
 pub use quotas::fits;
 pub use reload::ReloadError;
 pub use run::run;
+pub use steps::tables;
 
 use crate::admin::{AdminServer, Health, Inside, Snapshot};
 use crate::config::Config;

@@ -1,6 +1,7 @@
 //! From steps as they are written in a config to steps that can run.
 
 use super::StartError;
+use crate::config::Config;
 use crate::expr::{Expr, ValueExpr};
 use crate::steps::config::{EnrichConfig, ParseConfig, ParseFormat, SetValue, StepConfig};
 use crate::steps::edit::Remove;
@@ -12,10 +13,34 @@ use crate::steps::redact::Redact;
 use crate::steps::route::ELSE;
 use crate::steps::set::{ConstValue, Given};
 use crate::steps::validate::Validate;
+use std::sync::Arc;
 
 /// The condition written at `place`.
 pub(super) fn compile(text: &str, place: &str) -> Result<Expr, StartError> {
     Expr::compile(text).map_err(|error| StartError::Config(format!("{place}: {}", error.message)))
+}
+
+/// What the step at `at` of a pipeline is called where something is said about it.
+pub(super) fn place_of(pipeline: &str, at: usize) -> String {
+    format!("step {} of pipeline `{pipeline}`", at + 1)
+}
+
+/// Whether the tables of all `enrich` steps can be read, in pipelines that no source has as well.
+///
+/// Errors: all that cannot, and what is wrong.
+pub fn tables(config: &Config) -> Result<(), StartError> {
+    let mut wrong = Vec::new();
+    for pipeline in &config.pipelines {
+        for (at, step) in pipeline.steps.iter().enumerate() {
+            if let StepConfig::Enrich(enrich) = step
+                && enrich.table.is_some()
+                && let Err(error) = table(enrich, &place_of(&pipeline.name, at))
+            {
+                wrong.push(error.to_string());
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(StartError::Config(wrong.join("\n"))) }
 }
 
 /// The step, ready to be compiled with the others of its pipeline.
@@ -106,15 +131,28 @@ fn enriched(enrich: &EnrichConfig, place: &str) -> Result<Planned, StartError> {
         return Ok(StepSpec::Set(fields).into());
     }
     // The config refuses a table without these.
-    let (path, key) = (enrich.table.clone().unwrap_or_default(), enrich.key.as_deref().unwrap_or_default());
-    let fields = enrich.fields.clone().unwrap_or_default().0;
-    let (names, columns): (Vec<String>, Vec<String>) = fields.into_iter().unzip();
-    let by = enrich.by.unwrap_or_default();
-    let shape = Shape { by, key: enrich.column.clone().unwrap_or_default(), columns };
-    let shown = path.display().to_string();
-    let table = TableFile::load(path, shape, place.to_owned())
-        .map_err(|error| StartError::Config(format!("{place}: enrich: table {shown}: {error}")))?;
-    Ok(StepSpec::Enrich(table, value(key, place, "enrich")?, names).on_error(enrich.on_error))
+    let key = value(enrich.key.as_deref().unwrap_or_default(), place, "enrich")?;
+    let names = enrich.fields.iter().flat_map(|fields| &fields.0).map(|(name, _)| name.clone()).collect();
+    Ok(StepSpec::Enrich(table(enrich, place)?, key, names).on_error(enrich.on_error))
+}
+
+/// The table of the step at `place`.
+fn table(enrich: &EnrichConfig, place: &str) -> Result<Arc<TableFile>, StartError> {
+    let path = enrich.table.clone().unwrap_or_default();
+    let columns =
+        enrich.fields.iter().flat_map(|fields| &fields.0).map(|(_, column)| column.clone()).collect();
+    let (by, key) = (enrich.by.unwrap_or_default(), enrich.column.clone().unwrap_or_default());
+    let table = TableFile::load(path.clone(), Shape { by, key, columns }, place.to_owned());
+    table.map_err(|error| {
+        // Whoever checks a config elsewhere than where it will run has to know which file was meant.
+        let from = match std::env::current_dir() {
+            Ok(dir) if path.is_relative() && !path.exists() => {
+                format!("; a relative path counts from {}", dir.display())
+            }
+            _ => String::new(),
+        };
+        StartError::Config(format!("{place}: enrich: table {}: {error}{from}", path.display()))
+    })
 }
 
 /// What a field is set to.
