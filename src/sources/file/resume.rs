@@ -5,6 +5,7 @@ use super::discover::{self, Opened, is_compressed, rotation_rank};
 use super::follow::Begin;
 use super::identity::{Age, FileId, Head};
 use super::reader::Reader;
+use super::rotated::{Candidates, Rotated};
 use super::tail::TailId;
 use crate::checkpoint::{HEAD_MAX, Key, Position};
 use std::cmp::Ordering;
@@ -55,21 +56,24 @@ impl Reader {
         // Looked at once for all of them: with thousands of rotated files beside thousands of positions that is a second
         // instead of minutes. Whoever rotates meanwhile gives them other names: those are looked for once more.
         for last in [false, true] {
-            let files = if missing.is_empty() { Vec::new() } else { self.rotations(origin) };
-            for (key, at) in std::mem::take(&mut missing) {
-                let found = self
-                    .find_among(&files, &at)
-                    .filter(|(_, opened)| !self.by_inode.contains_key(&FileId::of(&opened.meta)));
-                let Some((path, opened)) = found else {
+            let looked_for = std::mem::take(&mut missing);
+            if looked_for.is_empty() {
+                break;
+            }
+            let mut candidates = Candidates::new(self.rotations(origin));
+            for row in &looked_for {
+                let (key, at) = row;
+                let found = self.find_among(&mut candidates, &looked_for, row);
+                let Some((path, opened)) = found.filter(|(_, opened)| !self.is_tailed(&opened.meta)) else {
                     match last {
-                        true => self.not_found(origin, key, &at),
-                        false => missing.push((key, at)),
+                        true => self.not_found(origin, *key, at, candidates.files()),
+                        false => missing.push(row.clone()),
                     }
                     continue;
                 };
                 let (age, id) = (discover::age(&path, &opened.meta), FileId::of(&opened.meta));
-                if let Ok(begin) = resumed(key, &at, &opened) {
-                    self.positions.remove(key);
+                if let Ok(begin) = resumed(*key, at, &opened) {
+                    self.positions.remove(*key);
                     self.adopt_rotated(&path, opened, begin, now);
                 }
                 newest = newest.into_iter().chain([(age, id)]).max_by(|(a, _), (b, _)| a.compare(b));
@@ -87,7 +91,8 @@ impl Reader {
         }
     }
 
-    pub(super) fn not_found(&mut self, origin: &Path, key: Key, at: &Position) {
+    /// None of the `rotated` names of `origin` is that of the position's file.
+    fn not_found(&mut self, origin: &Path, key: Key, at: &Position, rotated: &[Rotated]) {
         if !self.by_path.contains_key(origin) {
             // Perhaps its directory is not there yet. It is remembered as long as there is room.
             return;
@@ -96,7 +101,7 @@ impl Reader {
         self.checkpoint.forget(key);
         self.inlet.ledger().files_vanished.add(1);
         let (name, path, offset) = (&self.name, origin.display(), at.offset);
-        let compressed = self.rotations(origin).into_iter().find(|(path, meta)| {
+        let compressed = rotated.iter().find(|(path, meta)| {
             let written = Age::written(meta).compare(&Age::seen_at(at.last_seen)) != Ordering::Less;
             written && is_compressed(path)
         });

@@ -362,6 +362,87 @@ fn what_was_rotated_away_while_we_were_down_is_found_by_its_name() {
 }
 
 #[test]
+fn a_start_after_which_all_files_are_gone_looks_into_each_of_the_others_a_few_times_however_many_are_missed()
+{
+    const FILES: usize = 60;
+    let mut rig = rig(|_, _| {});
+    let rotate_all = |rig: &mut Rig, from: usize| {
+        let mut want = Vec::new();
+        for n in from..from + FILES {
+            let (text, lines) = numbered(n * 100..n * 100 + 10);
+            rig.append("a.log", &text);
+            want.extend(lines);
+            if rig.running.is_some() {
+                rig.run();
+            }
+            rig.rotate("a.log", FILES);
+        }
+        rig.append("a.log", "");
+        want
+    };
+    let want = rotate_all(&mut rig, 0);
+    assert_eq!(rig.lines(), want);
+    rig.stop();
+    // Deleted, their numbers could be those of the others.
+    fs::rename(rig.path(""), rig.dir.path().join("away")).unwrap();
+    fs::create_dir(rig.path("")).unwrap();
+    let want = rotate_all(&mut rig, FILES);
+    let mut opens = inotify::Inotify::init().unwrap();
+    opens.watches().add(rig.path(""), inotify::WatchMask::OPEN).unwrap();
+    rig.start();
+    assert_eq!(rig.lines(), want);
+    assert_eq!(rig.ledger.row.files_vanished.get(), FILES as u64 + 1, "all are missed");
+    let (mut buffer, mut count) = ([0; 64 << 10], std::collections::HashMap::new());
+    while let Ok(events) = opens.read_events(&mut buffer) {
+        for name in events.filter_map(|event| event.name) {
+            *count.entry(name.to_owned()).or_insert(0) += 1;
+        }
+    }
+    assert!(count.len() > FILES, "{}", count.len());
+    assert!(count.values().all(|opened| *opened < 10), "{count:?}");
+}
+
+#[test]
+fn rotated_files_that_begin_alike_and_were_copied_or_packed_while_we_were_down_are_each_read_on() {
+    const FILES: usize = 6;
+    let mut rig = rig(|_, _| {});
+    let (head, _) = numbered(0..20);
+    for n in 0..FILES {
+        rig.append("a.log", &format!("{head}{}", numbered(n * 100..n * 100 + 5).0));
+        rig.run();
+        rig.rotate("a.log", FILES);
+    }
+    rig.append("a.log", &head);
+    rig.run();
+    rig.stop();
+    rig.got.clear();
+    let mut want = Vec::new();
+    for n in (1..=FILES).rev() {
+        let (text, lines) = numbered(n * 1000..n * 1000 + 3);
+        let name = format!("a.log.{n}");
+        rig.append(&name, &text);
+        want.extend(lines);
+        let bytes = fs::read(rig.path(&name)).unwrap();
+        let (end, bytes) = match n % 3 {
+            0 => (".zst", zstd::encode_all(&*bytes, 1).unwrap()),
+            1 => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(&bytes).unwrap();
+                (".gz", encoder.finish().unwrap())
+            }
+            _ => ("", bytes),
+        };
+        // While the first is there the other has another number.
+        fs::write(rig.path("new"), bytes).unwrap();
+        fs::remove_file(rig.path(&name)).unwrap();
+        rig.rename("new", &format!("{name}{end}"));
+    }
+    rig.start();
+    assert_eq!(rig.lines(), want);
+    assert_eq!(rig.ledger.row.files_vanished.get(), 0);
+}
+
+#[test]
 fn a_file_that_was_rotated_away_after_a_death_was_known_before_anything_of_it_was_handed_on() {
     let mut rig = rig(|_, _| {});
     let (text, mut lines) = numbered(0..50);

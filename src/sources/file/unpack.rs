@@ -62,6 +62,14 @@ pub fn open(path: &Path, position: Option<&Position>, scratch: &Path) -> io::Res
     Ok(Some(Opened { file, meta: raw.meta, link: false, packed: Some(Box::new(unpacking)) }))
 }
 
+/// How what is packed in `raw` begins, as far as a file is known by that.
+pub fn beginning(raw: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // What is damaged may be whole up to there.
+    let _ = decoder(raw)?.take(HEAD_MAX as u64).read_to_end(&mut bytes);
+    Ok(bytes)
+}
+
 impl Unpacking {
     /// Unpacks a further piece into `file` unless enough waits there to be read from `read` on; what is before `safe` is
     /// not needed any more. Whether there may be more to come is the result. After an error of the disk it can be called
