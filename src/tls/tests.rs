@@ -478,30 +478,3 @@ proptest! {
         prop_assert!(read_all(&mut session, &[512]).0.is_empty());
     }
 }
-
-/// What one costs decides how many a turn may have: `cargo test --release handshake_costs -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints a figure"]
-fn what_a_handshake_costs_the_server() {
-    let bench = Bench::new();
-    let shown = bench.authority.sign("client", VALID);
-    for (what, mutual, show) in
-        [("resumed", false, None), ("mutual", true, Some(&shown)), ("full", false, None)]
-    {
-        let (server, config) = (bench.server(mutual), client(&bench.authority, show));
-        let mut spent = std::time::Duration::ZERO;
-        let rounds = 200;
-        for _ in 0..rounds {
-            let (wire, mut client) = (Wire::default(), session(&config));
-            let mut session = server.accept(wire.clone()).unwrap();
-            for _ in 0..3 {
-                wire.exchange(&mut client).unwrap();
-                let before = crate::sys::thread_cpu();
-                let _ = session.read(&mut [0; 4096]);
-                spent += crate::sys::thread_cpu() - before;
-            }
-            assert!(!session.is_handshaking());
-        }
-        println!("{what}: {:?} of CPU a handshake", spent / rounds);
-    }
-}
