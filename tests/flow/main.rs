@@ -13,37 +13,11 @@ mod simulation;
 #[path = "../support/mod.rs"]
 mod support;
 
-use ringmain::lane::batcher::{BatchLimits, FlowControl, InFlightLimits};
-use simulation::{MS, Outcome, Scenario, Sink, run};
+use ringmain::lane::batcher::{FlowControl, InFlightLimits};
+use simulation::{ORDINARY, Outcome, Scenario, Sink, run};
 use std::time::Duration;
 
-/// 20 ms a request and 20 us an entry.
-const ORDINARY: Sink = Sink { fixed_ms: 20.0, entry_us: 20.0, parallel: usize::MAX };
 const SEEDS: [u64; 3] = [1, 2, 3];
-
-/// What is the same in all: the defaults, and a queue of 100,000.
-fn scenario(name: &'static str, rate: fn(f64) -> f64) -> Scenario {
-    Scenario {
-        name,
-        rate,
-        sink: |_| ORDINARY,
-        streams: 1000,
-        ordered: false,
-        span: Duration::from_secs(20),
-        measured_from: Duration::from_secs(2),
-        queue: 100_000,
-        limits: BatchLimits {
-            batch_size: 100,
-            batch_timeout: Duration::from_secs(5),
-            max_entries: 10_000,
-            max_bytes: 1 << 20,
-        },
-        flow: FlowControl { enabled: true, target_latency: 100 * MS, adjustment_factor: 0.1 },
-        in_flight: InFlightLimits { start: 1, most: 8 },
-        seed: 0,
-        noise: true,
-    }
-}
 
 /// Runs the scenario with each seed, in order with the first only; everything must arrive. Gives the middle one of their
 /// p50 and p99.
@@ -78,40 +52,44 @@ fn holds(scenario: &Scenario, p99: f64) {
 
 #[test]
 fn at_a_low_load_entries_do_not_wait_for_company() {
-    holds(&scenario("low load, 2,000/s", |_| 2000.0), 70.0);
+    holds(&Scenario::ordinary("low load, 2,000/s", |_| 2000.0), 70.0);
 }
 
 #[test]
 fn a_step_to_a_high_load_is_followed_before_the_queue_is_full() {
     let step = |t| if t < 5.0 { 2000.0 } else { 100_000.0 };
-    holds(&scenario("step to 100,000/s", step), 305.0);
+    holds(&Scenario::ordinary("step to 100,000/s", step), 305.0);
 }
 
 #[test]
 fn a_sink_that_becomes_slow_is_not_starved() {
     let slower = |t| if t < 5.0 { ORDINARY } else { Sink { fixed_ms: 100.0, ..ORDINARY } };
-    holds(&Scenario { sink: slower, ..scenario("20 to 100 ms at 40,000/s", |_| 40_000.0) }, 450.0);
+    holds(&Scenario { sink: slower, ..Scenario::ordinary("20 to 100 ms at 40,000/s", |_| 40_000.0) }, 450.0);
 }
 
 #[test]
 fn a_sink_that_works_on_two_requests_at_once_gets_what_it_can_take() {
     let two = |_| Sink { parallel: 2, ..ORDINARY };
-    holds(&Scenario { sink: two, ..scenario("two at once, 40,000/s", |_| 40_000.0) }, 208.0);
+    holds(&Scenario { sink: two, ..Scenario::ordinary("two at once, 40,000/s", |_| 40_000.0) }, 208.0);
 }
 
 #[test]
 fn where_the_entries_cost_and_not_the_request_batches_stay_small() {
     let heavy = |_| Sink { fixed_ms: 5.0, entry_us: 200.0, parallel: usize::MAX };
-    holds(&Scenario { sink: heavy, ..scenario("200 us an entry, 30,000/s", |_| 30_000.0) }, 126.0);
+    holds(&Scenario { sink: heavy, ..Scenario::ordinary("200 us an entry, 30,000/s", |_| 30_000.0) }, 126.0);
 }
 
 #[test]
 fn one_stream_alone_ramps_up_by_larger_batches() {
     let ramp = |t: f64| (1000.0 + t * 2000.0).min(35_000.0);
-    let one = Scenario { streams: 1, ordered: true, ..scenario("one stream, to 35,000/s", ramp) };
+    let one = Scenario { streams: 1, ordered: true, ..Scenario::ordinary("one stream, to 35,000/s", ramp) };
     middle(&one);
     let step = |t| if t < 5.0 { 1000.0 } else { 35_000.0 };
-    middle(&Scenario { streams: 1, ordered: true, ..scenario("one stream, step to 35,000/s", step) });
+    middle(&Scenario {
+        streams: 1,
+        ordered: true,
+        ..Scenario::ordinary("one stream, step to 35,000/s", step)
+    });
     let outcome = run(&one);
     assert_eq!(outcome.most_in_flight, 1, "its order allows no more");
 }
@@ -120,10 +98,10 @@ fn one_stream_alone_ramps_up_by_larger_batches() {
 #[test]
 fn batches_of_a_hundred_one_by_one_lose_nearly_all() {
     let fixed = Scenario {
-        flow: FlowControl { enabled: false, ..scenario("", |_| 0.0).flow },
+        flow: FlowControl { enabled: false, ..Scenario::ordinary("", |_| 0.0).flow },
         in_flight: InFlightLimits { start: 1, most: 1 },
         span: Duration::from_secs(10),
-        ..scenario("fixed 100, one at once", |_| 40_000.0)
+        ..Scenario::ordinary("fixed 100, one at once", |_| 40_000.0)
     };
     let Outcome { arrived, dropped, .. } = run(&fixed);
     assert!(dropped as f64 > 0.6 * arrived as f64, "{dropped} of {arrived}");

@@ -4,7 +4,7 @@
 //! number that jumps from one to the next, so that a minute takes a second or so and the same seed gives the same figures.
 
 use ringmain::ack::{Ack, Return, Status};
-use ringmain::block::{Block, Blocks, ORDINARY};
+use ringmain::block::{Block, Blocks};
 use ringmain::entry::Entry;
 use ringmain::labels::{Labels, SourceId, Stream};
 use ringmain::lane::batcher::{BatchLimits, Batcher, Due, FlowControl, InFlightLimits};
@@ -32,6 +32,16 @@ pub struct Sink {
     pub parallel: usize,
 }
 
+/// 20 ms a request and 20 us an entry.
+pub const ORDINARY: Sink = Sink { fixed_ms: 20.0, entry_us: 20.0, parallel: usize::MAX };
+
+impl Sink {
+    /// How long it takes for a request with so many entries.
+    pub fn takes(&self, entries: usize) -> Duration {
+        Duration::from_secs_f64(self.fixed_ms / 1e3 + entries as f64 * self.entry_us / 1e6)
+    }
+}
+
 /// What is simulated.
 #[derive(Clone)]
 pub struct Scenario {
@@ -54,6 +64,32 @@ pub struct Scenario {
     pub seed: u64,
     /// Whether the sink's answers are as irregular as real ones: a tenth either way, and one in a hundred takes three times.
     pub noise: bool,
+}
+
+impl Scenario {
+    /// What is the same in all: the defaults, an ordinary sink, and a queue of 100,000.
+    pub fn ordinary(name: &'static str, rate: fn(f64) -> f64) -> Scenario {
+        Scenario {
+            name,
+            rate,
+            sink: |_| ORDINARY,
+            streams: 1000,
+            ordered: false,
+            span: Duration::from_secs(20),
+            measured_from: Duration::from_secs(2),
+            queue: 100_000,
+            limits: BatchLimits {
+                batch_size: 100,
+                batch_timeout: Duration::from_secs(5),
+                max_entries: 10_000,
+                max_bytes: 1 << 20,
+            },
+            flow: FlowControl { enabled: true, target_latency: 100 * MS, adjustment_factor: 0.1 },
+            in_flight: InFlightLimits { start: 1, most: 8 },
+            seed: 0,
+            noise: true,
+        }
+    }
 }
 
 /// What came of it.
@@ -100,7 +136,7 @@ impl Return for Nobody {
 
 /// A block of so many entries of one stream after another, as workers leave it.
 fn block(blocks: &Blocks, streams: &[Arc<Stream>], entries: usize) -> Shared<Block> {
-    let mut block = blocks.get(ORDINARY);
+    let mut block = blocks.get(ringmain::block::ORDINARY);
     let each = entries.div_ceil(streams.len());
     for (at, stream) in streams.iter().enumerate() {
         let share = each.min(entries.saturating_sub(at * each));
@@ -264,13 +300,12 @@ impl World {
         while self.under_way.len() < sink.parallel
             && let Some(number) = self.at_the_door.pop_front()
         {
-            let entries = self.requests[&number].0.batch.len() as f64;
-            let mut takes = sink.fixed_ms / 1e3 + entries * sink.entry_us / 1e6;
+            let mut takes = sink.takes(self.requests[&number].0.batch.len());
             if self.scenario.noise {
-                takes *= 0.9 + 0.2 * self.random.f64();
-                takes *= if self.random.f64() < 0.01 { 3.0 } else { 1.0 };
+                takes = takes.mul_f64(0.9 + 0.2 * self.random.f64());
+                takes = takes.mul_f64(if self.random.f64() < 0.01 { 3.0 } else { 1.0 });
             }
-            self.under_way.push(Reverse((self.now + Duration::from_secs_f64(takes), number)));
+            self.under_way.push(Reverse((self.now + takes, number)));
         }
     }
 

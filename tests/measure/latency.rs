@@ -1,6 +1,6 @@
 //! How long a line is on its way: each carries the moment it was written, and whoever tails the output looks at the clock.
 
-use crate::child::Child;
+use crate::support::Instance;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -47,14 +47,12 @@ impl Way {
     }
 
     /// Where to write lines.
-    pub fn open(self, input: &Path, child: &mut Child) -> Box<dyn Write> {
+    pub fn open(self, input: &Path, instance: &mut Instance) -> Box<dyn Write> {
         match self {
             Way::File => Box::new(OpenOptions::new().append(true).open(input).expect("the input")),
             Way::Tcp => {
-                let line = child.wait_log("source syslog");
-                let address = line.split_once("tcp://").expect("it listens").1;
-                let end = address.find([',', ' ', '/']).unwrap_or(address.len());
-                let stream = TcpStream::connect(&address[..end]).expect("it listens");
+                let address = instance.address("source syslog", "tcp://");
+                let stream = TcpStream::connect(address).expect("it listens");
                 stream.set_nodelay(true).expect("can be set");
                 Box::new(stream)
             }

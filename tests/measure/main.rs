@@ -5,7 +5,6 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test says with them what it relies on")]
 
-mod child;
 #[path = "../support/destination.rs"]
 mod destination;
 mod latency;
@@ -13,12 +12,16 @@ mod latency;
 #[path = "../flow/simulation.rs"]
 mod simulation;
 mod sink;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;
 
-use child::{Child, Usage};
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use support::Instance;
+use usage::{Usage, memory};
 
 /// How long each measurement runs.
 const SPAN: Duration = Duration::from_secs(20);
@@ -67,11 +70,11 @@ fn idle() {
         fs::write(dir.path().join(format!("in/{number}.log")), "a line that was there before\n")
             .expect("written");
     }
-    let child = Child::start(dir.path(), EXAMPLE_LIKE);
+    let instance = Instance::start(dir.path(), EXAMPLE_LIKE);
     sleep(SETTLE);
-    let (before, begun) = (Usage::of(child.id()), Instant::now());
+    let (before, begun) = (Usage::of(instance.id()), Instant::now());
     sleep(SPAN);
-    let (after, span) = (Usage::of(child.id()), begun.elapsed().as_secs_f64());
+    let (after, span) = (Usage::of(instance.id()), begun.elapsed().as_secs_f64());
     println!("\nidle, {span:.0} s (goal: 0.1 % of a core)");
     println!("  CPU                 {:>9.3} % of a core", (after.cpu() - before.cpu()) / span * 100.0);
     println!("  wake-ups            {:>9.1} /s", (after.wakes() - before.wakes()) as f64 / span);
@@ -86,7 +89,7 @@ fn idle() {
             );
         }
     }
-    println!("  resident memory     {}", child.memory());
+    println!("  resident memory     {}", memory(instance.id()));
 }
 
 /// [`RATE`] lines a second come in one way and go to a file.
@@ -94,15 +97,15 @@ fn steady(way: latency::Way) {
     let dir = directory();
     let input = dir.path().join("in/app.log");
     fs::write(&input, "").expect("written");
-    let mut child = Child::start(dir.path(), EXAMPLE_LIKE);
+    let mut instance = Instance::start(dir.path(), EXAMPLE_LIKE);
     let out = dir.path().join("out").join(way.file_name());
-    let mut sender = way.open(&input, &mut child);
+    let mut sender = way.open(&input, &mut instance);
     sleep(SETTLE);
-    let (before, begun) = (Usage::of(child.id()), Instant::now());
+    let (before, begun) = (Usage::of(instance.id()), Instant::now());
     let found = latency::measure(&mut *sender, control(way, &input), &out, RATE, SPAN);
-    let (after, span) = (Usage::of(child.id()), begun.elapsed().as_secs_f64());
+    let (after, span) = (Usage::of(instance.id()), begun.elapsed().as_secs_f64());
     println!("\n{} to file, {RATE} lines/s of {} bytes, {span:.0} s", way.name(), latency::LINE);
-    println!("  resident memory     {} (goal: 25 MiB)", child.memory());
+    println!("  resident memory     {} (goal: 25 MiB)", memory(instance.id()));
     println!("  CPU                 {:>9.3} % of a core", (after.cpu() - before.cpu()) / span * 100.0);
     println!("  wake-ups            {:>9.1} /s", (after.wakes() - before.wakes()) as f64 / span);
     println!("  write to sink       {} (goal: 10, 20 ms)", found.through);

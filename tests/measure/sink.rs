@@ -4,18 +4,15 @@
 //! in by TCP, one connection; order does not matter, so that several requests may be out. What is compared is the middle
 //! of all latencies: the two should differ by less than a quarter.
 
-use crate::child::Child;
 use crate::destination::{Destination, status};
-use crate::simulation::{self, MS, Scenario};
-use ringmain::lane::batcher::{BatchLimits, FlowControl, InFlightLimits};
+use crate::simulation::{self, MS, ORDINARY, Scenario};
+use crate::support::Instance;
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const FIXED: Duration = Duration::from_millis(20);
-const ENTRY: Duration = Duration::from_micros(20);
 const SPAN: Duration = Duration::from_secs(15);
 /// What comes before is start and ramp.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -43,7 +40,7 @@ fn measure(rate: u64) -> (f64, f64) {
         let came = Instant::now();
         let text = std::str::from_utf8(&request.body).expect("text");
         let sent: Vec<u128> = text.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
-        sleep((came + FIXED + ENTRY * sent.len() as u32).saturating_duration_since(Instant::now()));
+        sleep((came + ORDINARY.takes(sent.len())).saturating_duration_since(Instant::now()));
         let now = zero.elapsed();
         let settled = sent.into_iter().filter(|at| *at >= SETTLE.as_nanos());
         seen.lock().expect("no panic").extend(settled.map(|at| (now.as_nanos() - at) as f64 / 1e6));
@@ -55,11 +52,9 @@ fn measure(rate: u64) -> (f64, f64) {
          sinks: {{ out: {{ type: http, url: '{}', body: lines, ordering: none }} }}\n",
         there.url()
     );
-    let mut child = Child::start(dir.path(), &config);
-    let line = child.wait_log("source in");
-    let address = line.split_once("tcp://").expect("it listens").1;
-    let end = address.find([',', ' ', '/']).unwrap_or(address.len());
-    let mut stream = TcpStream::connect(&address[..end]).expect("it listens");
+    let mut instance = Instance::start(dir.path(), &config);
+    let address = instance.address("source in", "tcp://");
+    let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_nodelay(true).expect("can be set");
     let (begun, mut written) = (Instant::now(), 0);
     while begun.elapsed() < SPAN + SETTLE {
@@ -84,23 +79,11 @@ fn simulate(rate: u64) -> simulation::Outcome {
         _ => |_| 40_000.0,
     };
     simulation::run(&Scenario {
-        name: "as measured",
-        rate: rates,
-        sink: |_| simulation::Sink { fixed_ms: 20.0, entry_us: 20.0, parallel: usize::MAX },
         streams: 1,
-        ordered: false,
         span: SPAN + SETTLE,
         measured_from: SETTLE,
-        queue: 100_000,
-        limits: BatchLimits {
-            batch_size: 100,
-            batch_timeout: Duration::from_secs(5),
-            max_entries: 10_000,
-            max_bytes: 1 << 20,
-        },
-        flow: FlowControl { enabled: true, target_latency: 100 * MS, adjustment_factor: 0.1 },
-        in_flight: InFlightLimits { start: 1, most: 8 },
         seed: 1,
         noise: false,
+        ..Scenario::ordinary("as measured", rates)
     })
 }
