@@ -20,7 +20,14 @@ impl Reader {
     /// Finds the files of the last run again, whatever they are called now, and puts them in order.
     pub(super) fn first_scan(&mut self, files: Vec<PathBuf>, now: Instant) {
         // Those that are known by number first: what is left over must have been moved, copied or deleted.
-        let rest: Vec<_> = files.into_iter().filter(|path| !self.resume(path, now)).collect();
+        let (mut rest, mut doubtful) = (Vec::new(), Vec::new());
+        for path in files {
+            match self.resume(&path, now) {
+                Some(at) if at.head_len == 0 => doubtful.push((path, at.last_seen)),
+                Some(_) => {}
+                None => rest.push(path),
+            }
+        }
         rest.iter().for_each(|path| self.look_at(path, now));
         let mut left: HashMap<Arc<Path>, Vec<(Key, Position)>> = HashMap::new();
         for (key, at) in self.positions.left() {
@@ -29,23 +36,30 @@ impl Reader {
         for (origin, positions) in left {
             self.find_rotated(&origin, positions, now);
         }
+        // An empty file is known by its number alone, and that may be another's by now: it may have been rotated meanwhile.
+        for (path, seen) in doubtful {
+            let current = self.by_path.get(&*path).and_then(|id| self.tails.get(*id));
+            let Some((origin, until)) = current.map(|tail| (Arc::clone(&tail.origin), tail.age)) else {
+                continue;
+            };
+            let unread = self.unread_since(&origin, &Age::seen_at(seen), None, &until);
+            self.adopt_all(&origin, unread, now);
+        }
         self.chain_resumed(None, now);
     }
 
-    /// Resumes the file at `path`, if its number and its content say that it is a known one.
-    pub(super) fn resume(&mut self, path: &Path, now: Instant) -> bool {
+    /// Resumes the file at `path`, if its number and its content say that it is a known one, from the position it gives.
+    pub(super) fn resume(&mut self, path: &Path, now: Instant) -> Option<Position> {
         let known = |meta: Metadata| self.positions.knows(FileId::of(&meta));
-        if !path.metadata().is_ok_and(known) {
-            return false;
-        }
-        let Some(opened) = self.open_log(path) else { return false };
+        path.metadata().is_ok_and(known).then_some(())?;
+        let opened = self.open_log(path)?;
         let id = FileId::of(&opened.meta);
-        let Ok(Some((key, at))) = self.positions.take_known(id, &opened.file) else { return false };
+        let (key, at) = self.positions.take_known(id, &opened.file).ok()??;
         match resumed(key, &at, &opened) {
             Ok(begin) => drop(self.adopt(path, opened, begin, now)),
             Err(error) => self.refuse(path, &error),
         }
-        true
+        Some(at)
     }
 
     /// Looks for files that were at `origin` when we left, and for those that were there while we were away.
@@ -76,7 +90,10 @@ impl Reader {
                     self.positions.remove(*key);
                     self.adopt_rotated(&path, opened, begin, now);
                 }
-                newest = newest.into_iter().chain([(age, id)]).max_by(|(a, _), (b, _)| a.compare(b));
+                // By its number alone nothing is known of what was read before it.
+                if at.head_len > 0 {
+                    newest = newest.into_iter().chain([(age, id)]).max_by(|(a, _), (b, _)| a.compare(b));
+                }
             }
         }
         let current = self.by_path.get(origin).and_then(|id| self.tails.get(*id));

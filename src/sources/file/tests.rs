@@ -16,6 +16,7 @@ use crate::storage_io::Disk;
 use crate::thread::WaitList;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const SEC: Duration = Duration::from_secs(1);
@@ -615,6 +616,41 @@ fn a_lost_checkpoint_means_everything_again_and_never_the_end() {
     }
     rig.start();
     assert_eq!(rig.lines(), ["1"]);
+}
+
+#[test]
+fn what_got_the_number_of_an_empty_file_says_nothing_of_the_files_before_it() {
+    for (reused, has_read) in [("a.log.1", true), ("a.log.1", false), ("a.log", true), ("a.log", false)] {
+        let mut rig = rig(|_, _| {});
+        if has_read {
+            rig.append("a.log", "before\n");
+            assert_eq!(rig.lines(), ["before"]);
+            rig.rotate("a.log", 4);
+        }
+        rig.append("a.log", "");
+        rig.run();
+        rig.stop();
+        fs::remove_file(rig.path("a.log")).unwrap();
+        let mut want = Vec::new();
+        for from in [0, 100, 200] {
+            let (text, lines) = numbered(from..from + 5);
+            rig.append("a.log", &text);
+            rig.rotate("a.log", 4);
+            want.extend(lines);
+        }
+        rig.append("a.log", "");
+        // Which number a new file gets is the file system's affair: what it may do is done here.
+        let checkpoint = Checkpoint::open(Arc::new(Disk), &rig.dir.path().join("data")).unwrap();
+        let known = checkpoint.loaded("app").into_iter();
+        for (key, mut position) in known.filter(|(_, position)| position.head_len == 0) {
+            position.inode = fs::metadata(rig.path(reused)).unwrap().ino();
+            checkpoint.set(key, position);
+        }
+        checkpoint.flush_durable(&mut || Ok(())).unwrap();
+        drop(checkpoint);
+        rig.start();
+        assert_eq!(rig.lines(), want, "{reused}, {has_read}");
+    }
 }
 
 #[test]
