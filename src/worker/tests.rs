@@ -289,22 +289,28 @@ fn one_stream_served_by_several_stalled_workers_comes_out_in_order_at_every_sink
 
 #[test]
 fn a_worker_whose_block_can_never_have_its_turn_ends_and_the_block_fails() {
-    let rig = rig(1, 1);
-    let mut shipper = Shipper::new(&rig, 0);
-    let mut first = None;
-    run_house(&rig, 0, |hire| {
-        (0..20).for_each(|n| shipper.ship(&[format!("{n}")]));
-        // Nobody works on it while the others are worked on, of which five fit behind it.
-        first = rig.hallways[0].ring.pop();
-        rig.domains.get(DomainId(0)).expect("its domain").sequencer.close();
-        hire(0);
+    let (done, ended) = std::sync::mpsc::channel();
+    // Elsewhere: if it never ends, that is a failure and no wait without end.
+    std::thread::spawn(move || {
+        let rig = rig(1, 1);
+        let mut shipper = Shipper::new(&rig, 0);
+        let mut first = None;
+        run_house(&rig, 0, |hire| {
+            (0..20).for_each(|n| shipper.ship(&[format!("{n}")]));
+            // Nobody works on it while the others are worked on, of which five fit behind it.
+            first = rig.hallways[0].ring.pop();
+            rig.domains.get(DomainId(0)).expect("its domain").sequencer.close();
+            hire(0);
+        });
+        let mut settled = Vec::new();
+        while let Some(one) = shipper.inlet.settled() {
+            settled.push(one);
+        }
+        assert!(first.is_some());
+        done.send(settled)
     });
-    let mut settled = Vec::new();
-    while let Some(one) = shipper.inlet.settled() {
-        settled.push(one);
-    }
+    let settled = ended.recv_timeout(Duration::from_secs(60)).expect("it ends");
     assert_eq!(settled, (6..20).map(|n| (n, Status::Failed)).collect::<Vec<_>>());
-    assert!(first.is_some());
 }
 
 #[test]
