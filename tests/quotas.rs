@@ -94,7 +94,10 @@ sinks:
         assert!(peak <= BUDGET + BUDGET / 10, "{} MiB: {stats:#}", peak / MIB);
         let memory = quota(&stats, "memory");
         assert_eq!(number(memory, "limit"), BUDGET);
-        assert!(number(memory, "used") > 8 * MIB && number(memory, "peak") <= peak, "{memory}");
+        // The kernel sums what is resident exactly when it is asked, as Ringmain does, but keeps the most there ever was
+        // from counters that are behind by some pages of each core.
+        assert!(number(memory, "used") > 8 * MIB, "{memory}");
+        assert!(number(memory, "peak") <= peak + BUDGET / 10, "{peak} to the kernel: {memory}");
         instance.kill();
     }
 }
