@@ -14,6 +14,7 @@ use crate::lane::Quota;
 use crate::sinks::config::SinkKind;
 use crate::sources::config::SourceKind;
 use crate::sources::http::config::decoders;
+use crate::steps::config::StepConfig;
 use std::time::{Duration, Instant};
 
 /// The least that may be in transit, in bytes.
@@ -40,6 +41,8 @@ pub struct Reserve {
     pub senders: usize,
     /// What buffers on disk need of memory.
     pub buffers: usize,
+    /// What steps remember of entries: `dedupe`, `throttle`, `metric`.
+    pub steps: usize,
 }
 
 impl Reserve {
@@ -51,12 +54,13 @@ impl Reserve {
             arriving: config.sources.iter().map(arriving).sum(),
             senders: config.enabled_sinks().map(|sink| sink.lane.concurrency.most() * per_sender(sink)).sum(),
             buffers: buffers * BUFFER,
+            steps: config.pipelines.iter().flat_map(|pipeline| &pipeline.steps).map(StepConfig::memory).sum(),
         }
     }
 
     /// All of it.
     pub fn total(&self) -> usize {
-        self.program + self.arriving + self.senders + self.buffers
+        self.program + self.arriving + self.senders + self.buffers + self.steps
     }
 }
 
@@ -136,7 +140,7 @@ impl Claims {
             };
             return Err(format!(
                 "`quotas.max_memory` of {} MiB is too small: {} sinks and {} threads{} with blocks of {} KiB need {} MiB, \
-                 and the program beside them {} MiB: {} MiB in all",
+                 and what is set aside (docs/quotas.md) {} MiB: {} MiB in all",
                 self.budget >> 20,
                 self.lanes.max(1),
                 self.threads.iter().sum::<usize>(),
@@ -290,6 +294,32 @@ mod tests {
         assert_eq!((with.senders, with.program), (12 * MIB, least.program + 2 * THREAD));
         let disk = "out: { type: blackhole, buffer: { type: disk } }";
         assert_eq!(reserve(stdin, disk).buffers, BUFFER);
+    }
+
+    #[test]
+    fn what_steps_may_remember_is_set_aside_and_refused_where_it_does_not_fit() {
+        let reserve = |step: &str| {
+            let text = format!(
+                "quotas: {{ max_memory: 1GiB }}\npipelines: {{ p: [{step}] }}\n\
+                 sources: {{ in: {{ type: stdin, pipeline: p }} }}\nsinks: {{ out: {{ type: blackhole }} }}\n"
+            );
+            Reserve::of(&Config::parse("test", &text, &|_| None).unwrap())
+        };
+        assert_eq!(reserve("{ parse: json }").steps, 0);
+        let dedupe = |more: &str| reserve(&format!("{{ dedupe: {{ max_keys: 100000{more} }} }}")).steps;
+        let windows = dedupe(", emit: nothing");
+        assert!((10 * MIB..40 * MIB).contains(&windows), "{windows}");
+        assert_eq!(dedupe(""), windows + 8 * MIB);
+        assert_eq!(dedupe(", max_bytes: 100MiB"), windows + 100 * MIB);
+        let throttle = |keys: usize| reserve(&format!("{{ throttle: {{ rate: 1, max_keys: {keys} }} }}"));
+        assert_eq!(throttle(3000).steps, 3 * throttle(1000).steps);
+        let metric = |more: &str| {
+            reserve(&format!("{{ metric: {{ name: a, type: counter, labels: {{ x: x{more} }} }} }}")).steps
+        };
+        assert_eq!(metric(", y: y") - metric(""), 1001 * (256 + 16));
+        let (budget, reserve) = (1024 * MIB, throttle(20_000_000).total());
+        let error = Claims { reserve, ..claims(budget, 1, &[1]) }.share_out().unwrap_err();
+        assert!(error.contains("`quotas.max_memory` of 1024 MiB is too small"), "{error}");
     }
 
     #[test]

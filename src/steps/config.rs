@@ -8,7 +8,10 @@ pub use super::enrich::config::EnrichConfig;
 use super::ordered::Ordered;
 use super::ordered::config::Emit;
 pub use super::ordered::config::{DedupeConfig, ThrottleConfig};
+use super::ordered::dedupe::Dedupe;
+use super::ordered::metric::Metric;
 pub use super::ordered::metric::config::MetricConfig;
+use super::ordered::throttle::Throttle;
 pub use super::parse::config::{ParseConfig, ParseFormat};
 pub use super::redact::config::RedactConfig;
 pub use super::sample::config::SampleConfig;
@@ -68,6 +71,17 @@ impl StepConfig {
             StepConfig::Throttle(throttle) => Some(throttle.make()),
             StepConfig::Metric(metric) => Some(metric.make()),
             _ => None,
+        }
+    }
+
+    /// The most memory that what it remembers takes, in bytes. Tables of `enrich` are not in it: how large their files are
+    /// is not in the config.
+    pub fn memory(&self) -> usize {
+        match self {
+            StepConfig::Dedupe(dedupe) => Dedupe::memory(dedupe),
+            StepConfig::Throttle(throttle) => Throttle::memory(throttle),
+            StepConfig::Metric(metric) => Metric::memory(metric),
+            _ => 0,
         }
     }
 

@@ -70,6 +70,12 @@ pub struct Repeat {
 }
 
 impl Dedupe {
+    /// The most memory that one of this config takes, in bytes.
+    pub fn memory(config: &DedupeConfig) -> usize {
+        let kept = if config.emit == Emit::Count { config.max_bytes } else { 0 };
+        Keyed::<Window>::memory(config.max_keys) + kept
+    }
+
     /// As the config says.
     ///
     /// Errors: the place of the name that is none, and what is wrong with it.

@@ -46,6 +46,11 @@ impl<T: Default> Default for Keyed<T> {
 }
 
 impl<T: Default> Keyed<T> {
+    /// The most memory that so many keys take, in bytes: what grows by doubling may be half empty.
+    pub fn memory(keys: usize) -> usize {
+        keys * 2 * (size_of::<Slot<T>>() + size_of::<(u128, u32)>())
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.places.len()

@@ -35,6 +35,11 @@ struct State {
 }
 
 impl Throttle {
+    /// The most memory that one of this config takes, in bytes.
+    pub fn memory(config: &ThrottleConfig) -> usize {
+        Keyed::<SteadyNanos>::memory(config.max_keys)
+    }
+
     /// As the config says.
     ///
     /// Errors: the place of the name that is none, and what is wrong with it.

@@ -82,6 +82,15 @@ pub struct MetricView {
 }
 
 impl Metric {
+    /// The most memory that one of this config takes, in bytes: label values as long as they may be.
+    pub fn memory(config: &MetricConfig) -> usize {
+        let labels = config.labels.0.len() * (VALUE_MAX + size_of::<Box<str>>());
+        let buckets = config.buckets.as_ref().map_or(0, Vec::len) * size_of::<u64>();
+        // Tables that grow by doubling may be half empty; that of the hashes is there twice while it is replaced.
+        let places = 2 * size_of::<Series>() + 4 * size_of::<(u128, u32)>();
+        (config.max_series + 1) * (places + labels + buckets)
+    }
+
     /// As the config says.
     ///
     /// Errors: what names something that is no name of a field or label, and what is wrong with it.
