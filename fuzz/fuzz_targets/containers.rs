@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn in_pieces(bytes: &[u8], pieces: &[u8]) -> (Vec<oracle::Line>, bool) {
     let mut frames = Frames::default();
-    let (mut lines, mut open): (Vec<oracle::Line>, [Option<usize>; 2]) = (Vec::new(), [None, None]);
+    let mut lines = oracle::Lines::default();
     let mut rest = bytes;
     for piece in pieces.iter().cycle().map(|len| usize::from(*len).max(1)) {
         let (now, later) = rest.split_at(piece.min(rest.len()));
@@ -29,23 +29,13 @@ fn in_pieces(bytes: &[u8], pieces: &[u8]) -> (Vec<oracle::Line>, bool) {
         loop {
             match frames.next(now, &mut at) {
                 Ok(None) => break,
-                Ok(Some(piece)) => {
-                    let std = piece.std as usize;
-                    let line = *open[std].get_or_insert_with(|| {
-                        lines.push((piece.std as u8, piece.time, Vec::new(), false));
-                        lines.len() - 1
-                    });
-                    lines[line].2.extend_from_slice(piece.text);
-                    if piece.ends {
-                        (lines[line].3, open[std]) = (true, None);
-                    }
-                }
-                Err(_) => return (lines, true),
+                Ok(Some(piece)) => lines.add(piece.std as u8, piece.time, piece.text, piece.ends),
+                Err(_) => return (lines.all, true),
             }
         }
         assert_eq!(at, now.len());
         if rest.is_empty() {
-            return (lines, false);
+            return (lines.all, false);
         }
     }
     unreachable!("there are four pieces, over and over")

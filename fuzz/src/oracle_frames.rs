@@ -25,49 +25,55 @@ fn stamp(text: &[u8], whole: bool) -> Option<usize> {
     end.or((whole || seen.len() == STAMP_MAX).then_some(seen.len()))
 }
 
-fn add(
-    out: &mut Vec<Line>,
-    open: &mut [Option<usize>; 2],
-    std: u8,
-    time: Option<i64>,
-    text: &[u8],
-    ends: bool,
-) {
-    let at = *open[usize::from(std)].get_or_insert_with(|| {
-        out.push((std, time, Vec::new(), false));
-        out.len() - 1
-    });
-    out[at].2.extend_from_slice(text);
-    if ends {
-        out[at].3 = true;
-        open[usize::from(std)] = None;
+/// Lines as their pieces come.
+#[derive(Default)]
+pub struct Lines {
+    /// In the order they were begun.
+    pub all: Vec<Line>,
+    /// Those of each stream that have no end yet.
+    open: [Option<usize>; 2],
+}
+
+impl Lines {
+    /// Adds a piece, of a new line if there is none in its stream that goes on.
+    pub fn add(&mut self, std: u8, time: Option<i64>, text: &[u8], ends: bool) {
+        let open = &mut self.open[usize::from(std)];
+        let at = *open.get_or_insert_with(|| {
+            self.all.push((std, time, Vec::new(), false));
+            self.all.len() - 1
+        });
+        self.all[at].2.extend_from_slice(text);
+        if ends {
+            self.all[at].3 = true;
+            *open = None;
+        }
     }
 }
 
 fn framed(bytes: &[u8], time: impl Fn(&[u8]) -> Option<i64>) -> (Vec<Line>, bool) {
-    let (mut out, mut open, mut rest) = (Vec::new(), [None, None], bytes);
+    let (mut lines, mut rest) = (Lines::default(), bytes);
     while let Some((header, behind)) = rest.split_first_chunk::<8>() {
-        let [kind @ 0..=3, 0, 0, 0, l1, l2, l3, l4] = *header else { return (out, true) };
+        let [kind @ 0..=3, 0, 0, 0, l1, l2, l3, l4] = *header else { return (lines.all, true) };
         let len = u32::from_be_bytes([l1, l2, l3, l4]) as usize;
         let whole = behind.len() >= len;
         let (payload, next) = behind.split_at(len.min(behind.len()));
         rest = next;
         if kind == 3 {
-            return (out, whole);
+            return (lines.all, whole);
         }
         let std = u8::from(kind == 2);
         if payload.is_empty() {
             continue;
         }
-        let Some(end) = stamp(payload, whole) else { return (out, false) };
+        let Some(end) = stamp(payload, whole) else { return (lines.all, false) };
         let told = payload[..end].strip_suffix(b" ").and_then(&time);
         let text = if told.is_some() { &payload[end..] } else { payload };
         for piece in text.split_inclusive(|byte| *byte == b'\n') {
             let line = piece.strip_suffix(b"\n");
-            add(&mut out, &mut open, std, told, line.unwrap_or(piece), line.is_some());
+            lines.add(std, told, line.unwrap_or(piece), line.is_some());
         }
     }
-    (out, false)
+    (lines.all, false)
 }
 
 fn terminal(bytes: &[u8], time: impl Fn(&[u8]) -> Option<i64>) -> Vec<Line> {

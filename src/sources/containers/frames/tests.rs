@@ -7,7 +7,7 @@ const NANOS: i64 = 1_795_839_346_585_508_564;
 /// The lines of `bytes`, shown in pieces that end at `cuts`, and whether something was wrong with them.
 fn in_pieces(bytes: &[u8], cuts: &[usize]) -> (Vec<oracle::Line>, bool) {
     let mut frames = Frames::default();
-    let (mut lines, mut open): (Vec<oracle::Line>, [Option<usize>; 2]) = (Vec::new(), [None, None]);
+    let mut lines = oracle::Lines::default();
     let mut from = 0;
     for cut in cuts.iter().copied().chain([bytes.len()]) {
         let (piece, mut at) = (&bytes[from..cut], 0);
@@ -15,23 +15,13 @@ fn in_pieces(bytes: &[u8], cuts: &[usize]) -> (Vec<oracle::Line>, bool) {
         loop {
             match frames.next(piece, &mut at) {
                 Ok(None) => break,
-                Ok(Some(piece)) => {
-                    let std = piece.std as usize;
-                    let line = *open[std].get_or_insert_with(|| {
-                        lines.push((piece.std as u8, piece.time, Vec::new(), false));
-                        lines.len() - 1
-                    });
-                    lines[line].2.extend_from_slice(piece.text);
-                    if piece.ends {
-                        (lines[line].3, open[std]) = (true, None);
-                    }
-                }
-                Err(_) => return (lines, true),
+                Ok(Some(piece)) => lines.add(piece.std as u8, piece.time, piece.text, piece.ends),
+                Err(_) => return (lines.all, true),
             }
         }
         assert_eq!(at, piece.len(), "everything is done with");
     }
-    (lines, false)
+    (lines.all, false)
 }
 
 fn frame(kind: u8, text: &str) -> Vec<u8> {
