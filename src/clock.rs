@@ -13,6 +13,13 @@ pub fn unix_nanos() -> UnixNanos {
         .map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
+/// The wall clock as file systems read it, which ticks in milliseconds (clock_gettime(2), `CLOCK_REALTIME_COARSE`): what is
+/// written from now on has no time of writing before this.
+pub fn file_nanos() -> UnixNanos {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec).max(0)
+}
+
 /// Nanoseconds since some moment early in the life of the process: a clock that nobody sets back or forward.
 pub type SteadyNanos = i64;
 
@@ -41,6 +48,19 @@ impl Stamps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_after_a_moment_of_files_is_not_older() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..2000 {
+            let (path, before) = (dir.path().join(n.to_string()), file_nanos());
+            std::fs::write(&path, "x").unwrap();
+            let meta = std::fs::metadata(&path).unwrap();
+            assert!(meta.mtime() * 1_000_000_000 + meta.mtime_nsec() >= before, "{before}, {meta:?}");
+        }
+        assert!((unix_nanos() - file_nanos()).abs() < 1_000_000_000);
+    }
 
     #[test]
     fn stamps_go_on_rising_when_the_clock_goes_back() {

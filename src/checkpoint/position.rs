@@ -57,7 +57,7 @@ pub struct Position {
     pub edge: Edge,
     /// CRC32C of the last [`TAIL_MAX`] bytes before the offset, or of all if it is smaller.
     pub tail_crc: u32,
-    /// When the file was last known to be there, in nanoseconds since 1970-01-01 UTC.
+    /// When the file was last known to be there, in nanoseconds since 1970-01-01 UTC, by the clock of file systems.
     pub last_seen: i64,
 }
 

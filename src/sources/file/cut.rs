@@ -8,7 +8,7 @@ use super::reader::{AWAY_LOOK, Reader, mark_dirty};
 use super::resume::position_id;
 use super::tail::{Place, TailId};
 use crate::checkpoint::{HEAD_MAX, Key, TAIL_MAX};
-use crate::clock::unix_nanos;
+use crate::clock::file_nanos;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Reader {
         tail.place = if here { Place::Here } else { Place::Away(now) };
         tail.scan = self.scans;
         tail.file = Some(opened.file);
-        let (key, position) = (tail.key, tail.position(unix_nanos()));
+        let (key, position) = (tail.key, tail.position(file_nanos()));
         self.open_count += 1;
         self.by_inode.insert(position_id(&position), id);
         if here {

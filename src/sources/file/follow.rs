@@ -16,7 +16,7 @@ use super::reader::{AWAY_LOOK, Reader};
 use super::resume::{resumed, starts_binary};
 use super::tail::{Place, Tail, TailId, written};
 use crate::checkpoint::{Key, Start};
-use crate::clock::unix_nanos;
+use crate::clock::file_nanos;
 use crate::labels::{Labels, Stream};
 use crate::sources::containers::Std;
 use std::io;
@@ -122,7 +122,7 @@ impl Reader {
         }
         match self.by_inode.get(&file).copied() {
             Some(id) if self.tails.get(id).is_some_and(|tail| tail.is_packed) => {}
-            Some(id) if self.is_still(id, path) => self.moved(id, path, file),
+            Some(id) if self.is_still(id, path) => self.moved(id, path),
             _ => self.open_new(path, now),
         }
     }
@@ -141,11 +141,11 @@ impl Reader {
     }
 
     /// The tail's file has this path now, or this one too.
-    pub(super) fn moved(&mut self, id: TailId, path: &Path, file: FileId) {
+    pub(super) fn moved(&mut self, id: TailId, path: &Path) {
         let scan = self.scans;
         let Some(tail) = self.tails.get_mut(id) else { return };
         if tail.place == Place::Here {
-            if tail.path.metadata().is_ok_and(|meta| FileId::of(&meta) == file) {
+            if tail.is_at_its_path() {
                 return; // A hard link: it is read once, by the path it was found at first.
             }
             self.by_path.remove(&tail.path);
@@ -289,7 +289,7 @@ impl Reader {
             dirty: false,
             failed: false,
         };
-        let position = tail.position(unix_nanos());
+        let position = tail.position(file_nanos());
         tail.key = match key {
             Some(key) => {
                 self.checkpoint.set(key, position);

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::reader::{Next, REPLAY_PAUSE, Reader, WINDOW, mark_dirty};
 use super::tail::{Place, Tail, TailId};
 use crate::ack::Status;
-use crate::clock::unix_nanos;
+use crate::clock::file_nanos;
 use std::cmp::Reverse;
 use std::time::Instant;
 
@@ -89,7 +89,7 @@ impl Reader {
         if self.dirty.is_empty() {
             return;
         }
-        let now = unix_nanos();
+        let now = file_nanos();
         for id in self.dirty.drain(..) {
             let Some(tail) = self.tails.get_mut(id) else { continue };
             tail.dirty = false;
@@ -119,8 +119,13 @@ impl Reader {
             self.report.update(now, &self.tails, self.inlet.ledger());
             return Next::Sleep { until: None, listen: false, blocked: !self.told };
         }
-        let seen = unix_nanos();
+        let seen = file_nanos();
         for (_, tail) in self.tails.iter().filter(|(_, tail)| tail.place != Place::Lost) {
+            // What was renamed and not noticed any more was last seen when it was told of last: at the next start, files that
+            // came after it and were rotated, too, are looked for since then.
+            if tail.place == Place::Here && !tail.is_at_its_path() {
+                continue;
+            }
             self.checkpoint.set(tail.key, tail.position(seen));
         }
         self.inlet.ledger().streams.set(0);

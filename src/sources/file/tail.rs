@@ -167,6 +167,11 @@ impl Tail {
         self.file.is_some() && self.place == Place::Here && quiet
     }
 
+    /// Whether its file has its path now.
+    pub fn is_at_its_path(&self) -> bool {
+        self.path.metadata().is_ok_and(|meta| FileId::of(&meta) == self.id)
+    }
+
     /// Takes its file, which was opened again, and goes back to the safe place in it if that is still to be done.
     ///
     /// Errors: what stands before that place cannot be read.

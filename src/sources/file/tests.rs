@@ -654,6 +654,28 @@ fn what_got_the_number_of_an_empty_file_says_nothing_of_the_files_before_it() {
 }
 
 #[test]
+fn what_came_and_was_rotated_right_before_the_end_is_read_at_the_next_start() {
+    for begins in ["", "begun\n"] {
+        let mut rig = rig(|_, _| {});
+        rig.append("a.log", begins);
+        rig.run();
+        rig.got.clear();
+        let mut want = Vec::new();
+        for from in [0, 100, 200] {
+            let (text, lines) = numbered(from..from + 5);
+            rig.append("a.log", &text);
+            rig.rotate("a.log", 4);
+            want.extend(lines);
+        }
+        rig.append("a.log", "");
+        // Nothing was looked at between the first of it and the end.
+        rig.stop();
+        rig.start();
+        assert_eq!(rig.lines(), want, "{begins:?}");
+    }
+}
+
+#[test]
 fn from_the_end_is_for_files_of_the_very_first_start_only() {
     let mut rig = rig(|settings, log| {
         settings.read_from = ReadFrom::End;
