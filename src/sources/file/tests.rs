@@ -200,6 +200,19 @@ impl Rig {
         self.rename(name, &format!("{name}.1"));
     }
 
+    /// Three files come to `a.log` and are rotated away, then an empty one stays; the lines, in their order.
+    fn come_and_go(&self) -> Vec<String> {
+        let mut want = Vec::new();
+        for from in [0, 100, 200] {
+            let (text, lines) = numbered(from..from + 5);
+            self.append("a.log", &text);
+            self.rotate("a.log", 4);
+            want.extend(lines);
+        }
+        self.append("a.log", "");
+        want
+    }
+
     fn copytruncate(&self, name: &str, keep: usize) {
         for n in (1..keep).rev() {
             let (from, to) = (self.path(&format!("{name}.{n}")), self.path(&format!("{name}.{}", n + 1)));
@@ -631,14 +644,7 @@ fn what_got_the_number_of_an_empty_file_says_nothing_of_the_files_before_it() {
         rig.run();
         rig.stop();
         fs::remove_file(rig.path("a.log")).unwrap();
-        let mut want = Vec::new();
-        for from in [0, 100, 200] {
-            let (text, lines) = numbered(from..from + 5);
-            rig.append("a.log", &text);
-            rig.rotate("a.log", 4);
-            want.extend(lines);
-        }
-        rig.append("a.log", "");
+        let want = rig.come_and_go();
         // Which number a new file gets is the file system's affair: what it may do is done here.
         let checkpoint = Checkpoint::open(Arc::new(Disk), &rig.dir.path().join("data")).unwrap();
         let known = checkpoint.loaded("app").into_iter();
@@ -660,14 +666,7 @@ fn what_came_and_was_rotated_right_before_the_end_is_read_at_the_next_start() {
         rig.append("a.log", begins);
         rig.run();
         rig.got.clear();
-        let mut want = Vec::new();
-        for from in [0, 100, 200] {
-            let (text, lines) = numbered(from..from + 5);
-            rig.append("a.log", &text);
-            rig.rotate("a.log", 4);
-            want.extend(lines);
-        }
-        rig.append("a.log", "");
+        let want = rig.come_and_go();
         // Nothing was looked at between the first of it and the end.
         rig.stop();
         rig.start();
