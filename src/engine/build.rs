@@ -166,7 +166,7 @@ pub(super) fn claims(config: &Config, lanes: usize, largest: usize) -> Claims {
     }
     Claims {
         budget: config.decided.max_memory,
-        reserve: Reserve::of(config).total(),
+        reserve: Reserve::of(config),
         lanes,
         threads,
         largest: largest.max(crate::block::CLASSES[2]),

@@ -60,8 +60,31 @@ impl Reserve {
 
     /// All of it.
     pub fn total(&self) -> usize {
-        self.program + self.arriving + self.senders + self.buffers + self.steps
+        self.parts().iter().map(|(_, bytes)| bytes).sum()
     }
+
+    /// Each part with the words for it.
+    fn parts(&self) -> [(&'static str, usize); 5] {
+        [
+            ("the program", self.program),
+            ("what has not fully arrived", self.arriving),
+            ("what senders make of batches", self.senders),
+            ("buffers on disk", self.buffers),
+            ("what steps remember", self.steps),
+        ]
+    }
+
+    /// What there is of it, in words.
+    fn told(&self) -> String {
+        let parts = self.parts().into_iter().filter(|(_, bytes)| *bytes > 0);
+        let told: Vec<_> = parts.map(|(what, bytes)| format!("{what} {} MiB", mib(bytes))).collect();
+        told.join(", ")
+    }
+}
+
+/// As many MiB as hold so many bytes.
+fn mib(bytes: usize) -> usize {
+    bytes.div_ceil(1 << 20)
 }
 
 fn arriving(source: &SourceConfig) -> usize {
@@ -102,7 +125,7 @@ pub struct Claims {
     /// `quotas.max_memory`.
     pub budget: usize,
     /// What of it is not for blocks.
-    pub reserve: usize,
+    pub reserve: Reserve,
     /// How many lanes there are.
     pub lanes: usize,
     /// For each pool of workers, how many threads may hold two blocks each: its own, and those that make blocks for them.
@@ -131,24 +154,23 @@ impl Claims {
     /// Errors: the budget does not hold them; says what would.
     pub fn share_out(&self) -> Result<Shares, String> {
         let (shares, least) = self.least();
-        let blocks = self.budget.saturating_sub(self.reserve);
+        let blocks = self.budget.saturating_sub(self.reserve.total());
         if blocks / shares < least {
-            let mib = |bytes: usize| bytes.div_ceil(1 << 20);
             let of_pools = match self.threads.len() {
                 0 | 1 => String::new(),
                 pools => format!(" of {pools} pools"),
             };
             return Err(format!(
                 "`quotas.max_memory` of {} MiB is too small: {} sinks and {} threads{} with blocks of {} KiB need {} MiB, \
-                 and what is set aside (docs/quotas.md) {} MiB: {} MiB in all",
+                 beside what is set aside ({}): {} MiB in all",
                 self.budget >> 20,
                 self.lanes.max(1),
                 self.threads.iter().sum::<usize>(),
                 of_pools,
                 self.largest >> 10,
                 mib(shares * least),
-                mib(self.reserve),
-                mib(shares * least + self.reserve),
+                self.reserve.told(),
+                mib(shares * least + self.reserve.total()),
             ));
         }
         Ok(self.among(blocks))
@@ -158,7 +180,7 @@ impl Claims {
     pub fn share_out_but(&self, withheld: usize) -> Result<Shares, String> {
         self.share_out()?;
         let (shares, least) = self.least();
-        let blocks = self.budget.saturating_sub(self.reserve);
+        let blocks = self.budget.saturating_sub(self.reserve.total());
         Ok(self.among(blocks.saturating_sub(withheld).max(shares * least)))
     }
 
@@ -237,7 +259,8 @@ mod tests {
 
     fn claims(budget: usize, lanes: usize, threads: &[usize]) -> Claims {
         let threads = threads.to_vec();
-        Claims { budget, reserve: 20 * MIB, lanes, threads, largest: 260 << 10, low: 0.75 }
+        let reserve = Reserve { program: 20 * MIB, ..Reserve::default() };
+        Claims { budget, reserve, lanes, threads, largest: 260 << 10, low: 0.75 }
     }
 
     #[test]
@@ -317,9 +340,10 @@ mod tests {
             reserve(&format!("{{ metric: {{ name: a, type: counter, labels: {{ x: x{more} }} }} }}")).steps
         };
         assert_eq!(metric(", y: y") - metric(""), 1001 * (256 + 16));
-        let (budget, reserve) = (1024 * MIB, throttle(20_000_000).total());
+        let (budget, reserve) = (1024 * MIB, throttle(20_000_000));
         let error = Claims { reserve, ..claims(budget, 1, &[1]) }.share_out().unwrap_err();
         assert!(error.contains("`quotas.max_memory` of 1024 MiB is too small"), "{error}");
+        assert!(error.contains("what steps remember 2442 MiB): 24"), "{error}");
     }
 
     #[test]
